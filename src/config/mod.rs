@@ -1,0 +1,242 @@
+//! The configuration: a tree of sections whose values cannot be wrong.
+//!
+//! A TOML document becomes this tree at once and wholly, or is refused with *all* of its errors,
+//! each with line, column, key and what to write instead ([`parse`]). Nothing checks a value again
+//! afterwards. What only the machine can tell (a missing file, an encoder that is not there) is
+//! the caller's to check; [`file`] is the only I/O here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::units::Bitrate;
+
+/// Everything the daemon is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub api: Api,
+    pub log: Log,
+    /// By name; the names are the `{id}` of the API.
+    pub streams: BTreeMap<StreamName, Stream>,
+}
+
+/// `[api]`: where the HTTP API listens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Api {
+    pub listen: Listen,
+    /// Needed off loopback; read when the API starts.
+    pub token_file: Option<PathBuf>,
+    /// Certificate and key, PEM; both or none.
+    pub tls: Option<TlsFiles>,
+    /// Allows a token over plain HTTP off loopback.
+    pub insecure: bool,
+}
+
+/// `api.listen`: an address, or `unix:` and a path.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Listen {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// `api.tls_certificate_file` and `api.tls_key_file`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// `[log]`: what is written to the journal, or to stderr outside systemd.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    pub level: log::LevelFilter,
+}
+
+/// A name that is safe in a URL, a metric's label and a file name: 1 to 32 of `a-z 0-9 - _`, a letter or digit first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamName(String);
+
+/// An output's name; the same rule as [`StreamName`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutputName(String);
+
+/// `[streams.NAME]`: one picture and sound, encoded once, sent to any number of outputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stream {
+    pub enabled: bool,
+    pub video: Video,
+    pub audio: Audio,
+    pub rate: Rate,
+    /// At least one where the stream is enabled; exactly one of them is the lead.
+    pub outputs: Vec<Output>,
+}
+
+/// `[streams.NAME.video]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Video {
+    pub source: VideoSource,
+    /// Pixels, even, 16 to 7680.
+    pub width: u32,
+    /// Pixels, even, 16 to 4320.
+    pub height: u32,
+    pub framerate: Framerate,
+    pub codec: Codec,
+    pub encoder: EncoderChoice,
+    /// 100 ms to 20 s.
+    pub keyframe_interval: Duration,
+    pub slate: Slate,
+}
+
+/// Where the picture comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VideoSource {
+    V4l2 {
+        device: VideoDevice,
+    },
+    Test,
+    /// Looped.
+    File {
+        path: PathBuf,
+    },
+}
+
+/// `video.device`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VideoDevice {
+    /// The first capture device that there is.
+    Auto,
+    /// The name below `/dev/v4l/by-id`.
+    ById(String),
+    /// The name below `/dev/v4l/by-path`.
+    ByPath(String),
+    Node(PathBuf),
+}
+
+/// Frames per second as a fraction, 1 to 240: 30/1, 30000/1001.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Framerate {
+    numerator: u32,
+    denominator: u32,
+}
+
+/// `video.codec`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    H264,
+    H265,
+}
+
+/// `video.encoder`: a family of back ends, or one GStreamer element by its name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EncoderChoice {
+    Auto,
+    Vaapi,
+    V4l2M2m,
+    Nvenc,
+    Qsv,
+    Software,
+    Element(String),
+}
+
+/// `video.slate`: what is on air while the source gives nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Slate {
+    /// A dark picture that says why.
+    Text,
+    /// The last frame.
+    Hold,
+    Picture(PathBuf),
+}
+
+/// `[streams.NAME.audio]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audio {
+    pub source: AudioSource,
+    /// 32 to 512 kbit/s.
+    pub bitrate: Bitrate,
+    /// Positive: the sound is sent later than it was heard; −2000 to 2000.
+    pub offset_ms: i32,
+}
+
+/// Where the sound comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AudioSource {
+    Alsa {
+        device: AudioDevice,
+    },
+    /// A tone.
+    Test,
+    /// The sound of the video file.
+    File,
+    Silence,
+    /// No sound track at all.
+    None,
+}
+
+/// `audio.device`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AudioDevice {
+    Auto,
+    /// An ALSA name such as `hw:CARD=Device`.
+    Named(String),
+}
+
+/// `[streams.NAME.rate]`: bounds of the video elementary stream, as the encoder is told; `min ≤ start ≤ max`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rate {
+    pub min: Bitrate,
+    pub max: Bitrate,
+    pub start: Bitrate,
+    pub adaptive: bool,
+    pub ladder: Ladder,
+}
+
+/// `rate.ladder`: what gives way below the rate that the mode needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ladder {
+    Off,
+    Framerate,
+    FramerateAndSize,
+}
+
+/// `[[streams.NAME.outputs]]`: one SRT connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    pub name: OutputName,
+    pub url: SrtUrl,
+    /// The rate controller follows this output.
+    pub lead: bool,
+    /// SRT's latency, 20 ms to 30 s.
+    pub latency: Duration,
+    /// At most 512 bytes.
+    pub stream_id: Option<String>,
+    pub passphrase_file: Option<PathBuf>,
+    pub key_length: KeyLength,
+}
+
+/// `outputs.url`: `srt://HOST:PORT?mode=…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SrtUrl {
+    /// A name or an address; without brackets where it is IPv6.
+    pub host: String,
+    pub port: u16,
+    pub mode: SrtMode,
+}
+
+/// Who calls whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SrtMode {
+    Caller,
+    Listener,
+    Rendezvous,
+}
+
+/// AES key length of SRT's encryption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyLength {
+    Aes128,
+    Aes192,
+    Aes256,
+}

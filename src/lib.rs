@@ -1,0 +1,5 @@
+//! uplinkd: a live encoder appliance.
+
+pub mod config;
+pub mod transport;
+pub mod units;
