@@ -21,7 +21,7 @@ impl Loss {
         match self {
             Loss::None => 0.0,
             Loss::Random { probability } => probability,
-            Loss::Bursts { good_to_bad, in_good, .. } if good_to_bad == 0.0 => in_good,
+            Loss::Bursts { good_to_bad: 0.0, in_good, .. } => in_good,
             Loss::Bursts { good_to_bad, bad_to_good, in_good, in_bad } => {
                 let share_bad = good_to_bad / (good_to_bad + bad_to_good);
                 share_bad * in_bad + (1.0 - share_bad) * in_good

@@ -136,7 +136,7 @@ impl Link {
     }
 
     fn decide(&mut self, now: u64, size: u32) -> Verdict {
-        if self.cut || (self.bottleneck.is_out(now) && self.bottleneck.is_unlimited(now)) {
+        if self.cut || self.bottleneck.drops_all(now) {
             return Verdict::Dropped(DropReason::Outage);
         }
         if self.queued + u64::from(size) > self.queue_limit && !self.bottleneck.is_unlimited(now) {
