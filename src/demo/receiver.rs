@@ -62,7 +62,7 @@ pub struct SrtReport {
     /// Packets received, and packets that were missing at first, mended or not.
     pub packets: u64,
     pub missed_packets: u64,
-    /// Times that packets were given up as too late, so that a gap was delivered.
+    /// Times that packets were given up as too late, or a new connection begun: gaps that libsrt knew of.
     pub gaps: u64,
     /// Of the newest connection.
     pub rtt: Duration,
@@ -184,17 +184,17 @@ struct State {
     /// Packets and missed packets of the connection that libsrt reports on now, and of those before.
     current: (u64, u64),
     earlier: (u64, u64),
-    anything: bool,
+    /// Something has arrived over the connection that there is now.
+    receiving: bool,
 }
 
 impl State {
     fn take(&mut self, at: Duration, buffer: &gst::BufferRef) {
-        // The first buffer of all is marked as well.
-        if buffer.flags().contains(gst::BufferFlags::DISCONT) && self.anything {
-            self.srt.gaps += 1;
-            self.checker.gap();
+        // The first buffer of a connection may be marked as well.
+        if buffer.flags().contains(gst::BufferFlags::DISCONT) && self.receiving {
+            self.gap();
         }
-        self.anything = true;
+        self.receiving = true;
         let bytes = match buffer.map_readable() {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -209,6 +209,20 @@ impl State {
                 Err(error) => self.save_failed(&error),
             }
         }
+    }
+
+    fn gap(&mut self) {
+        self.srt.gaps += 1;
+        self.checker.gap();
+    }
+
+    /// What was under way between two connections is missing.
+    fn connected(&mut self) {
+        self.srt.connections += 1;
+        if self.srt.connections > 1 {
+            self.gap();
+        }
+        self.receiving = false;
     }
 
     fn save_failed(&mut self, error: &io::Error) {
@@ -310,10 +324,7 @@ fn callbacks(shared: &Arc<Shared>) -> gst_app::AppSinkCallbacks {
 fn watch_callers(source: &gst::Element, shared: &Arc<Shared>) {
     let shared = Arc::clone(shared);
     source.connect("caller-added", false, move |_| {
-        let mut state = shared.state();
-        state.srt.connections += 1;
-        // What was under way between two connections is missing.
-        state.checker.gap();
+        shared.state().connected();
         None
     });
 }
@@ -498,7 +509,8 @@ mod tests {
             let _sender = Sender::start(receiver.address(), 100, None);
             wait_until("a picture", || frames(&receiver) > before + 15);
             wait_until("statistics", || receiver.report().srt.packets > packets);
-            assert_eq!(receiver.report().srt.connections, round);
+            let srt = receiver.report().srt;
+            assert_eq!((srt.connections, srt.gaps), (round, round - 1));
         }
         assert_eq!(receiver.stop().failure, None);
     }
