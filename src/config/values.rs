@@ -1,5 +1,6 @@
 //! The small values of the tree: how they are made, and how they are written.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -97,6 +98,18 @@ impl OutputName {
 
     /// The name itself.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for StreamName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for OutputName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
