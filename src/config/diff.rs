@@ -1,7 +1,7 @@
 //! What lies between two configurations, and what each change touches.
 //!
 //! The two are compared as data ([`Config::to_table`]), so that no key can be forgotten here; what
-//! a change touches is a table of path prefixes ([`EFFECTS`]).
+//! a change touches is a table of path prefixes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -198,6 +198,13 @@ impl KeyLength {
     }
 }
 
+impl From<KeyLength> for i64 {
+    /// The number of the document.
+    fn from(length: KeyLength) -> i64 {
+        length.bytes() as i64 // 32 at most
+    }
+}
+
 impl fmt::Display for Listen {
     /// `127.0.0.1:9980`, `unix:/run/uplinkd/api.sock`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
