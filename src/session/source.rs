@@ -107,9 +107,9 @@ impl SourceMachine {
     }
 
     /// Capture reported an error or its end. `jitter` is uniform in 0..1.
-    pub fn failed(&mut self, now: Instant, reason: String, jitter: f64) -> Option<Show> {
+    pub fn failed(&mut self, now: Instant, reason: String, jitter: f64) -> Show {
         self.restart_at = Some(now + self.backoff.next(jitter));
-        Some(self.lose(now, reason))
+        self.lose(now, reason)
     }
 
     /// Capture was started anew.
