@@ -5,11 +5,19 @@
 //! afterwards. What only the machine can tell (a missing file, an encoder that is not there) is
 //! the caller's to check; [`file`] is the only I/O here.
 
+pub mod file;
+mod parse;
+mod problem;
+mod values;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use self::parse::parse;
+pub use self::problem::{Problem, Problems};
+pub use self::values::{InvalidName, Word};
 
 use crate::units::Bitrate;
 
