@@ -45,6 +45,7 @@ struct Source {
     device: String,
     format: Option<String>,
     reason: Option<String>,
+    silence: Option<String>,
     losses: u64,
 }
 
@@ -130,6 +131,7 @@ impl From<&SourceStatus> for Source {
             device: source.device.clone(),
             format: source.format.clone(),
             reason: source.reason.clone(),
+            silence: source.silence.clone(),
             losses: source.losses,
         }
     }

@@ -22,7 +22,7 @@ use crate::session::output::{OutputMachine, Progress, Setback};
 use crate::transport::Chunk;
 use crate::transport::gop_queue::{LeftOut, Limits};
 use crate::transport::srt::{self, ConnectError, Connection, Ended, Encryption, Measurement, Passphrase, Target};
-use crate::transport::window::{LinkAge, Window};
+use crate::transport::gate::{LinkAge, Gate};
 use crate::units::Bitrate;
 
 /// A running output. Dropped, it drains by itself; [`OutputHandle::stop`] waits for that.
@@ -63,7 +63,7 @@ impl OutputHandle {
         let machine = OutputMachine::new(Instant::now());
         let (publisher, status) = Publisher::new(&settings.name, &machine);
         let (stop, stopping) = watch::channel(false);
-        let feed = Feed { queue, mux: Some(mux), window: Window::new(settings.latency), link: LinkAge::default() };
+        let feed = Feed { queue, mux: Some(mux), gate: Gate::new(settings.latency), link: LinkAge::default() };
         let output = Output { settings, context, machine, feed, chunks, stopping, publisher, attempts: 0 };
         Ok(OutputHandle { status, stop, task: tokio::spawn(output.run()) })
     }
@@ -102,7 +102,7 @@ struct Feed {
     queue: Arc<OutputQueue>,
     /// Gone once the output drains: the end of its chunks is the driver's sign to finish.
     mux: Option<Mux>,
-    window: Window,
+    gate: Gate,
     link: LinkAge,
 }
 
@@ -175,7 +175,7 @@ impl Output {
             let (stream, output) = (self.context.name.as_str(), self.settings.name.as_str());
             log::debug!(stream, output, chunks = stale; "discarded what the last connection had not taken");
         }
-        self.feed.window = Window::new(latency);
+        self.feed.gate = Gate::new(latency);
         self.feed.link = LinkAge::default();
         if let Some(mux) = &self.feed.mux {
             mux.resend_tables();
@@ -187,7 +187,7 @@ impl Output {
     /// Keeps a connection fed until it ends.
     async fn carry(&mut self, connection: Connection) -> Result<Ended, OutputError> {
         let latency = connection.latency();
-        let (report, mut reported) = watch::channel(Measurement::default());
+        let (report, mut reported) = watch::channel(Measurement::new(Instant::now()));
         let Output { chunks, feed, stopping, machine, context, publisher, .. } = self;
         let queue = feed.queue.clone();
         let run = connection.run(chunks, &report);
@@ -224,7 +224,7 @@ impl Feed {
     /// Moves on what the link has room for.
     fn pump(&mut self, context: &StreamContext) -> Result<(), media::Error> {
         let Some(mux) = &self.mux else { return Ok(()) };
-        if !self.window.is_open(&self.link) {
+        if !self.gate.is_open(&self.link) {
             return Ok(());
         }
         while let Some(unit) = self.queue.pop() {

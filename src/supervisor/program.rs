@@ -12,14 +12,14 @@ use tokio::task::spawn_blocking;
 
 use super::fanout::Fanout;
 use crate::config;
-use crate::media::{Capture, Counters, Encode, EncoderInfo, Error, MediaEvent, Picture};
+use crate::media::{self, Capture, Counters, Encode, EncoderInfo, Error, MediaEvent, Picture};
 use crate::session::meter::Meter;
 use crate::units::Bitrate;
 
 /// Encoder and capture. Dropped, both are torn down.
 pub struct Program {
     encode: Encode,
-    events: mpsc::UnboundedReceiver<MediaEvent>,
+    events: mpsc::Receiver<MediaEvent>,
     capture: Option<CaptureSlot>,
     target: Bitrate,
     encoded: Meter,
@@ -31,7 +31,7 @@ pub struct Program {
 struct CaptureSlot {
     opening: Option<oneshot::Receiver<Result<Capture, Error>>>,
     open: Option<Capture>,
-    events: mpsc::UnboundedReceiver<MediaEvent>,
+    events: mpsc::Receiver<MediaEvent>,
 }
 
 /// What the encoder has shown of itself.
@@ -47,7 +47,7 @@ impl Program {
     /// # Errors
     /// When the machine lacks an element, or a pipeline cannot be started.
     pub fn start(config: &config::Stream, target: Bitrate, fanout: Fanout, slate: String) -> Result<Self, Error> {
-        let (sender, events) = mpsc::unbounded_channel();
+        let (sender, events) = media::events();
         let encode = Encode::start(config, sender, move |unit| fanout.deliver(&unit))?;
         encode.set_target(target);
         encode.show(Picture::Slate { reason: slate });
@@ -59,7 +59,7 @@ impl Program {
     /// Opens the source, anew where it is open already. How it went comes from [`Program::next_event`].
     pub fn open_capture(&mut self, config: &config::Stream) {
         self.close_capture();
-        let (sender, events) = mpsc::unbounded_channel();
+        let (sender, events) = media::events();
         let (opened, opening) = oneshot::channel();
         let (config, inputs) = (config.clone(), self.encode.inputs());
         spawn_blocking(move || {

@@ -37,6 +37,8 @@ pub struct SourceStatus {
     pub format: Option<String>,
     /// Why the slate is on air.
     pub reason: Option<String>,
+    /// Why silence is sent in place of the source's sound.
+    pub silence: Option<String>,
     /// Times that a live source was lost.
     pub losses: u64,
 }

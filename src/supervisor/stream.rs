@@ -54,6 +54,8 @@ pub struct StreamTask<'a> {
     key_frame_forced: Option<Instant>,
     /// What the source gives, as it said itself.
     format: Option<String>,
+    /// Why silence is sent in place of sound.
+    silence: Option<String>,
     status: watch::Sender<Status>,
 }
 
@@ -74,6 +76,7 @@ impl<'a> StreamTask<'a> {
             key_frame_wanted: Arc::new(Notify::new()),
             key_frame_forced: None,
             format: None,
+            silence: None,
             status,
         }
     }
@@ -161,6 +164,10 @@ impl<'a> StreamTask<'a> {
             }
             MediaEvent::CaptureEnded => self.capture_failed(now, "the source has ended".into()),
             MediaEvent::CaptureFailed { reason } => self.capture_failed(now, reason),
+            MediaEvent::SoundMissing { reason } | MediaEvent::SoundFailed { reason } => {
+                log::warn!(stream, reason; "silence is sent");
+                self.silence = Some(reason);
+            }
             MediaEvent::EncoderFailed { element, reason } => {
                 self.encoder_failed(now, format!("{element}: {reason}"), false);
             }
@@ -190,6 +197,7 @@ impl<'a> StreamTask<'a> {
         // other tasks go on elsewhere.
         match block_in_place(|| Program::start(self.config, target, fanout, slate)) {
             Ok(mut program) => {
+                self.silence = None;
                 let (stream, element) = (self.name.as_str(), program.encoder().element.as_str());
                 log::info!(stream, element, target_kbps = target.as_kbps(); "encoder started");
                 program.open_capture(self.config);
@@ -205,11 +213,12 @@ impl<'a> StreamTask<'a> {
         if program.has_given_units() {
             self.life.encoder_running();
         }
-        if let Some(show) = self.source.observe(now, counters.newest_live_frame) {
+        if let Some(show) = self.source.observe(now, counters.last_live_frame) {
             put_on_air(&self.name, program, show);
         }
         if self.source.next_deadline().is_some_and(|at| now >= at) {
             self.source.restarted(now);
+            self.silence = None;
             program.open_capture(self.config);
         }
         if program.silence(now) > ENCODER_STALL {
@@ -336,7 +345,8 @@ impl<'a> StreamTask<'a> {
         // In the order of the configuration, which is the order that their owner thinks in.
         let outputs =
             self.config.outputs.iter().filter_map(|output| self.outputs.get(&output.name)).map(OutputHandle::status);
-        let source = SourceStatus { format: self.format.clone(), ..bare.source };
+        let (format, silence) = (self.format.clone(), self.silence.clone());
+        let source = SourceStatus { format, silence, ..bare.source };
         self.status.send_replace(Status { encoder, outputs: outputs.collect(), source, ..bare });
     }
 }
@@ -380,6 +390,7 @@ fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, source: 
             state: source.state(),
             device: config.video.source.to_string(),
             format: None,
+            silence: None,
             reason: source.reason().map(str::to_string),
             losses: source.losses(),
         },

@@ -1,7 +1,7 @@
 //! What carries a stream away: one module an output protocol, and what they have in common.
 
 pub mod gop_queue;
-pub mod window;
+pub mod gate;
 
 use std::time::Instant;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// in SRT's send buffer can only be late. So pictures pass while the oldest unacknowledged packet
 /// is young, and wait in front of the mux once it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct Gate {
     latency: Duration,
 }
 
@@ -21,10 +21,10 @@ pub struct LinkAge {
     pub rtt_variance: Duration,
 }
 
-impl Window {
+impl Gate {
     /// For a connection with this negotiated latency.
     pub const fn new(latency: Duration) -> Self {
-        Window { latency }
+        Gate { latency }
     }
 
     /// Whether more may be sent.
@@ -57,16 +57,16 @@ mod tests {
 
     #[test]
     fn closes_at_half_the_latency() {
-        let window = Window::new(Duration::from_millis(2000));
-        assert!(window.is_open(&link(0, 50)));
-        assert!(window.is_open(&link(990, 50)));
-        assert!(!window.is_open(&link(1000, 50)));
+        let gate = Gate::new(Duration::from_millis(2000));
+        assert!(gate.is_open(&link(0, 50)));
+        assert!(gate.is_open(&link(990, 50)));
+        assert!(!gate.is_open(&link(1000, 50)));
     }
 
     #[test]
     fn a_long_round_trip_does_not_close_it() {
-        let window = Window::new(Duration::from_millis(1200));
-        assert!(window.is_open(&link(1100, 600)));
-        assert!(!window.is_open(&link(1500, 600)));
+        let gate = Gate::new(Duration::from_millis(1200));
+        assert!(gate.is_open(&link(1100, 600)));
+        assert!(!gate.is_open(&link(1500, 600)));
     }
 }
