@@ -36,8 +36,12 @@ pub struct Api {
 #[derive(Debug)]
 enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, SocketFile),
 }
+
+/// The socket's name in the file system, which goes when the API does.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
 
 /// What the API cannot find out by itself.
 #[derive(Clone, Debug)]
@@ -78,7 +82,7 @@ impl Api {
             Listen::Unix(path) => {
                 let listener =
                     bind_unix(path).map_err(|source| BindError::Unix { path: path.clone(), source })?;
-                Listener::Unix(listener, path.clone())
+                Listener::Unix(listener, SocketFile(path.clone()))
             }
         };
         Ok(Api { listener })
@@ -91,7 +95,7 @@ impl Api {
                 Ok(address) => format!("http://{address}"),
                 Err(error) => format!("http://(unknown: {error})"),
             },
-            Listener::Unix(_, path) => format!("unix:{}", path.display()),
+            Listener::Unix(_, file) => format!("unix:{}", file.0.display()),
         }
     }
 
@@ -103,7 +107,7 @@ impl Api {
         let routes = routes(facts);
         match self.listener {
             Listener::Tcp(listener) => serve(listener, routes).await,
-            Listener::Unix(listener, _) => serve(listener, routes).await,
+            Listener::Unix(listener, _file) => serve(listener, routes).await,
         }
     }
 }
@@ -183,12 +187,10 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-impl Drop for Listener {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Listener::Unix(_, path) = self
-            && let Err(error) = std::fs::remove_file(&path)
-        {
-            log::debug!(path:% = path.display(), error:%; "cannot remove the API's socket");
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            log::debug!(path:% = self.0.display(), error:%; "cannot remove the API's socket");
         }
     }
 }

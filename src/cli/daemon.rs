@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Failure;
@@ -42,7 +43,7 @@ async fn serve(path: &Path, config: Config) -> Result<(), Failure> {
             () = asked_to_stop(&mut terminate, &mut interrupt) => break,
             _ = hangup.recv() => reload(path, &mut supervisor, &mut level).await,
             () = vitals.tick() => {}
-            ended = &mut api => return Err(Failure::other(format!("the API ended: {ended:?}"))),
+            ended = &mut api => return Err(api_ended(ended)),
         }
     }
 
@@ -54,6 +55,15 @@ async fn serve(path: &Path, config: Config) -> Result<(), Failure> {
         () = asked_to_stop(&mut terminate, &mut interrupt) => log::warn!("second signal: not waiting for what is not delivered yet"),
     }
     Ok(())
+}
+
+/// An API that cannot serve is no API: systemd starts the daemon anew.
+fn api_ended(ended: Result<std::io::Result<()>, JoinError>) -> Failure {
+    match ended {
+        Ok(Ok(())) => Failure::plain("the API has ended"),
+        Ok(Err(error)) => Failure::other(error),
+        Err(error) => Failure::other(error),
+    }
 }
 
 /// Applies the file as it is now; a bad one is refused wholly and what runs goes on.
@@ -75,7 +85,10 @@ async fn reload(path: &Path, supervisor: &mut Supervisor, level: &mut log::Level
             if changes.api {
                 log::warn!("changes of [api] take effect when the daemon is restarted");
             }
-            log::info!(path:% = path.display(), changes:%; "reloaded");
+            for change in &changes.list {
+                log::info!(change:%; "configuration changed");
+            }
+            log::info!(path:% = path.display(); "reloaded");
         }
     }
     systemd::ready();

@@ -82,6 +82,10 @@ impl Failure {
         Failure { message: with_causes(&error), code: EX_UNAVAILABLE }
     }
 
+    fn plain(message: &str) -> Self {
+        Failure { message: message.to_string(), code: EX_OTHER }
+    }
+
     fn other(error: impl Error) -> Self {
         Failure { message: with_causes(&error), code: EX_OTHER }
     }

@@ -21,7 +21,7 @@ use crate::session::meter::Meter;
 use crate::session::output::{OutputMachine, Progress, Setback};
 use crate::transport::Chunk;
 use crate::transport::gop_queue::{LeftOut, Limits};
-use crate::transport::srt::{self, ConnectError, Connection, Ended, Encryption, Measurement, Passphrase, Target};
+use crate::transport::srt::{self, ConnectError, Connection, Ended, Encryption, Measurement, Passphrase, PassphraseLength, Target};
 use crate::transport::gate::{LinkAge, Gate};
 use crate::units::Bitrate;
 
@@ -111,8 +111,8 @@ struct Feed {
 enum OutputError {
     #[error("cannot read the passphrase file {}", path.display())]
     Passphrase { path: PathBuf, source: std::io::Error },
-    #[error("the passphrase in {} {problem}", path.display())]
-    PassphraseUnusable { path: PathBuf, problem: String },
+    #[error("cannot use the passphrase in {}", path.display())]
+    PassphraseUnusable { path: PathBuf, source: PassphraseLength },
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error("connection lost: {0}")]
@@ -338,8 +338,9 @@ async fn passphrase(path: &Path) -> Result<Passphrase, OutputError> {
     let text = tokio::fs::read_to_string(path)
         .await
         .map_err(|source| OutputError::Passphrase { path: path.to_owned(), source })?;
-    Passphrase::new(text.trim_end_matches(['\r', '\n']))
-        .map_err(|problem| OutputError::PassphraseUnusable { path: path.to_owned(), problem: problem.to_string() })
+    let text = text.trim_end_matches(['\r', '\n']).to_string();
+    Passphrase::try_from(text)
+        .map_err(|source| OutputError::PassphraseUnusable { path: path.to_owned(), source })
 }
 
 impl OutputError {

@@ -142,6 +142,7 @@ impl<'a> StreamTask<'a> {
                     }
                 }
                 Effect::Output(name) => self.close_output(name).await, // `step` opens it again if it is still wanted
+                Effect::Lead => {} // there is no rate controller yet that would follow one
                 Effect::Slate | Effect::RestartStream => {
                     self.abandon_program();
                     self.life.encoder_down();

@@ -44,10 +44,6 @@ impl Daemon {
         format!("{}{path}", self.api)
     }
 
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
-    }
-
     /// Everything it has logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
@@ -167,6 +163,11 @@ impl Peer {
         let mut bytes = Vec::new();
         File::open(&self.received).and_then(|mut file| file.read_to_end(&mut bytes)).expect("the file is read");
         bytes
+    }
+
+    /// The file that it writes to.
+    pub fn recording(&self) -> &Path {
+        &self.received
     }
 
     pub fn log(&self) -> String {
