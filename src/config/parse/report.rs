@@ -32,16 +32,22 @@ impl From<Complaint> for Complaints {
 pub(super) struct Report<'a> {
     text: &'a str,
     line_starts: Vec<usize>,
+    mended_line_starts: Vec<usize>,
     broken: Vec<Range<usize>>,
     problems: RefCell<Vec<(usize, Problem)>>,
 }
 
 impl<'a> Report<'a> {
-    /// A report on `text`, of which the parts in `broken` are not to be relied on.
-    pub fn new(text: &'a str, broken: Vec<Range<usize>>) -> Self {
-        let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
-        let line_starts = std::iter::once(0).chain(after_breaks).collect();
-        Report { text, line_starts, broken, problems: RefCell::default() }
+    /// A report on `text`. All offsets are those in `mended`, which has the same lines, and of which
+    /// the parts in `broken` are not to be relied on.
+    pub fn new(text: &'a str, mended: &str, broken: Vec<Range<usize>>) -> Self {
+        Report {
+            text,
+            line_starts: line_starts(text),
+            mended_line_starts: line_starts(mended),
+            broken,
+            problems: RefCell::default(),
+        }
     }
 
     /// No syntax error: what is absent was really left out.
@@ -63,10 +69,13 @@ impl<'a> Report<'a> {
 
     /// Line and column, both from 1, of a byte offset.
     pub fn position(&self, offset: usize) -> (usize, usize) {
-        let offset = self.text.floor_char_boundary(offset);
-        let line = self.line_starts.partition_point(|start| *start <= offset);
-        let before = &self.text[self.line_starts[line - 1]..offset];
-        (line, before.trim_start_matches(BYTE_ORDER_MARK).chars().count() + 1)
+        let line = self.mended_line_starts.partition_point(|start| *start <= offset);
+        let byte = offset - self.mended_line_starts[line - 1];
+        let start = self.line_starts[line - 1];
+        let end = self.line_starts.get(line).map_or(self.text.len(), |next| next - 1);
+        let at = self.text.floor_char_boundary(start.saturating_add(byte).min(end));
+        let before = self.text[start..at].trim_start_matches(BYTE_ORDER_MARK);
+        (line, before.chars().count() + 1)
     }
 
     /// The configuration, or everything that stands against it.
@@ -81,6 +90,11 @@ impl<'a> Report<'a> {
     }
 }
 
+fn line_starts(text: &str) -> Vec<usize> {
+    let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+    std::iter::once(0).chain(after_breaks).collect()
+}
+
 /// Some editors put it at the start of a file; nobody counts it as a column.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -90,11 +104,20 @@ mod tests {
 
     #[test]
     fn places_are_counted_in_characters() {
-        let report = Report::new("a = 1\n# é\u{1F600}x\n\nend", Vec::new());
+        let text = "a = 1\n# é\u{1F600}x\n\nend";
+        let report = Report::new(text, text, Vec::new());
         assert_eq!(report.position(0), (1, 1));
         assert_eq!(report.position(5), (1, 6));
         assert_eq!(report.position(6), (2, 1));
         assert_eq!(report.position("a = 1\n# é\u{1F600}".len()), (2, 5));
         assert_eq!(report.position(usize::MAX), (4, 4));
+    }
+
+    #[test]
+    fn a_mended_line_moves_no_other_place() {
+        let report = Report::new("[é # x\nb\nc", "[é] # x\n \nc", Vec::new());
+        assert_eq!(report.position("[é".len()), (1, 3));
+        assert_eq!(report.position("[é] # x\n".len()), (2, 1));
+        assert_eq!(report.position("[é] # x\n \nc".len()), (3, 2));
     }
 }

@@ -14,24 +14,30 @@ pub(super) fn for_unknown_key(
     let normal = unknown.to_lowercase().replace('-', "_");
     let alias = ALIASES.iter().find(|(alias, key)| *alias == normal && known.contains(key));
     if let Some((_, key)) = alias {
-        return match (*key, normal.as_str()) {
-            ("passphrase_file", _) => {
+        return match *key {
+            "passphrase_file" => {
                 "write the passphrase alone into a file, and passphrase_file = \"/its/path\" here".into()
             }
-            _ => did_you_mean(key, &normal, value),
+            key => did_you_mean(key, &normal, value),
         };
     }
     let same_quantity = known.iter().find(|key| convert::stem(key) == convert::stem(&normal));
     if let Some(key) = same_quantity.copied().or_else(|| closest(&normal, known.iter().copied())) {
         return did_you_mean(key, &normal, value);
     }
-    let homes: Vec<_> = SECTIONS
-        .iter()
-        .filter(|(section, keys)| keys.contains(&normal.as_str()) && !same_section(section, path))
-        .map(|(section, _)| *section)
-        .collect();
+    if convert::stem(&normal) == "bitrate" && path.ends_with(".video") {
+        return "write max_kbps in [streams.NAME.rate]".into();
+    }
+    let elsewhere: Vec<_> = SECTIONS.iter().filter(|(section, _)| !same_section(section, path)).collect();
+    let exact = elsewhere.iter().filter(|(_, keys)| keys.contains(&normal.as_str()));
+    let homes: Vec<_> = exact.map(|(section, _)| *section).collect();
     if !homes.is_empty() {
-        return format!("{unknown} belongs in {}", homes.join(" or "));
+        return format!("move it to {}", homes.join(" or "));
+    }
+    let near =
+        elsewhere.iter().find_map(|(section, keys)| Some((closest(&normal, keys.iter().copied())?, section)));
+    if let Some((key, section)) = near {
+        return format!("did you mean {key}, which belongs in {section}?");
     }
     match known.len() {
         0 => "remove it".into(),
@@ -76,9 +82,11 @@ fn same_section(section: &str, path: &str) -> bool {
 const SLIPS: usize = 3;
 
 /// What other programs, and other versions of the same thought, call a key.
-const ALIASES: [(&str, &str); 25] = [
+const ALIASES: [(&str, &str); 29] = [
     ("address", "url"),
     ("bind", "listen"),
+    ("bitrate", "max_kbps"),
+    ("bitrate_kbps", "max_kbps"),
     ("cert", "tls_certificate_file"),
     ("file", "path"),
     ("fps", "framerate"),
@@ -89,6 +97,7 @@ const ALIASES: [(&str, &str); 25] = [
     ("interface", "listen"),
     ("keyint", "keyframe_interval_ms"),
     ("leader", "lead"),
+    ("logging", "log"),
     ("maximum_kbps", "max_kbps"),
     ("minimum_kbps", "min_kbps"),
     ("output", "outputs"),
@@ -98,6 +107,7 @@ const ALIASES: [(&str, &str); 25] = [
     ("pbkeylen", "key_length"),
     ("primary", "lead"),
     ("srt_url", "url"),
+    ("sound", "audio"),
     ("streamid", "stream_id"),
     ("token", "token_file"),
     ("uri", "url"),
