@@ -269,7 +269,11 @@ fn walk(mut extensions: &[u8]) -> Result<([u32; 3], KeyReply<'_>), Rejection> {
         let (content, next) = rest.split_at_checked(length).ok_or(Rejection::Malformed)?;
         match (kind, content.len()) {
             (EXTENSION_HSRSP, 12..) => srt = Some([be32(content, 0), be32(content, 4), be32(content, 8)]),
-            (EXTENSION_KMRSP, 4) => key = KeyReply::Status(be32(content, 0)),
+            // libsrt sends the small number in its own machine's byte order.
+            (EXTENSION_KMRSP, 4) => {
+                let status = be32(content, 0);
+                key = KeyReply::Status(status.min(status.swap_bytes()));
+            }
             (EXTENSION_KMRSP, _) => key = KeyReply::Echo(content),
             _ => {}
         }
