@@ -52,7 +52,7 @@ struct Source {
 #[derive(Serialize)]
 struct Encoder {
     backend: &'static str,
-    element: String,
+    element: &'static str,
     hardware: bool,
     target_bps: u64,
     encoded_bps: u64,
@@ -141,7 +141,7 @@ impl From<&EncoderStatus> for Encoder {
     fn from(encoder: &EncoderStatus) -> Self {
         Encoder {
             backend: encoder.backend,
-            element: encoder.element.clone(),
+            element: encoder.element,
             hardware: encoder.hardware,
             target_bps: encoder.target.as_bps(),
             encoded_bps: encoder.encoded.as_bps(),

@@ -5,13 +5,14 @@
 //!                    │                        │ units
 //!                    │                    Fanout (fanout.rs)
 //!                    │                        │ one queue each
-//!                    └── OutputHandle ──── Output (output.rs): queue → mux → driver
+//!                    └── OutputHandle ──── Output (output.rs) ── Feed (feed.rs): queue → mux → driver
 //! ```
 //!
 //! Data goes down, measurements come back up through `watch` channels, and commands come in through
 //! one `mpsc` a stream. [`Streams`] is all that the API and the demo see of it.
 
 mod fanout;
+mod feed;
 mod output;
 mod program;
 pub mod status;

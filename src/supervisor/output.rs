@@ -1,28 +1,28 @@
 //! The task of one output: its queue → its mux → its driver, again and again.
 //!
 //! One task owns all of it. `run` retries for ever, with the waits that [`OutputMachine`] names;
-//! `run_once` is one connection from the address look-up to its end, and uses `?`. The mux outlives
-//! connections, so that continuity counters and timestamps go on where they were.
+//! `run_once` is one connection from the address look-up to its end, and uses `?`.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
-use super::fanout::{Fanout, OutputQueue};
+use super::fanout::Fanout;
+use super::feed::Feed;
 use super::status::{LinkStatus, OutputStatus};
 use crate::causes::with_causes;
 use crate::config::{self, OutputName};
-use crate::media::{self, Mux, Tracks};
+use crate::media::{self, Tracks};
 use crate::session::meter::Meter;
 use crate::session::output::{OutputMachine, Progress, Setback};
-use crate::transport::Chunk;
 use crate::transport::gop_queue::{LeftOut, Limits};
 use crate::transport::srt::{self, ConnectError, Connection, Ended, Encryption, Measurement, Passphrase, PassphraseLength, Target};
-use crate::transport::gate::{LinkAge, Gate};
+use crate::transport::gate::LinkAge;
 use crate::units::Bitrate;
 
 /// A running output. Dropped, it drains by itself; [`OutputHandle::stop`] waits for that.
@@ -47,25 +47,15 @@ pub struct StreamContext {
 
 impl OutputHandle {
     /// Starts connecting at once.
-    ///
-    /// # Errors
-    /// When the output's mux cannot be built.
-    pub fn spawn(settings: config::Output, context: StreamContext) -> Result<Self, media::Error> {
-        let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
-        let mux = Mux::start(context.tracks, move |chunk| {
-            // The receiving side goes first only when the whole output ends; then nobody misses it.
-            if chunk_sender.blocking_send(chunk).is_err() {
-                log::debug!("output ended before its mux");
-            }
-        })?;
+    pub fn spawn(settings: config::Output, context: StreamContext) -> Self {
         let limits = Limits { age: oldest_useful(settings.latency), bytes: context.peak * QUEUE_SPAN };
         let queue = context.fanout.attach(limits);
         let machine = OutputMachine::new(Instant::now());
         let (publisher, status) = Publisher::new(&settings.name, &machine);
         let (stop, stopping) = watch::channel(false);
-        let feed = Feed { queue, mux: Some(mux), gate: Gate::new(settings.latency), link: LinkAge::default() };
-        let output = Output { settings, context, machine, feed, chunks, stopping, publisher, attempts: 0 };
-        Ok(OutputHandle { status, stop, task: tokio::spawn(output.run()) })
+        let feed = Feed::new(queue, context.tracks, settings.latency);
+        let output = Output { settings, context, machine, feed, stopping, publisher, attempts: 0 };
+        OutputHandle { status, stop, task: tokio::spawn(output.run()) }
     }
 
     /// The newest status.
@@ -89,21 +79,9 @@ struct Output {
     context: StreamContext,
     machine: OutputMachine,
     feed: Feed,
-    /// From the mux to the driver. Bounded by [`CHUNKS`]; when it is full the mux's own thread waits,
-    /// and the units wait in front of the mux, where whole groups can be left out.
-    chunks: mpsc::Receiver<Chunk>,
     stopping: watch::Receiver<bool>,
     publisher: Publisher,
     attempts: usize,
-}
-
-/// From the queue to the mux, as far as the link allows.
-struct Feed {
-    queue: Arc<OutputQueue>,
-    /// Gone once the output drains: the end of its chunks is the driver's sign to finish.
-    mux: Option<Mux>,
-    gate: Gate,
-    link: LinkAge,
 }
 
 /// Why a connection could not be made, or ended.
@@ -118,7 +96,7 @@ enum OutputError {
     #[error("connection lost: {0}")]
     Lost(String),
     #[error(transparent)]
-    Mux(#[from] media::Error),
+    Media(#[from] media::Error),
 }
 
 impl Output {
@@ -134,7 +112,7 @@ impl Output {
                 () = requested(&mut self.stopping) => break,
             }
         }
-        self.context.fanout.detach(&self.feed.queue);
+        self.context.fanout.detach(self.feed.queue());
         self.machine.stopped(Instant::now());
         self.publish();
     }
@@ -152,9 +130,8 @@ impl Output {
         self.publish();
         let (stream, output) = (self.context.name.as_str(), self.settings.name.as_str());
         log::info!(stream, output, latency_ms = connection.latency().as_millis() as u64; "output connected");
-        self.begin(connection.latency());
         let ended = self.carry(connection).await;
-        self.feed.queue.close();
+        self.feed.end();
         match ended? {
             Ended::Drained => Ok(()),
             Ended::ClosedByPeer => Err(OutputError::Lost("closed by the receiver".into())),
@@ -165,34 +142,16 @@ impl Output {
         }
     }
 
-    /// Makes the first packet of a connection one that a decoder can begin with.
-    fn begin(&mut self, latency: Duration) {
-        let mut stale = 0u64;
-        while self.chunks.try_recv().is_ok() {
-            stale += 1; // what the mux gave after the last connection had ended belongs to nobody
-        }
-        if stale > 0 {
-            let (stream, output) = (self.context.name.as_str(), self.settings.name.as_str());
-            log::debug!(stream, output, chunks = stale; "discarded what the last connection had not taken");
-        }
-        self.feed.gate = Gate::new(latency);
-        self.feed.link = LinkAge::default();
-        if let Some(mux) = &self.feed.mux {
-            mux.resend_tables();
-        }
-        self.feed.queue.open();
-        self.context.key_frame_wanted.notify_one();
-    }
-
     /// Keeps a connection fed until it ends.
     async fn carry(&mut self, connection: Connection) -> Result<Ended, OutputError> {
         let latency = connection.latency();
         let (report, mut reported) = watch::channel(Measurement::new(Instant::now()));
-        let Output { chunks, feed, stopping, machine, context, publisher, .. } = self;
-        let queue = feed.queue.clone();
-        let run = connection.run(chunks, &report);
-        tokio::pin!(run);
-        let mut draining = false;
+        let mut chunks = self.feed.begin(latency);
+        self.context.key_frame_wanted.notify_one();
+        let Output { feed, stopping, machine, context, publisher, .. } = self;
+        let queue = feed.queue().clone();
+        let mut run = pin!(connection.run(&mut chunks, &report));
+        let mut finishing = false;
         loop {
             tokio::select! {
                 ended = &mut run => return Ok(ended),
@@ -201,50 +160,22 @@ impl Output {
                     let before = machine.state();
                     machine.progress(Instant::now(), &progress(&measurement));
                     publisher.measured(machine, &measurement, latency, queue.left_out(), before != machine.state());
-                    feed.link = link_age(&measurement);
-                    if !draining {
-                        feed.pump(context)?;
-                    }
+                    feed.measured(link_age(&measurement));
                 }
-                () = queue.arrived(), if !draining => feed.pump(context)?,
-                () = requested(stopping), if !draining => {
-                    draining = true;
-                    feed.finish()?;
+                () = queue.arrived() => {}
+                () = requested(stopping), if !finishing => {
+                    finishing = true;
+                    feed.finish();
                 }
+            }
+            if feed.pump()? {
+                context.key_frame_wanted.notify_one();
             }
         }
     }
 
     fn publish(&mut self) {
-        self.publisher.unconnected(&self.machine, self.feed.queue.left_out());
-    }
-}
-
-impl Feed {
-    /// Moves on what the link has room for.
-    fn pump(&mut self, context: &StreamContext) -> Result<(), media::Error> {
-        let Some(mux) = &self.mux else { return Ok(()) };
-        if !self.gate.is_open(&self.link) {
-            return Ok(());
-        }
-        while let Some(unit) = self.queue.pop() {
-            mux.push(&unit)?;
-        }
-        if self.queue.awaits_key_frame() {
-            context.key_frame_wanted.notify_one();
-        }
-        Ok(())
-    }
-
-    /// Moves on all that waits, in whatever state the link is, and ends the mux: the driver drains the rest.
-    fn finish(&mut self) -> Result<(), media::Error> {
-        if let Some(mux) = self.mux.take() {
-            while let Some(unit) = self.queue.pop() {
-                mux.push(&unit)?;
-            }
-            mux.finish();
-        }
-        Ok(())
+        self.publisher.unconnected(&self.machine, self.feed.queue().left_out());
     }
 }
 
@@ -348,7 +279,7 @@ impl OutputError {
     fn setback(&self) -> Setback {
         match self {
             OutputError::Connect(error) if error.is_refusal() => Setback::Refused,
-            OutputError::Passphrase { .. } | OutputError::PassphraseUnusable { .. } | OutputError::Mux(_) => {
+            OutputError::Passphrase { .. } | OutputError::PassphraseUnusable { .. } | OutputError::Media(_) => {
                 Setback::Refused
             }
             OutputError::Connect(_) | OutputError::Lost(_) => Setback::Unreachable,
@@ -379,9 +310,6 @@ async fn requested(flag: &mut watch::Receiver<bool>) {
 fn oldest_useful(latency: Duration) -> Duration {
     latency.mul_f64(0.8)
 }
-
-/// Chunks between mux and driver: one access unit of 5 MB, more than any encoder here makes of a frame.
-const CHUNKS: usize = 4096;
 
 /// The queue's bound in bytes is this much of the stream at its peak: beyond any age that is useful
 /// at usual latencies, and a bound where a latency of 30 s meets a small machine.

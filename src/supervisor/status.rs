@@ -49,7 +49,7 @@ pub struct EncoderStatus {
     /// The family: `software`, `vaapi`, …
     pub backend: &'static str,
     /// GStreamer's name of the element.
-    pub element: String,
+    pub element: &'static str,
     pub hardware: bool,
     /// What it was told.
     pub target: Bitrate,

@@ -132,7 +132,7 @@ impl<'a> StreamTask<'a> {
     }
 
     async fn reconfigure(&mut self, config: config::Stream, effects: &BTreeSet<Effect>) {
-        let tracks_before = tracks(self.config);
+        let tracks_before = Tracks::of(self.config);
         *self.config = config;
         for effect in effects {
             match effect {
@@ -151,7 +151,7 @@ impl<'a> StreamTask<'a> {
                 Effect::Enabled => self.stop("not enabled").await,
             }
         }
-        if tracks(self.config) != tracks_before {
+        if Tracks::of(self.config) != tracks_before {
             self.close_outputs().await; // their muxes were made for other tracks
         }
     }
@@ -183,7 +183,7 @@ impl<'a> StreamTask<'a> {
         }
         self.watch_program(now);
         if self.life.is_wanted() {
-            self.open_outputs(now);
+            self.open_outputs();
         }
         self.observe(now);
         self.publish();
@@ -199,7 +199,7 @@ impl<'a> StreamTask<'a> {
         match block_in_place(|| Program::start(self.config, target, fanout, slate)) {
             Ok(mut program) => {
                 self.silence = None;
-                let (stream, element) = (self.name.as_str(), program.encoder().element.as_str());
+                let (stream, element) = (self.name.as_str(), program.encoder().element);
                 log::info!(stream, element, target_kbps = target.as_kbps(); "encoder started");
                 program.open_capture(self.config);
                 self.program = Some(program);
@@ -254,24 +254,19 @@ impl<'a> StreamTask<'a> {
         }
     }
 
-    fn open_outputs(&mut self, now: Instant) {
+    fn open_outputs(&mut self) {
         let missing: Vec<_> =
             self.config.outputs.iter().filter(|output| !self.outputs.contains_key(&output.name)).cloned().collect();
         for settings in missing {
             let context = StreamContext {
                 name: self.name.clone(),
-                tracks: tracks(self.config),
+                tracks: Tracks::of(self.config),
                 peak: peak(self.config),
                 fanout: self.fanout.clone(),
                 key_frame_wanted: self.key_frame_wanted.clone(),
             };
             let name = settings.name.clone();
-            match block_in_place(|| OutputHandle::spawn(settings, context)) {
-                Ok(handle) => {
-                    self.outputs.insert(name, handle);
-                }
-                Err(error) => return self.encoder_failed(now, error.to_string(), error.is_hopeless()),
-            }
+            self.outputs.insert(name, OutputHandle::spawn(settings, context));
         }
     }
 
@@ -334,7 +329,7 @@ impl<'a> StreamTask<'a> {
             let info = program.encoder();
             EncoderStatus {
                 backend: info.backend,
-                element: info.element.clone(),
+                element: info.element,
                 hardware: info.hardware,
                 target: program.target(),
                 encoded: program.encoded(),
@@ -399,10 +394,6 @@ fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, source: 
         outputs: Vec::new(),
         rate: RateStatus { target: config.rate.start, estimate: None, rule: FIXED_RATE },
     }
-}
-
-fn tracks(config: &config::Stream) -> Tracks {
-    Tracks { video: config.video.codec, audio: config.audio.source != config::AudioSource::None }
 }
 
 /// The most that the encoders together give: a key frame's peak is the send buffer's to bear.

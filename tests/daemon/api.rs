@@ -56,7 +56,9 @@ fn routes_and_actions() {
 #[test]
 fn errors_are_problems() {
     let daemon = Daemon::start("");
-    for (path, expected) in [("/v1/streams/nobody", 404), ("/v1/nothing", 404), ("/v1/streams/a/actions/stop", 405)] {
+    for (path, expected) in
+        [("/v1/streams/nobody", 404), ("/v1/nothing", 404), ("/v1/streams/a/actions/stop", 405)]
+    {
         let (status, kind, body) = get(daemon.url(path), &[]);
         assert_eq!((status, kind.as_str()), (expected, "application/problem+json"), "{path}");
         assert_eq!(body["status"], expected, "{path}");

@@ -161,7 +161,9 @@ impl Peer {
     /// All that it has written so far.
     pub fn received(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        File::open(&self.received).and_then(|mut file| file.read_to_end(&mut bytes)).expect("the file is read");
+        File::open(&self.received)
+            .and_then(|mut file| file.read_to_end(&mut bytes))
+            .expect("the file is read");
         bytes
     }
 

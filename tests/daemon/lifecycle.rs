@@ -98,8 +98,9 @@ fn a_reload_touches_what_it_changes_and_nothing_else() {
 fn two_outputs_do_not_disturb_each_other() {
     let (good, dead) = (free_port(), free_port());
     let peer = Peer::srt_live_transmit(good, "");
-    let second =
-        format!("[[streams.main.outputs]]\nname = \"nobody\"\nurl = \"srt://127.0.0.1:{dead}\"\nlatency_ms = 300\n");
+    let second = format!(
+        "[[streams.main.outputs]]\nname = \"nobody\"\nurl = \"srt://127.0.0.1:{dead}\"\nlatency_ms = 300\n"
+    );
     let daemon = Daemon::start(&test_stream(good, 300, &second));
     daemon.wait_for("degraded", Duration::from_secs(10));
     std::thread::sleep(Duration::from_secs(4));
@@ -130,9 +131,12 @@ fn wrong_configurations_end_with_78_and_all_their_errors() {
 fn check_config_looks_at_the_machine_too() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("uplinkd.toml");
-    let file = test_stream(9000, 300, "").replace("source = \"test\"\nwidth", "source = \"file\"\npath = \"/nowhere.mp4\"\nwidth");
+    let file = test_stream(9000, 300, "")
+        .replace("source = \"test\"\nwidth", "source = \"file\"\npath = \"/nowhere.mp4\"\nwidth");
     std::fs::write(&path, &file).expect("written");
-    let run = || Command::new(env!("CARGO_BIN_EXE_uplinkd")).arg("check-config").arg(&path).output().expect("it runs");
+    let run = || {
+        Command::new(env!("CARGO_BIN_EXE_uplinkd")).arg("check-config").arg(&path).output().expect("it runs")
+    };
     let output = run();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{said}");

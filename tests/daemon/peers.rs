@@ -44,8 +44,13 @@ fn srt_live_transmit_aes_128() {
 fn srt_live_transmit_aes_256() {
     let port = free_port();
     let peer = Peer::srt_live_transmit(port, &format!("&passphrase={PASSPHRASE}&pbkeylen=32"));
-    deliver(&peer, port, Some(PASSPHRASE), r##"key_length = 32
-stream_id = "#!::m=publish,r=live/main""##);
+    deliver(
+        &peer,
+        port,
+        Some(PASSPHRASE),
+        r##"key_length = 32
+stream_id = "#!::m=publish,r=live/main""##,
+    );
 }
 
 #[test]

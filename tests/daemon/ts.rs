@@ -16,7 +16,11 @@ pub fn check(recording: &[u8]) -> Report {
 /// Nothing is missing, torn or out of order, and there are at least so many pictures, with sound.
 pub fn assert_clean(report: &Report, pictures: u64) {
     assert_eq!(report.continuity_errors(), 0, "{report:#?}");
-    assert_eq!((report.sync_losses, report.sync_byte_errors, report.transport_errors), (0, 0, 0), "{report:#?}");
+    assert_eq!(
+        (report.sync_losses, report.sync_byte_errors, report.transport_errors),
+        (0, 0, 0),
+        "{report:#?}"
+    );
     assert_eq!(report.backward_timestamps(), 0, "{report:#?}");
     let video = report.video.as_ref().expect("a picture track");
     let audio = report.audio.as_ref().expect("a sound track");
