@@ -1,5 +1,7 @@
 //! uplinkd: a live encoder appliance.
 
 pub mod config;
+pub mod demo;
+pub mod link;
 pub mod transport;
 pub mod units;
