@@ -35,7 +35,7 @@ pub fn target(remote: SocketAddr, latency: Duration) -> Target {
 }
 
 pub fn encryption(passphrase: &str, key_length: KeyLength) -> Option<Encryption> {
-    let passphrase = Passphrase::try_from(passphrase.to_owned()).unwrap();
+    let passphrase = Passphrase::new(passphrase).unwrap();
     Some(Encryption { passphrase, key_length })
 }
 

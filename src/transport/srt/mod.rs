@@ -82,19 +82,17 @@ pub struct Encryption {
 pub struct Passphrase(String);
 
 impl Passphrase {
-    fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Passphrase {
-    type Error = PassphraseLength;
-
-    fn try_from(text: String) -> Result<Self, PassphraseLength> {
+    /// # Errors
+    /// Where SRT allows no passphrase of that length.
+    pub fn new(text: &str) -> Result<Self, PassphraseLength> {
         match text.len() {
-            10..=79 => Ok(Passphrase(text)),
+            10..=79 => Ok(Passphrase(text.to_owned())),
             bytes => Err(PassphraseLength { bytes }),
         }
+    }
+
+    fn reveal(&self) -> &str {
+        &self.0
     }
 }
 
@@ -106,7 +104,7 @@ impl fmt::Debug for Passphrase {
 
 /// SRT allows no such passphrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a passphrase of {bytes} bytes; SRT allows 10 to 79")]
+#[error("has {bytes} bytes; SRT allows 10 to 79")]
 pub struct PassphraseLength {
     pub bytes: usize,
 }
