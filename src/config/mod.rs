@@ -4,12 +4,25 @@
 //! each with line, column, key and what to write instead ([`parse`]). Nothing checks a value again
 //! afterwards. What only the machine can tell (a missing file, an encoder that is not there) is
 //! the caller's to check; [`file`] is the only I/O here.
+//!
+//! The way back is [`Config::to_table`], the effective configuration in the document's own keys;
+//! [`diff::changes`] says what lies between two configurations, and what each change touches.
+
+pub mod diff;
+mod effective;
+pub mod file;
+mod parse;
+mod problem;
+mod values;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use self::parse::parse;
+pub use self::problem::{Problem, Problems};
+pub use self::values::{InvalidName, Word};
 
 use crate::units::Bitrate;
 
