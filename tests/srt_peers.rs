@@ -19,7 +19,7 @@ async fn deliver(peer: Peer, to: Target) {
     assert_eq!(measurement.acknowledged.packets, COUNT);
     assert_eq!(measurement.rejected_datagrams, 0);
     let received = peer.finish().await;
-    assert_eq!(missing(&received, COUNT), []);
+    assert_eq!(missing(&received, COUNT), [0u64; 0]);
     assert!(received == stream(COUNT), "out of order");
 }
 

@@ -64,7 +64,15 @@ mod tests {
 
     #[test]
     fn rebound_names_and_foreign_pages_do_not() {
-        for host in ["evil.example:9980", "localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.1", "", "@127.0.0.1", "a b"] {
+        for host in [
+            "evil.example:9980",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "192.0.2.1",
+            "",
+            "@127.0.0.1",
+            "a b",
+        ] {
             assert!(check(&headers(host, None)).is_err(), "{host}");
         }
         for origin in ["http://evil.example", "null", "https://localhost:9980", "http://localhost:9981"] {

@@ -77,7 +77,9 @@ impl Api {
                 return Err(BindError::NotLoopback { address: *address });
             }
             Listen::Tcp(address) => Listener::Tcp(
-                TcpListener::bind(address).await.map_err(|source| BindError::Tcp { address: *address, source })?,
+                TcpListener::bind(address)
+                    .await
+                    .map_err(|source| BindError::Tcp { address: *address, source })?,
             ),
             Listen::Unix(path) => {
                 let listener =
@@ -143,7 +145,10 @@ async fn streams(State(facts): State<Facts>) -> Json<wire::Streams> {
     Json(wire::Streams { items: facts.streams.statuses().iter().map(wire::Stream::from).collect() })
 }
 
-async fn stream(State(facts): State<Facts>, UrlPath(id): UrlPath<String>) -> Result<Json<wire::Stream>, Problem> {
+async fn stream(
+    State(facts): State<Facts>,
+    UrlPath(id): UrlPath<String>,
+) -> Result<Json<wire::Stream>, Problem> {
     Ok(Json(wire::Stream::from(&find(&facts, &id)?.status())))
 }
 

@@ -33,7 +33,8 @@ async fn serve(path: &Path, config: Config) -> Result<(), Failure> {
     let streams = supervisor.streams();
     let ready = Arc::new(AtomicBool::new(true));
     let gstreamer = media::version();
-    let mut api = tokio::spawn(api.serve(Facts { streams: streams.clone(), ready: ready.clone(), started, gstreamer }));
+    let mut api =
+        tokio::spawn(api.serve(Facts { streams: streams.clone(), ready: ready.clone(), started, gstreamer }));
     log::info!(api = url, version = env!("CARGO_PKG_VERSION"), streams = streams.statuses().len(); "ready");
     systemd::ready();
 

@@ -18,7 +18,6 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::causes::with_causes;
-use crate::demo::command::{self as demo, DemoOptions};
 
 /// A live encoder: camera and sound in, hardware encoding, MPEG-TS over SRT out.
 #[derive(Debug, Parser)]
@@ -35,8 +34,6 @@ enum Command {
         #[arg(long, value_name = "PATH", default_value = DEFAULT_CONFIG)]
         config: PathBuf,
     },
-    /// The whole job on this machine, over an emulated link, to a receiver that checks what arrives
-    Demo(DemoOptions),
     /// Parse a configuration and check it against this machine; all errors at once
     CheckConfig {
         #[arg(value_name = "PATH", default_value = DEFAULT_CONFIG)]
@@ -50,7 +47,6 @@ enum Command {
 pub fn run(arguments: Arguments) -> ExitCode {
     let result = match arguments.command {
         Command::Run { config } => daemon::run(&config),
-        Command::Demo(options) => demo::run(options),
         Command::CheckConfig { path } => check_config::run(&path),
         Command::Version => {
             println!("uplinkd {}", env!("CARGO_PKG_VERSION"));

@@ -8,7 +8,7 @@ use log::LevelFilter;
 
 use super::{
     AudioDevice, Codec, EncoderChoice, Framerate, KeyLength, Ladder, Listen, OutputName, Slate, SrtMode,
-    SrtUrl, StreamName, VideoDevice,
+    SrtUrl, StreamName, VideoDevice, VideoSource,
 };
 
 /// A value that is written as one of a few words.
@@ -191,6 +191,17 @@ impl fmt::Display for Listen {
         match self {
             Listen::Tcp(address) => write!(f, "{address}"),
             Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for VideoSource {
+    /// What its owner calls it: the device, the path, or `test`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VideoSource::V4l2 { device } => device.fmt(f),
+            VideoSource::Test => f.write_str("test"),
+            VideoSource::File { path } => path.display().fmt(f),
         }
     }
 }

@@ -56,6 +56,11 @@ pub fn init() -> Result<(), Error> {
     Ok(())
 }
 
+/// GStreamer's version, as it calls itself.
+pub fn version() -> String {
+    gst::version_string().to_string()
+}
+
 /// GStreamer's own log goes to ours, errors only: what concerns a stream comes over the bus anyway.
 /// With GST_DEBUG set, GStreamer writes as it is told there.
 fn quieten() {

@@ -20,9 +20,11 @@ use crate::config::{self, OutputName};
 use crate::media::{self, Tracks};
 use crate::session::meter::Meter;
 use crate::session::output::{OutputMachine, Progress, Setback};
-use crate::transport::gop_queue::{LeftOut, Limits};
-use crate::transport::srt::{self, ConnectError, Connection, Ended, Encryption, Measurement, Passphrase, PassphraseLength, Target};
 use crate::transport::gate::LinkAge;
+use crate::transport::gop_queue::{LeftOut, Limits};
+use crate::transport::srt::{
+    self, ConnectError, Connection, Encryption, Ended, Measurement, Passphrase, PassphraseLength, Target,
+};
 use crate::units::Bitrate;
 
 /// A running output. Dropped, it drains by itself; [`OutputHandle::stop`] waits for that.
@@ -102,7 +104,8 @@ enum OutputError {
 impl Output {
     async fn run(mut self) {
         while let Err(error) = self.run_once().await {
-            let (stream, output, reason) = (self.context.name.as_str(), self.settings.name.as_str(), with_causes(&error));
+            let (stream, output, reason) =
+                (self.context.name.as_str(), self.settings.name.as_str(), with_causes(&error));
             log::warn!(stream, output, reason:%; "output has no connection");
             self.machine.setback(Instant::now(), error.setback(), reason, rand::random());
             self.publish();
@@ -135,9 +138,10 @@ impl Output {
         match ended? {
             Ended::Drained => Ok(()),
             Ended::ClosedByPeer => Err(OutputError::Lost("closed by the receiver".into())),
-            Ended::PeerIdle { silence } => {
-                Err(OutputError::Lost(format!("nothing from the receiver for {:.1} s", silence.as_secs_f64())))
-            }
+            Ended::PeerIdle { silence } => Err(OutputError::Lost(format!(
+                "nothing from the receiver for {:.1} s",
+                silence.as_secs_f64()
+            ))),
             Ended::Failed { reason } => Err(OutputError::Lost(reason)),
         }
     }
@@ -269,8 +273,7 @@ async fn passphrase(path: &Path) -> Result<Passphrase, OutputError> {
     let text = tokio::fs::read_to_string(path)
         .await
         .map_err(|source| OutputError::Passphrase { path: path.to_owned(), source })?;
-    let text = text.trim_end_matches(['\r', '\n']).to_string();
-    Passphrase::try_from(text)
+    Passphrase::new(text.trim_end_matches(['\r', '\n']))
         .map_err(|source| OutputError::PassphraseUnusable { path: path.to_owned(), source })
 }
 
@@ -279,16 +282,20 @@ impl OutputError {
     fn setback(&self) -> Setback {
         match self {
             OutputError::Connect(error) if error.is_refusal() => Setback::Refused,
-            OutputError::Passphrase { .. } | OutputError::PassphraseUnusable { .. } | OutputError::Media(_) => {
-                Setback::Refused
-            }
+            OutputError::Passphrase { .. }
+            | OutputError::PassphraseUnusable { .. }
+            | OutputError::Media(_) => Setback::Refused,
             OutputError::Connect(_) | OutputError::Lost(_) => Setback::Unreachable,
         }
     }
 }
 
 fn progress(measurement: &Measurement) -> Progress {
-    Progress { acknowledged: measurement.acknowledged.bytes, silence: measurement.silence, rtt: measurement.rtt }
+    Progress {
+        acknowledged: measurement.acknowledged.bytes,
+        silence: measurement.silence,
+        rtt: measurement.rtt,
+    }
 }
 
 fn link_age(measurement: &Measurement) -> LinkAge {

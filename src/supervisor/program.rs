@@ -46,7 +46,12 @@ impl Program {
     ///
     /// # Errors
     /// When the machine lacks an element, or a pipeline cannot be started.
-    pub fn start(config: &config::Stream, target: Bitrate, fanout: Fanout, slate: String) -> Result<Self, Error> {
+    pub fn start(
+        config: &config::Stream,
+        target: Bitrate,
+        fanout: Fanout,
+        slate: String,
+    ) -> Result<Self, Error> {
         let (sender, events) = media::events();
         let encode = Encode::start(config, sender, move |unit| fanout.deliver(&unit))?;
         encode.set_target(target);

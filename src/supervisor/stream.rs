@@ -35,7 +35,10 @@ pub enum Command {
     Restart,
     KeyFrame,
     /// Another configuration, and what of the running stream it touches.
-    Reconfigure { config: Box<config::Stream>, effects: BTreeSet<Effect> },
+    Reconfigure {
+        config: Box<config::Stream>,
+        effects: BTreeSet<Effect>,
+    },
     /// Drain and end.
     Shutdown,
 }
@@ -223,7 +226,8 @@ impl<'a> StreamTask<'a> {
             program.open_capture(self.config);
         }
         if program.silence(now) > ENCODER_STALL {
-            let reason = format!("{} gave nothing for {} s", program.encoder().element, ENCODER_STALL.as_secs());
+            let reason =
+                format!("{} gave nothing for {} s", program.encoder().element, ENCODER_STALL.as_secs());
             self.encoder_failed(now, reason, false);
         }
     }
@@ -255,8 +259,13 @@ impl<'a> StreamTask<'a> {
     }
 
     fn open_outputs(&mut self) {
-        let missing: Vec<_> =
-            self.config.outputs.iter().filter(|output| !self.outputs.contains_key(&output.name)).cloned().collect();
+        let missing: Vec<_> = self
+            .config
+            .outputs
+            .iter()
+            .filter(|output| !self.outputs.contains_key(&output.name))
+            .cloned()
+            .collect();
         for settings in missing {
             let context = StreamContext {
                 name: self.name.clone(),
@@ -339,8 +348,12 @@ impl<'a> StreamTask<'a> {
             }
         });
         // In the order of the configuration, which is the order that their owner thinks in.
-        let outputs =
-            self.config.outputs.iter().filter_map(|output| self.outputs.get(&output.name)).map(OutputHandle::status);
+        let outputs = self
+            .config
+            .outputs
+            .iter()
+            .filter_map(|output| self.outputs.get(&output.name))
+            .map(OutputHandle::status);
         let (format, silence) = (self.format.clone(), self.silence.clone());
         let source = SourceStatus { format, silence, ..bare.source };
         self.status.send_replace(Status { encoder, outputs: outputs.collect(), source, ..bare });
