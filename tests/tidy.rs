@@ -16,9 +16,10 @@ use source::{Named, Source};
 /// Who may use whom, innermost first: a module may use itself and those after it here, all of which
 /// stand on earlier lines. `a::b` allows only what is named so.
 const LAYERS: &[(&str, &[&str])] = &[
+    ("causes", &[]),
     ("units", &[]),
     ("config", &["units"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["causes", "config"]),
     ("rate", &["config", "units"]), // never media: it decides from numbers
     ("session", &["config", "units"]),
     ("capture", &["config", "units"]),
@@ -26,15 +27,30 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("link", &["config", "units"]),
     ("media", &["capture", "config", "transport::Chunk", "units"]), // never rate: it is told a bitrate
     ("simulation", &["config", "link", "rate", "transport::gop_queue", "units"]),
-    ("supervisor", &["capture", "config", "media", "rate", "session", "transport", "units"]),
-    ("api", &["config", "supervisor", "units"]), // reads Status, sends Commands, nothing else
-    ("systemd", &["config", "supervisor"]),
-    ("demo", &["api", "capture", "config", "link", "media", "session", "supervisor", "transport", "units"]),
+    ("supervisor", &["capture", "causes", "config", "media", "rate", "session", "transport", "units"]),
+    ("api", &["causes", "config", "supervisor", "units"]), // reads Status, sends Commands, nothing else
+    ("systemd", &["causes", "config", "supervisor"]),
+    (
+        "demo",
+        &[
+            "api",
+            "capture",
+            "causes",
+            "config",
+            "link",
+            "media",
+            "session",
+            "supervisor",
+            "transport",
+            "units",
+        ],
+    ),
     (
         "cli",
         &[
             "api",
             "capture",
+            "causes",
             "config",
             "demo",
             "link",
@@ -53,18 +69,23 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Modules that decide, and leave clocks, files, sockets and GStreamer to others; with exceptions.
 const PURE: &[(&str, &[&str])] = &[
-    ("units", &[]),
-    ("config", &["config::file"]),
-    ("rate", &[]),
-    ("link", &["link::relay"]),
-    ("simulation", &[]),
-    ("session", &[]),
-    ("transport::gop_queue", &[]),
-    ("transport::srt::guard", &[]),
-    ("transport::srt::governor", &[]),
-    ("transport::srt::measurement", &[]),
     ("capture::mode", &[]),
+    ("causes", &[]),
+    ("config", &["config::file"]),
     ("demo::checker", &[]),
+    ("link", &["link::relay"]),
+    ("media::ts", &[]),
+    ("rate", &[]),
+    ("session", &[]),
+    ("simulation", &[]),
+    ("transport::gate", &[]),
+    ("transport::gop_queue", &[]),
+    ("transport::srt::governor", &[]),
+    ("transport::srt::guard", &[]),
+    ("transport::srt::measurement", &[]),
+    ("transport::srt::sender", &[]),
+    ("transport::srt::window", &[]),
+    ("units", &[]),
 ];
 
 /// What a pure module does not name. Where a name may be reached through a `use` of its parent, the
