@@ -138,7 +138,8 @@ impl Receiver {
         state.reception(now())
     }
 
-    /// Stops, and reports the whole. What a saved file could not hold is in the report.
+    /// Stops, and reports the whole. What libsrt still holds back until its time has come is lost:
+    /// leave it the latency after the sender has finished.
     pub fn stop(self) -> Reception {
         let before = self.report();
         self.halt();
@@ -234,10 +235,12 @@ impl State {
     /// Counters of a connection begin at zero; those of earlier connections are kept.
     fn follow_statistics(&mut self, statistics: &gst::StructureRef) {
         let Some(newest) = newest_caller(statistics) else { return };
-        let count = |name| newest.get::<i64>(name).ok().and_then(|count| u64::try_from(count).ok());
-        let count_32 = |name| newest.get::<i32>(name).ok().and_then(|count| u64::try_from(count).ok());
+        let count = |name| {
+            let number = newest.get::<i64>(name).or_else(|_| newest.get::<i32>(name).map(i64::from)).ok()?;
+            u64::try_from(number).ok()
+        };
         let packets = count("packets-received").unwrap_or(self.current.0);
-        let missed = count_32("packets-received-lost").unwrap_or(self.current.1);
+        let missed = count("packets-received-lost").unwrap_or(self.current.1);
         if packets < self.current.0 {
             self.earlier = (self.earlier.0 + self.current.0, self.earlier.1 + self.current.1);
         }
