@@ -4,12 +4,14 @@
 //! Each `golden/config/NAME.toml` is wrong, and `NAME.err` is what is said about it.
 //! `UPDATE_GOLDEN=1 cargo test --test config` writes the latter anew: read them before committing.
 
+#![allow(clippy::unwrap_used)] // in what the tests share
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use uplinkd::config::{self, Listen, OutputName, SrtMode, StreamName, VideoSource};
+use uplinkd::config::{self, Listen, OutputName, SrtMode, VideoSource};
 
 const SHIPPED: &str = include_str!("../etc/uplinkd/uplinkd.toml");
 
@@ -50,7 +52,7 @@ fn no_message_repeats_a_secret() {
 #[test]
 fn the_shipped_file_is_good() {
     let config = config::parse(SHIPPED).unwrap();
-    let main = &config.streams[&StreamName::new("main").unwrap()];
+    let main = &config.streams["main"];
     assert!(!main.enabled);
     assert!(main.outputs.is_empty());
     assert_eq!(config::parse("[streams.main]").unwrap(), config, "what it leaves out is the default");
@@ -67,7 +69,7 @@ fn each_setting_of_the_shipped_file_may_be_uncommented() {
     let without_path = uncommented.replace("path = \"/srv/loop.mp4\"", "#");
     let all = config::parse(&without_path).unwrap();
     assert_eq!(all.api.tls.as_ref().unwrap().key, Path::new("/etc/uplinkd/api.key"));
-    assert_eq!(all.streams[&main_stream()].outputs[0].name.as_str(), "studio");
+    assert_eq!(all.streams["main"].outputs[0].name.as_str(), "studio");
 
     let mut shown: Vec<String> = keys(&all.to_table());
     shown.sort();
@@ -77,7 +79,7 @@ fn each_setting_of_the_shipped_file_may_be_uncommented() {
     assert_eq!(shown, documented, "the shipped file names every key, and no other");
 
     let enabled = without_path.replace("enabled = false", "enabled = true");
-    assert!(config::parse(&enabled).unwrap().streams[&main_stream()].enabled);
+    assert!(config::parse(&enabled).unwrap().streams["main"].enabled);
 }
 
 /// Prose begins with `# `, a setting that is switched off with `#` and its key.
@@ -117,7 +119,7 @@ fn an_output_needs_name_and_url_alone() {
         "[streams.main]\nenabled = true\n[[streams.main.outputs]]\nname = \"a\"\nurl = \"srt://[2001:DB8::1]:9000?mode=caller\"",
     )
     .unwrap();
-    let output = &config.streams[&main_stream()].outputs[0];
+    let output = &config.streams["main"].outputs[0];
     assert!(output.lead, "the first output leads where none says so");
     assert_eq!(
         (output.url.host.as_str(), output.url.port, output.url.mode),
@@ -130,7 +132,7 @@ fn an_output_needs_name_and_url_alone() {
 #[test]
 fn the_design_s_example_is_good() {
     let config = config::parse(EXAMPLE).unwrap();
-    let stream = &config.streams[&main_stream()];
+    let stream = &config.streams["main"];
     assert!(matches!(stream.video.source, VideoSource::V4l2 { .. }));
     assert_eq!(stream.rate.start.as_kbps(), 1500);
     assert_eq!(stream.outputs[0].name, OutputName::new("studio").unwrap());
@@ -140,7 +142,7 @@ fn the_design_s_example_is_good() {
 fn a_default_start_rate_stays_within_the_bounds() {
     let start = |rate: &str| {
         let text = format!("[streams.main.rate]\n{rate}");
-        config::parse(&text).unwrap().streams[&main_stream()].rate.start.as_kbps()
+        config::parse(&text).unwrap().streams["main"].rate.start.as_kbps()
     };
     assert_eq!(start("max_kbps = 1000"), 1000);
     assert_eq!(start("min_kbps = 2000"), 2000);
@@ -247,10 +249,6 @@ fn golden_files() -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
-}
-
-fn main_stream() -> StreamName {
-    StreamName::new("main").unwrap()
 }
 
 const EXAMPLE: &str = include_str!("golden/config/good/example.toml");

@@ -1,5 +1,6 @@
 //! The small values of the tree: how they are made, and how they are written.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -101,6 +102,18 @@ impl OutputName {
     }
 }
 
+impl Borrow<str> for StreamName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for OutputName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 fn checked(name: &str) -> Result<String, InvalidName> {
     let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let allowed = |c: u8| plain(c) || c == b'-' || c == b'_';
@@ -182,6 +195,13 @@ impl KeyLength {
             KeyLength::Aes192 => 24,
             KeyLength::Aes256 => 32,
         }
+    }
+}
+
+impl From<KeyLength> for i64 {
+    /// The number of the document.
+    fn from(length: KeyLength) -> i64 {
+        length.bytes() as i64 // 32 at most
     }
 }
 

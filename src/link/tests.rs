@@ -101,6 +101,18 @@ fn a_limit_can_begin_later() {
 }
 
 #[test]
+fn the_end_of_time_is_no_trouble() {
+    let century = Duration::from_secs(100 * 365 * 86_400);
+    let stuck = Spec { rate: Some(Bitrate::ZERO), ..Spec::default() };
+    for spec in [spec(""), spec("rate=1M"), spec("at=1s:rate=1M"), stuck] {
+        let mut link = spec.uplink();
+        for now in [Duration::ZERO, century, Duration::MAX, Duration::MAX] {
+            assert!(deliver(&mut link, now, 1500) >= now.min(2 * century));
+        }
+    }
+}
+
+#[test]
 fn an_outage_stops_service_and_the_queue_waits_as_in_a_modem() {
     let mut link = spec("rate=12M,queue=3000,outage=1s+2s").uplink();
     // Half served when the outage begins, the rest afterwards.

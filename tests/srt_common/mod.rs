@@ -98,6 +98,10 @@ impl Peer {
         std::fs::read_to_string(self.path("log")).unwrap()
     }
 
+    pub fn received_bytes(&self) -> u64 {
+        std::fs::metadata(self.path("received")).unwrap().len()
+    }
+
     /// Lets it end by itself, so that it writes what it still holds; all that it has written.
     pub async fn finish(mut self) -> Vec<u8> {
         let pid = self.child.id().to_string();

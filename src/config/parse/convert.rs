@@ -115,12 +115,12 @@ pub(super) fn path(value: &Value<'_>) -> Result<PathBuf, Complaint> {
     Err(Complaint::new(message, format!("write {} = \"/…\", the whole path from / on", value.key)))
 }
 
-/// A text as it may stand in a message: whole where it is short, never with line breaks.
+/// A text as it may stand in a message: whole where it is short, never with line breaks, and never
+/// where it looks as if somebody had put an address with a password there.
 pub(super) fn shown(text: &str) -> String {
-    match text.chars().count() {
-        0..=LONGEST_SHOWN => format!("{text:?}"),
-        _ => "this text".into(),
-    }
+    let short = text.chars().count() <= LONGEST_SHOWN;
+    let plain = !text.contains(['@', '?']) && !text.to_lowercase().contains("pass");
+    if short && plain { format!("{text:?}") } else { "this text".into() }
 }
 
 /// What a value is, as a person would say.

@@ -9,6 +9,7 @@
 mod api;
 mod audio;
 mod convert;
+mod lines;
 mod outputs;
 mod report;
 mod section;

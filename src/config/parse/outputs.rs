@@ -44,7 +44,13 @@ fn read_one(mut section: Section<'_>, seen: &mut Seen) -> Option<Output> {
         section.read("latency_ms", |value| convert::milliseconds(value, LATENCY_MS)).or(DEFAULT_LATENCY);
     let stream_id = section.read("stream_id", stream_id).optional();
     let passphrase_file = section.read("passphrase_file", convert::path).optional();
-    let key_length = section.read("key_length", key_length).or(KeyLength::Aes128);
+    let key_length = section.read("key_length", key_length).optional();
+
+    if let (Some(Some(_)), Some(None)) = (key_length, &passphrase_file) {
+        let message = "is set, but without a passphrase_file nothing is encrypted";
+        let fix = "write passphrase_file = \"/…\", or remove key_length";
+        section.complain("key_length", Complaint::new(message, fix));
+    }
 
     if let Some(name) = &name {
         if let Some((_, line)) = seen.names.iter().find(|(seen, _)| seen == name) {
@@ -77,7 +83,7 @@ fn read_one(mut section: Section<'_>, seen: &mut Seen) -> Option<Output> {
         latency: latency?,
         stream_id: stream_id?,
         passphrase_file: passphrase_file?,
-        key_length: key_length?,
+        key_length: key_length?.unwrap_or(KeyLength::Aes128),
     })
 }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::super::{Config, Problem, Problems};
+use super::lines::Lines;
 
 /// What is wrong with one value, and what to write instead; its place and key are the report's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +32,9 @@ impl From<Complaint> for Complaints {
 /// The problems found so far, and what was lost to syntax errors.
 pub(super) struct Report<'a> {
     text: &'a str,
-    line_starts: Vec<usize>,
-    mended_line_starts: Vec<usize>,
+    lines: Lines,
+    mended_lines: Lines,
+    /// Sorted, and none touches another.
     broken: Vec<Range<usize>>,
     problems: RefCell<Vec<(usize, Problem)>>,
 }
@@ -43,9 +45,9 @@ impl<'a> Report<'a> {
     pub fn new(text: &'a str, mended: &str, broken: Vec<Range<usize>>) -> Self {
         Report {
             text,
-            line_starts: line_starts(text),
-            mended_line_starts: line_starts(mended),
-            broken,
+            lines: Lines::new(text),
+            mended_lines: Lines::new(mended),
+            broken: merged(broken),
             problems: RefCell::default(),
         }
     }
@@ -57,7 +59,8 @@ impl<'a> Report<'a> {
 
     /// A syntax error touches this part, so that the value read from it means nothing.
     pub fn is_broken(&self, span: &Range<usize>) -> bool {
-        self.broken.iter().any(|broken| broken.start <= span.end && span.start <= broken.end)
+        let first = self.broken.partition_point(|broken| broken.end < span.start);
+        self.broken.get(first).is_some_and(|broken| broken.start <= span.end)
     }
 
     /// Notes a problem at a byte offset.
@@ -69,13 +72,11 @@ impl<'a> Report<'a> {
 
     /// Line and column, both from 1, of a byte offset.
     pub fn position(&self, offset: usize) -> (usize, usize) {
-        let line = self.mended_line_starts.partition_point(|start| *start <= offset);
-        let byte = offset - self.mended_line_starts[line - 1];
-        let start = self.line_starts[line - 1];
-        let end = self.line_starts.get(line).map_or(self.text.len(), |next| next - 1);
-        let at = self.text.floor_char_boundary(start.saturating_add(byte).min(end));
-        let before = self.text[start..at].trim_start_matches(BYTE_ORDER_MARK);
-        (line, before.chars().count() + 1)
+        let place = self.mended_lines.place(offset);
+        let line = self.lines.range(place.line);
+        let at = self.text.floor_char_boundary(self.lines.offset(place));
+        let before = self.text[line.start..at].trim_start_matches(BYTE_ORDER_MARK);
+        (place.line + 1, before.chars().count() + 1)
     }
 
     /// The configuration, or everything that stands against it.
@@ -90,9 +91,16 @@ impl<'a> Report<'a> {
     }
 }
 
-fn line_starts(text: &str) -> Vec<usize> {
-    let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
-    std::iter::once(0).chain(after_breaks).collect()
+fn merged(mut spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    spans.sort_by_key(|span| span.start);
+    let mut merged: Vec<Range<usize>> = Vec::new();
+    for span in spans {
+        match merged.last_mut() {
+            Some(last) if span.start <= last.end => last.end = last.end.max(span.end),
+            _ => merged.push(span),
+        }
+    }
+    merged
 }
 
 /// Some editors put it at the start of a file; nobody counts it as a column.
@@ -111,6 +119,16 @@ mod tests {
         assert_eq!(report.position(6), (2, 1));
         assert_eq!(report.position("a = 1\n# é\u{1F600}".len()), (2, 5));
         assert_eq!(report.position(usize::MAX), (4, 4));
+    }
+
+    #[test]
+    fn what_touches_a_broken_part_is_broken() {
+        let report = Report::new("", "", vec![20..25, 5..8, 7..10]);
+        for (span, broken) in
+            [(0..4, false), (0..5, true), (6..7, true), (10..12, true), (11..19, false), (26..30, false)]
+        {
+            assert_eq!(report.is_broken(&span), broken, "{span:?}");
+        }
     }
 
     #[test]

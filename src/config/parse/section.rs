@@ -34,7 +34,7 @@ enum Contents<'a> {
 pub(super) enum Key<T> {
     Absent,
     Given(T),
-    /// It was complained about, or a syntax error may have swallowed it.
+    /// It was complained about, or a syntax error destroyed or swallowed it.
     Unreadable,
 }
 
@@ -83,6 +83,7 @@ impl<'a> Section<'a> {
     ) -> Key<T> {
         self.known.push(name);
         let value = match self.look_up(name) {
+            Found::Value(value) if self.report.is_broken(&value.span()) => return Key::Unreadable,
             Found::Value(value) => value,
             Found::Nothing => return Key::Absent,
             Found::Unreadable => return Key::Unreadable,
@@ -163,6 +164,9 @@ impl<'a> Section<'a> {
         };
         let path = self.key(name);
         let Some(array) = value.get_ref().as_array() else {
+            if self.report.is_broken(&value.span()) {
+                return None;
+            }
             let fix = match value.get_ref() {
                 DeValue::Table(_) => format!("write [[{path}]], with two brackets on each side"),
                 _ => format!("write [[{path}]] above the settings of each"),
@@ -218,6 +222,7 @@ impl<'a> Section<'a> {
         let start = value.span().start;
         let contents = match value.get_ref() {
             DeValue::Table(table) => Contents::Table(table),
+            _ if self.report.is_broken(&value.span()) => Contents::Unreadable,
             other => {
                 let message = format!("is {}, not a section", convert::kind(other));
                 let fix = format!("write {header}, and its settings below");
@@ -239,9 +244,6 @@ impl<'a> Section<'a> {
             Contents::Absent | Contents::Unreadable => return Found::Unreadable,
         };
         match table.get(name) {
-            Some(value) if self.report.is_broken(&value.span()) && !value.get_ref().is_table() => {
-                Found::Unreadable
-            }
             Some(value) => Found::Value(value),
             None if self.report.is_whole() => Found::Nothing,
             None => Found::Unreadable,
@@ -268,6 +270,6 @@ impl<'a> Section<'a> {
 enum Found<'a> {
     Value(&'a Spanned<DeValue<'a>>),
     Nothing,
-    /// A syntax error destroyed it, or may have swallowed it.
+    /// A syntax error may have swallowed it.
     Unreadable,
 }

@@ -57,12 +57,11 @@ pub(super) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 fn did_you_mean(key: &str, unknown: &str, value: &DeValue<'_>) -> String {
-    match convert::same_in_unit(key, unknown, value) {
-        Some(number) => format!("did you mean {key} = {number}?"),
-        None => match convert::unit(key) {
-            Some(unit) => format!("did you mean {key}, in {}?", unit.name),
-            None => format!("did you mean {key}?"),
-        },
+    // A value is repeated only where it is a quantity, and so no secret.
+    match (convert::unit(key), convert::same_in_unit(key, unknown, value)) {
+        (Some(_), Some(number)) => format!("did you mean {key} = {number}?"),
+        (Some(unit), None) => format!("did you mean {key}, in {}?", unit.name),
+        (None, _) => format!("did you mean {key}?"),
     }
 }
 
@@ -118,7 +117,7 @@ const ALIASES: [(&str, &str); 29] = [
 const SECTIONS: [(&str, &[&str]); 7] = [
     ("[api]", &["listen", "token_file", "tls_certificate_file", "tls_key_file", "insecure"]),
     ("[log]", &["level"]),
-    ("[streams.NAME]", &["enabled"]),
+    ("[streams.NAME]", &["enabled", "video", "audio", "rate", "outputs"]),
     (
         "[streams.NAME.video]",
         &[
@@ -134,10 +133,74 @@ const SECTIONS: [(&str, &[&str]); 7] = [
             "slate",
         ],
     ),
-    ("[streams.NAME.audio]", &["bitrate_kbps", "offset_ms"]),
+    ("[streams.NAME.audio]", &["source", "device", "bitrate_kbps", "offset_ms"]),
     ("[streams.NAME.rate]", &["min_kbps", "max_kbps", "start_kbps", "adaptive", "ladder"]),
     (
         "[[streams.NAME.outputs]]",
         &["name", "url", "lead", "latency_ms", "stream_id", "passphrase_file", "key_length"],
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use toml::{Table, Value};
+
+    use super::*;
+    use crate::config::parse;
+
+    const EVERY_KEY: &str = r#"
+        [api]
+        token_file = "/token"
+        tls_certificate_file = "/certificate"
+        tls_key_file = "/key"
+        [streams.a]
+        video = { source = "file", path = "/file" }
+        audio = { source = "alsa" }
+        [[streams.a.outputs]]
+        name = "a"
+        url = "srt://192.0.2.1:9000"
+        stream_id = "a"
+        passphrase_file = "/passphrase"
+        [streams.b]
+    "#;
+
+    #[test]
+    fn the_sections_have_these_keys_and_no_others() {
+        let table = parse(EVERY_KEY).unwrap().to_table();
+        let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        collect("", &table, &mut found);
+        for (section, keys) in SECTIONS {
+            let keys: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+            assert_eq!(found.remove(section).unwrap(), keys, "{section}");
+        }
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["[]", "[streams]"]);
+    }
+
+    fn collect(path: &str, table: &Table, found: &mut BTreeMap<String, BTreeSet<String>>) {
+        let section =
+            SECTIONS.iter().map(|(section, _)| *section).find(|section| same_section(section, path));
+        let section = section.map_or(format!("[{path}]"), str::to_owned);
+        found.entry(section).or_default().extend(table.keys().cloned());
+        for (key, value) in table {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            match value {
+                Value::Table(table) => collect(&path, table, found),
+                Value::Array(list) => {
+                    list.iter().for_each(|e| collect(&format!("{path}[0]"), e.as_table().unwrap(), found));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn slips_are_near_and_other_words_are_far() {
+        let words = ["framerate", "slate", "codec"];
+        assert_eq!(closest("framreate", words), Some("framerate"));
+        assert_eq!(closest("SLAET", words), Some("slate"));
+        assert_eq!(closest("colour", words), None);
+        assert_eq!(closest("", words), None);
+    }
+}

@@ -1,48 +1,50 @@
 //! The document as TOML: what could be read of it, and what is wrong with its syntax.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue, Error};
 
 use super::convert;
+use super::lines::{Lines, Place};
 use super::report::Complaint;
 
 /// A text, mended so far that toml reads all of it.
 pub(super) struct Document<'a> {
     original: &'a str,
+    lines: Lines,
     /// The same lines. What stands on them keeps its column, but for the rest of a mended line.
     mended: String,
+    mended_lines: Lines,
     errors: Vec<SyntaxError>,
 }
 
+/// Its places are the same in the original and in the mended text.
 struct SyntaxError {
     start: Place,
     end: Place,
     message: String,
 }
 
-/// A line, counted from 0, and a byte in it: the same in the original and in the mended text.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    line: usize,
-    byte: usize,
-}
-
 impl<'a> Document<'a> {
     /// Finds all syntax errors of `text`.
     pub fn new(text: &'a str) -> Self {
-        let mut document = Document { original: text, mended: text.to_owned(), errors: Vec::new() };
+        let mut document = Document {
+            original: text,
+            lines: Lines::new(text),
+            mended: text.to_owned(),
+            mended_lines: Lines::new(text),
+            errors: Vec::new(),
+        };
         for _ in 0..ROUNDS {
             let found = document.syntax_errors();
-            let (mendable, _): (Vec<_>, Vec<_>) = found.into_iter().partition(SyntaxError::hides_the_rest);
+            let mendable: Vec<_> = found.into_iter().filter(SyntaxError::hides_the_rest).collect();
             if mendable.is_empty() {
                 break;
             }
-            // From the end, so that what is inserted moves no place that is still to come.
-            for error in mendable.into_iter().rev() {
-                document.mend(&error);
-                document.errors.push(error);
-            }
+            document.mend(&mendable);
+            document.errors.extend(mendable);
         }
         let rest = document.syntax_errors();
         document.errors.extend(rest);
@@ -61,7 +63,7 @@ impl<'a> Document<'a> {
 
     /// Where the errors are.
     pub fn errors(&self) -> Vec<Range<usize>> {
-        self.errors.iter().map(|error| error.span(&self.mended)).collect()
+        self.errors.iter().map(|error| error.span(&self.mended_lines)).collect()
     }
 
     /// What could be read.
@@ -70,71 +72,56 @@ impl<'a> Document<'a> {
     }
 
     /// Each syntax error with its place and the dotted key that it most likely concerns.
-    pub fn complaints<'d>(
-        &'d self,
-        table: &'d DeTable<'_>,
-    ) -> impl Iterator<Item = (usize, String, Complaint)> + 'd {
-        self.errors.iter().map(|error| {
-            let span = error.span(&self.mended);
-            let line = &self.original[line_around(self.original, error.span(self.original).start)];
-            (span.start, self.key_at(table, span.start, line), self.complaint(error, line))
-        })
+    pub fn complaints(&self, table: &DeTable<'_>) -> Vec<(usize, String, Complaint)> {
+        let mut headers = vec![(0, String::new())];
+        collect_headers(&self.mended, table, "", &mut headers);
+        headers.sort();
+        let complaint = |error: &SyntaxError| {
+            let offset = self.mended_lines.offset(error.start);
+            let line = &self.original[self.lines.range(error.start.line)];
+            let (_, section) = &headers[headers.partition_point(|(start, _)| *start <= offset) - 1];
+            (offset, key_in(section, line), self.complaint(error, line))
+        };
+        self.errors.iter().map(complaint).collect()
     }
 
     fn syntax_errors(&self) -> Vec<SyntaxError> {
-        let mut errors: Vec<_> = DeTable::parse_recoverable(&self.mended)
-            .1
-            .iter()
-            .map(|error| SyntaxError::new(&self.mended, error))
-            .collect();
+        let (_, errors) = DeTable::parse_recoverable(&self.mended);
+        let mut errors: Vec<_> =
+            errors.iter().map(|error| SyntaxError::new(&self.mended_lines, error)).collect();
         errors.sort_by_key(|error| error.start);
         errors
     }
 
-    /// Closes a section's name; blanks a line out that cannot be mended.
-    fn mend(&mut self, error: &SyntaxError) {
-        let at = error.start.offset(&self.mended);
-        let line = line_around(&self.mended, at);
-        let again = self.errors.iter().any(|earlier| earlier.start.line == error.start.line);
-        let bracket = match error.message.as_str() {
-            _ if again => None,
-            message if message.starts_with(UNCLOSED_TABLE) => Some("]"),
-            message if message.starts_with(UNCLOSED_ARRAY_TABLE) => {
-                Some(if self.mended[line.start..at].ends_with(']') { "]" } else { "]]" })
-            }
-            _ => None,
-        };
-        match bracket {
-            Some(bracket) => self.mended.insert_str(at, bracket),
-            None => {
-                let blanks = " ".repeat(line.len());
-                self.mended.replace_range(line, &blanks);
-            }
+    /// Closes the names of sections; blanks a line out that cannot be mended.
+    fn mend(&mut self, errors: &[SyntaxError]) {
+        let tried: BTreeSet<usize> = self.errors.iter().map(|error| error.start.line).collect();
+        let mut lines: Vec<Cow<'_, str>> = self.mended.split('\n').map(Cow::Borrowed).collect();
+        for error in errors {
+            let line = &mut lines[error.start.line];
+            let (before, behind) = line.split_at(line.floor_char_boundary(error.start.byte));
+            let bracket = match error.what() {
+                _ if tried.contains(&error.start.line) => None,
+                UNCLOSED_TABLE => Some("]"),
+                UNCLOSED_ARRAY_TABLE if before.ends_with(']') => Some("]"),
+                UNCLOSED_ARRAY_TABLE => Some("]]"),
+                _ => None,
+            };
+            *line = match bracket {
+                Some(bracket) => format!("{before}{bracket}{behind}").into(),
+                None => " ".repeat(line.len()).into(),
+            };
         }
-    }
-
-    fn key_at(&self, table: &DeTable<'_>, offset: usize, line: &str) -> String {
-        let mut section = (0, String::new());
-        nearest_header(&self.mended, table, "", offset, &mut section);
-        let (_, section) = section;
-        let Some((key, _)) = line.split_once('=') else { return section };
-        let key = key.trim();
-        if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-            return section;
-        }
-        if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
+        self.mended = lines.join("\n");
+        self.mended_lines = Lines::new(&self.mended);
     }
 
     /// Says it without repeating anything of the value, which may be a secret.
     fn complaint(&self, error: &SyntaxError, line: &str) -> Complaint {
-        let written = self.original.get(error.span(self.original)).unwrap_or_default();
+        let written = self.original.get(error.span(&self.lines)).unwrap_or_default();
         let (key, value) = line.split_once('=').unwrap_or_default();
-        let (what, expected) = match error.message.split_once(", expected ") {
-            Some((what, expected)) => (what, Some(expected)),
-            None => (error.message.as_str(), None),
-        };
         let number = value.trim_start().starts_with(|c: char| c.is_ascii_digit());
-        let (message, fix) = match what {
+        let (message, fix) = match error.what() {
             "duplicate key" if line.trim_start().starts_with('[') => {
                 ("this section is already there", "put the settings of both into one of them")
             }
@@ -175,9 +162,9 @@ impl<'a> Document<'a> {
                 "write the missing ] or } or comma",
             ),
             other => {
-                let fix = match expected {
-                    Some("nothing") | None => "correct the TOML here".into(),
-                    Some(expected) => format!("write {expected} here"),
+                let fix = match error.message.split_once(EXPECTED) {
+                    Some((_, "nothing")) | None => "correct the TOML here".into(),
+                    Some((_, expected)) => format!("write {expected} here"),
                 };
                 return Complaint::new(other, fix);
             }
@@ -187,54 +174,56 @@ impl<'a> Document<'a> {
 }
 
 impl SyntaxError {
-    fn new(text: &str, error: &Error) -> Self {
+    fn new(lines: &Lines, error: &Error) -> Self {
         let span = error.span().unwrap_or_default();
-        SyntaxError {
-            start: Place::new(text, span.start),
-            end: Place::new(text, span.end),
-            message: error.message().to_owned(),
-        }
+        let (start, end) = (lines.place(span.start), lines.place(span.end));
+        SyntaxError { start, end, message: error.message().to_owned() }
     }
 
-    fn span(&self, text: &str) -> Range<usize> {
-        self.start.offset(text)..self.end.offset(text)
+    fn span(&self, lines: &Lines) -> Range<usize> {
+        lines.offset(self.start)..lines.offset(self.end)
+    }
+
+    /// The message without what was expected instead.
+    fn what(&self) -> &str {
+        self.message.split_once(EXPECTED).map_or(self.message.as_str(), |(what, _)| what)
     }
 
     /// toml reads nothing behind a line without `=`, and takes lines behind an open bracket for a
     /// part of the section's name.
     fn hides_the_rest(&self) -> bool {
-        [NO_VALUE, UNCLOSED_TABLE, UNCLOSED_ARRAY_TABLE].iter().any(|error| self.message.starts_with(error))
+        [NO_VALUE, UNCLOSED_TABLE, UNCLOSED_ARRAY_TABLE].contains(&self.what())
     }
 
     fn is_in_brackets(&self) -> bool {
-        IN_BRACKETS.iter().any(|error| self.message.starts_with(error))
+        IN_BRACKETS.contains(&self.what())
     }
 }
 
-impl Place {
-    fn new(text: &str, offset: usize) -> Self {
-        let start = line_around(text, offset).start;
-        Place { line: text[..start].matches('\n').count(), byte: offset.min(text.len()) - start }
-    }
-
-    fn offset(self, text: &str) -> usize {
-        let before: usize = text.split_inclusive('\n').take(self.line).map(str::len).sum();
-        text.floor_char_boundary(before + self.byte)
+/// The dotted key that `line` of a section sets, or the section where that is not clear.
+fn key_in(section: &str, line: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match line.split_once('=').map(|(key, _)| key.trim()) {
+        Some(key) if !key.is_empty() && key.chars().all(plain) => match section {
+            "" => key.to_owned(),
+            section => format!("{section}.{key}"),
+        },
+        _ => section.to_owned(),
     }
 }
 
-/// Finds the last section header at or before `offset`: its start and path.
-fn nearest_header(text: &str, table: &DeTable<'_>, path: &str, offset: usize, best: &mut (usize, String)) {
+/// Collects each section header's place and path.
+fn collect_headers(text: &str, table: &DeTable<'_>, path: &str, headers: &mut Vec<(usize, String)>) {
     for (name, value) in table {
         let path = match path {
             "" => name.get_ref().to_string(),
             parent => format!("{parent}.{}", name.get_ref()),
         };
         let mut visit = |start: usize, table: &DeTable<'_>, path: &str| {
-            if text[start..].starts_with('[') && (best.0..=offset).contains(&start) {
-                *best = (start, path.to_owned());
+            if text[start..].starts_with('[') {
+                headers.push((start, path.to_owned()));
             }
-            nearest_header(text, table, path, offset, best);
+            collect_headers(text, table, path, headers);
         };
         match value.get_ref() {
             DeValue::Table(table) => visit(value.span().start, table, &path),
@@ -250,19 +239,12 @@ fn nearest_header(text: &str, table: &DeTable<'_>, path: &str, offset: usize, be
     }
 }
 
-/// The line, without its break, in which a byte offset lies.
-fn line_around(text: &str, offset: usize) -> Range<usize> {
-    let offset = text.floor_char_boundary(offset);
-    let start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
-    let end = text[offset..].find('\n').map_or(text.len(), |at| offset + at);
-    start..end
-}
-
 /// Errors that hide others are nearly all found in the first round, and what they hid in the
 /// second. A bound, so that no text is read without end.
 const ROUNDS: usize = 8;
 
 // Messages of toml 1.2, as far as something better can be said; the golden files show when they change.
+const EXPECTED: &str = ", expected ";
 const NO_VALUE: &str = "key with no value";
 const UNCLOSED_TABLE: &str = "unclosed table";
 const UNCLOSED_ARRAY_TABLE: &str = "unclosed array table";
@@ -275,7 +257,7 @@ const IN_BRACKETS: [&str; 11] = [
     "missing comma between array elements",
     "missing comma between key-value pairs",
     "missing key for inline table element",
-    "unclosed array,",
+    "unclosed array",
     "unclosed inline table",
     "unexpected `=` in array",
 ];

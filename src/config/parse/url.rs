@@ -184,3 +184,40 @@ const EXAMPLE: &str = "\"srt://HOST:PORT\", such as \"srt://ingest.example.net:9
 
 /// Bytes, the limit of DNS.
 const LONGEST_HOST: usize = 253;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_and_addresses() {
+        for (text, host, port) in [
+            ("srt://ingest.example.net:9000", "ingest.example.net", 9000),
+            ("SRT://Ingest.Example.NET:1", "ingest.example.net", 1),
+            ("srt://localhost:65535/", "localhost", 65535),
+            ("srt://192.0.2.1:9000?mode=client", "192.0.2.1", 9000),
+            ("srt://[2001:DB8:0::1]:9000", "2001:db8::1", 9000),
+            ("srt://[::ffff:192.0.2.1]:9000?mode=caller", "::ffff:192.0.2.1", 9000),
+            ("srt://host_1.:9000", "host_1.", 9000),
+        ] {
+            let url = parse(text).unwrap();
+            assert_eq!((url.host.as_str(), url.port, url.mode), (host, port, SrtMode::Caller), "{text}");
+            assert_eq!(parse(&url.to_string()), Ok(url));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_repeats_a_part_of_the_url(
+            before in "(srt://|)[a-z0-9@:/?&=%#\\[\\].]{0,20}",
+            behind in "[a-z0-9@:/?&=%#\\[\\].]{0,20}",
+        ) {
+            if let Err(complaints) = parse(&format!("{before}hunter2{behind}")) {
+                let said = format!("{complaints:?}");
+                prop_assert!(!said.contains("hunter2"), "{}", said);
+            }
+        }
+    }
+}

@@ -12,7 +12,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::measurement::Rtt;
+use super::measurement::Path;
 use super::window::Packet;
 
 /// What becomes of a packet that was reported lost.
@@ -29,8 +29,8 @@ pub enum Verdict {
 
 #[derive(Debug)]
 pub struct Governor {
-    /// How long after its capture a packet is still of use to the receiver, its own way included.
-    /// None where the receiver waits for everything.
+    /// The time from a packet's capture to the answer to its last useful transmission, on the path of
+    /// the handshake. None where the receiver waits for everything.
     useful: Option<Duration>,
     budget: Budget,
     /// Tail probes since something was last sent or acknowledged: each doubles the wait.
@@ -38,20 +38,27 @@ pub struct Governor {
 }
 
 impl Governor {
-    /// `useful` is the negotiated latency where the receiver skips what is late; `packets_per_second`
-    /// the stream's peak.
-    pub fn new(useful: Option<Duration>, packets_per_second: f64, now: Instant) -> Self {
+    /// `latency` is the negotiated one where the receiver skips what is late; `handshake` the round
+    /// trip when its clock was set; `packets_per_second` the stream's peak.
+    pub fn new(
+        latency: Option<Duration>,
+        handshake: Duration,
+        packets_per_second: f64,
+        now: Instant,
+    ) -> Self {
+        let useful = latency.map(|latency| latency + handshake + LATENESS_MARGIN);
         Governor { useful, budget: Budget::new(packets_per_second, now), probes: 0 }
     }
 
     /// Judges a packet in flight that the peer reports lost.
-    pub fn judge(&mut self, packet: &Packet, rtt: Rtt, now: Instant) -> Verdict {
+    pub fn judge(&mut self, packet: &Packet, path: Path, now: Instant) -> Verdict {
         let least = if packet.retransmissions == 0 { Duration::ZERO } else { SHORTEST_REPEAT };
-        let under_way =
-            packet.last_sent.is_none_or(|sent| now.saturating_duration_since(sent) < rtt.early().max(least));
+        let under_way = packet
+            .last_sent
+            .is_none_or(|sent| now.saturating_duration_since(sent) < path.rtt.early().max(least));
         if packet.granted || under_way {
             Verdict::UnderWay
-        } else if self.is_too_late(packet, rtt, now) {
+        } else if self.is_too_late(packet, path, now) {
             Verdict::TooLate
         } else if !self.budget.spend(now) {
             Verdict::OverBudget
@@ -62,10 +69,10 @@ impl Governor {
 
     /// When the newest packet in flight, last sent at `last_sent`, is sent again to make the receiver
     /// notice what it lacks. None where that no longer helps.
-    pub fn probe_at(&self, newest: &Packet, last_activity: Instant, rtt: Rtt) -> Option<Instant> {
-        let wait = (rtt.late() + ACK_DELAY).saturating_mul(1 << self.probes.min(MOST_DOUBLINGS));
+    pub fn probe_at(&self, newest: &Packet, last_activity: Instant, path: Path) -> Option<Instant> {
+        let wait = (path.rtt.late() + ACK_DELAY).saturating_mul(1 << self.probes.min(MOST_DOUBLINGS));
         let at = newest.last_sent?.max(last_activity) + wait;
-        (!self.is_too_late(newest, rtt, at)).then_some(at)
+        (!self.is_too_late(newest, path, at)).then_some(at)
     }
 
     /// A probe was sent.
@@ -79,9 +86,10 @@ impl Governor {
     }
 
     /// The receiver plays a packet at its capture + latency, in its own time, which lags ours by the
-    /// way there; a whole round trip allows for a way that has become shorter since the handshake.
-    fn is_too_late(&self, packet: &Packet, rtt: Rtt, now: Instant) -> bool {
-        self.useful.is_some_and(|useful| now > packet.captured + useful + rtt.mean)
+    /// way there as it was at the handshake. The way there now is longer by what the round trip has
+    /// grown, less what the way back has.
+    fn is_too_late(&self, packet: &Packet, path: Path, now: Instant) -> bool {
+        self.useful.is_some_and(|useful| now + path.rtt.mean > packet.captured + useful + path.reverse_queue)
     }
 }
 
@@ -118,6 +126,8 @@ const SHORTEST_REPEAT: Duration = Duration::from_millis(10);
 const ACK_DELAY: Duration = Duration::from_millis(20);
 /// Probes back off to 64 times the first wait.
 const MOST_DOUBLINGS: u32 = 6;
+/// What the estimates of the path may be wrong by: two acknowledgement periods.
+const LATENESS_MARGIN: Duration = Duration::from_millis(20);
 /// A budget saved up for this long can be spent at once: what an outage of a second leaves behind.
 const BUDGET_DEPTH: Duration = Duration::from_secs(1);
 /// Retransmissions a second that even the slowest stream may do.
@@ -125,20 +135,34 @@ const SMALLEST_BUDGET: f64 = 100.0;
 
 #[cfg(test)]
 mod tests {
+    use super::super::measurement::Rtt;
     use super::*;
     use crate::units::ByteCount;
 
     const MS: Duration = Duration::from_millis(1);
-    const RTT: Rtt = Rtt { mean: Duration::from_millis(50), variance: Duration::from_millis(2) };
+    const PATH: Path = path(50, 2);
+
+    const fn path(mean_ms: u64, variance_ms: u64) -> Path {
+        let (mean, variance) = (Duration::from_millis(mean_ms), Duration::from_millis(variance_ms));
+        Path { rtt: Rtt { mean, variance }, reverse_queue: Duration::ZERO }
+    }
 
     fn governor(now: Instant) -> Governor {
-        Governor::new(Some(500 * MS), 600.0, now)
+        Governor::new(Some(500 * MS), 50 * MS, 600.0, now)
     }
 
     fn sent(now: Instant) -> Packet {
         let payload = ByteCount::new(1316);
         let last_sent = Some(now);
-        Packet { captured: now, handed_over: now, payload, last_sent, retransmissions: 0, granted: false }
+        Packet {
+            captured: now,
+            handed_over: now,
+            payload,
+            last_sent,
+            retransmissions: 0,
+            granted: false,
+            missing: false,
+        }
     }
 
     #[test]
@@ -146,12 +170,12 @@ mod tests {
         let start = Instant::now();
         let mut governor = governor(start);
         let packet = sent(start);
-        assert_eq!(governor.judge(&packet, RTT, start + 41 * MS), Verdict::UnderWay);
-        assert_eq!(governor.judge(&packet, RTT, start + 42 * MS), Verdict::Retransmit);
+        assert_eq!(governor.judge(&packet, PATH, start + 41 * MS), Verdict::UnderWay);
+        assert_eq!(governor.judge(&packet, PATH, start + 42 * MS), Verdict::Retransmit);
         let granted = Packet { granted: true, ..packet };
-        assert_eq!(governor.judge(&granted, RTT, start + 200 * MS), Verdict::UnderWay);
+        assert_eq!(governor.judge(&granted, PATH, start + 200 * MS), Verdict::UnderWay);
         // A round trip of nothing allows the first repeat at once, and then one in 10 ms.
-        let none = Rtt { mean: Duration::ZERO, variance: Duration::ZERO };
+        let none = path(0, 0);
         assert_eq!(governor.judge(&packet, none, start), Verdict::Retransmit);
         let again = Packet { retransmissions: 1, ..packet };
         assert_eq!(governor.judge(&again, none, start + 9 * MS), Verdict::UnderWay);
@@ -162,21 +186,29 @@ mod tests {
     fn what_cannot_arrive_in_time_is_not_sent_again() {
         let start = Instant::now();
         let packet = sent(start);
-        assert_eq!(governor(start).judge(&packet, RTT, start + 550 * MS), Verdict::Retransmit);
-        assert_eq!(governor(start).judge(&packet, RTT, start + 551 * MS), Verdict::TooLate);
-        let mut patient = Governor::new(None, 600.0, start);
-        assert_eq!(patient.judge(&packet, RTT, start + 5_000 * MS), Verdict::Retransmit);
+        let verdict = |path, ms| governor(start).judge(&packet, path, start + ms * MS);
+        assert_eq!((verdict(PATH, 520), verdict(PATH, 521)), (Verdict::Retransmit, Verdict::TooLate));
+        // A queue of 250 ms on the way there: what is sent at 270 ms arrives at its last moment.
+        let queue = path(300, 2);
+        assert_eq!((verdict(queue, 293), verdict(queue, 271)), (Verdict::TooLate, Verdict::UnderWay));
+        let shorter = path(250, 20);
+        assert_eq!((verdict(shorter, 320), verdict(shorter, 321)), (Verdict::Retransmit, Verdict::TooLate));
+        // On the way back it takes nothing from the packet's time.
+        let back = Path { reverse_queue: 200 * MS, ..shorter };
+        assert_eq!((verdict(back, 520), verdict(back, 521)), (Verdict::Retransmit, Verdict::TooLate));
+        let mut patient = Governor::new(None, 50 * MS, 600.0, start);
+        assert_eq!(patient.judge(&packet, PATH, start + 5_000 * MS), Verdict::Retransmit);
     }
 
     #[test]
     fn a_flood_of_naks_is_held_to_the_peak_rate() {
         let start = Instant::now();
-        let mut governor = Governor::new(None, 600.0, start);
+        let mut governor = Governor::new(None, 50 * MS, 600.0, start);
         let packet = sent(start);
         let mut retransmitted = 0;
         for step in 0..50_000 {
             let now = start + 1_000 * MS + step * MS / 10;
-            retransmitted += u32::from(governor.judge(&packet, RTT, now) == Verdict::Retransmit);
+            retransmitted += u32::from(governor.judge(&packet, PATH, now) == Verdict::Retransmit);
         }
         // Five seconds' worth, and what was saved up.
         assert!((3_590..=3_610).contains(&retransmitted), "{retransmitted}");
@@ -185,16 +217,16 @@ mod tests {
     #[test]
     fn the_tail_is_probed_with_a_back_off() {
         let start = Instant::now();
-        let mut governor = Governor::new(None, 600.0, start);
+        let mut governor = Governor::new(None, 50 * MS, 600.0, start);
         let packet = sent(start);
-        assert_eq!(governor.probe_at(&packet, start, RTT), Some(start + 78 * MS));
+        assert_eq!(governor.probe_at(&packet, start, PATH), Some(start + 78 * MS));
         governor.probed();
-        assert_eq!(governor.probe_at(&packet, start, RTT), Some(start + 156 * MS));
+        assert_eq!(governor.probe_at(&packet, start, PATH), Some(start + 156 * MS));
         (0..100).for_each(|_| governor.probed());
-        assert_eq!(governor.probe_at(&packet, start, RTT), Some(start + 64 * 78 * MS));
+        assert_eq!(governor.probe_at(&packet, start, PATH), Some(start + 64 * 78 * MS));
         governor.progressed();
-        assert_eq!(governor.probe_at(&packet, start + 10 * MS, RTT), Some(start + 88 * MS));
-        let useful = Governor::new(Some(10 * MS), 600.0, start);
-        assert_eq!(useful.probe_at(&packet, start, RTT), None);
+        assert_eq!(governor.probe_at(&packet, start + 10 * MS, PATH), Some(start + 88 * MS));
+        let useful = Governor::new(Some(10 * MS), 50 * MS, 600.0, start);
+        assert_eq!(useful.probe_at(&packet, start, PATH), None);
     }
 }

@@ -32,6 +32,8 @@ pub enum Arrival<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ack {
     pub number: SeqNumber,
+    /// The peer's clock, in microseconds, when it was sent.
+    pub timestamp: u32,
     /// Of a full acknowledgement: the number that an ACK2 answers.
     pub full: Option<u32>,
     pub report: Option<AckReport>,
@@ -154,7 +156,7 @@ pub fn admit(datagram: &[u8], local: SocketId) -> Result<Arrival<'_>, Rejection>
     match header.kind {
         CONTROL_HANDSHAKE => Ok(Arrival::HandshakeRepeat),
         CONTROL_KEEP_ALIVE => Ok(Arrival::KeepAlive),
-        CONTROL_ACK => acknowledgement(header.info, body).map(Arrival::Ack),
+        CONTROL_ACK => acknowledgement(&header, body).map(Arrival::Ack),
         CONTROL_NAK => loss_list(body).map(Arrival::Nak),
         CONTROL_SHUTDOWN => Ok(Arrival::Shutdown),
         CONTROL_EXTENSION if header.subtype == EXTENSION_KMRSP => Ok(Arrival::KeyResponse(body)),
@@ -202,6 +204,7 @@ struct Header {
     subtype: u16,
     /// The "type-specific information" word.
     info: u32,
+    timestamp: u32,
 }
 
 fn control(datagram: &[u8], local: SocketId) -> Result<(Header, &[u8]), Rejection> {
@@ -214,10 +217,10 @@ fn control(datagram: &[u8], local: SocketId) -> Result<(Header, &[u8]), Rejectio
         return Err(Rejection::Data);
     }
     let kind = (first >> 16) as u16 & 0x7fff;
-    Ok((Header { kind, subtype: first as u16, info: be32(header, 4) }, body))
+    Ok((Header { kind, subtype: first as u16, info: be32(header, 4), timestamp: be32(header, 8) }, body))
 }
 
-fn acknowledgement(info: u32, body: &[u8]) -> Result<Ack, Rejection> {
+fn acknowledgement(header: &Header, body: &[u8]) -> Result<Ack, Rejection> {
     if body.len() < 4 || be32(body, 0) & TOP_BIT != 0 {
         return Err(Rejection::Malformed);
     }
@@ -230,7 +233,12 @@ fn acknowledgement(info: u32, body: &[u8]) -> Result<Ack, Rejection> {
             bytes_per_second: (body.len() >= ACK_RATES_BYTES).then(|| be32(body, 24)),
         })
     };
-    Ok(Ack { number: SeqNumber::new_truncate(be32(body, 0)), full: (info != 0).then_some(info), report })
+    Ok(Ack {
+        number: SeqNumber::new_truncate(be32(body, 0)),
+        timestamp: header.timestamp,
+        full: (header.info != 0).then_some(header.info),
+        report,
+    })
 }
 
 /// The round trip of an acknowledgement, unless it is the guess that libsrt starts with.

@@ -6,6 +6,7 @@
 //! the link's capacity is left out on purpose: measured, it was wrong by a factor of two.
 
 use std::collections::VecDeque;
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use crate::units::{Bitrate, ByteCount};
@@ -25,7 +26,8 @@ pub struct Measurement {
     pub acknowledged: Traffic,
     /// Packets that the receiver reported lost, each report counted.
     pub nak_packets: u64,
-    /// Packets given up because they could not arrive in time (SRT's TLPKTDROP).
+    /// Packets that did not make it in time (SRT's TLPKTDROP): given up here, or skipped by the receiver
+    /// after it had reported them lost. They are not among the acknowledged ones.
     pub late_packets: u64,
     /// Retransmissions that were asked for, or that `srt-protocol` wanted to do, and that were left out.
     pub suppressed_retransmissions: u64,
@@ -94,6 +96,13 @@ impl Traffic {
     }
 }
 
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Traffic) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
 /// A smoothed round trip and its variance, as SRT exchanges them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rtt {
@@ -118,33 +127,69 @@ impl Rtt {
     }
 }
 
-/// The smallest round trip over [`BASE_RTT_WINDOW`].
-#[derive(Debug, Default)]
-pub struct BaseRtt {
-    /// Rising in both time and value: the front is the minimum, each later entry its successor.
-    minima: VecDeque<(Instant, Duration)>,
+/// What is known of the path now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    pub rtt: Rtt,
+    /// How much longer the way back takes than it did at its best. What else the round trip has grown
+    /// by is a queue on the way there.
+    pub reverse_queue: Duration,
 }
 
-impl BaseRtt {
-    pub fn record(&mut self, now: Instant, sample: Duration) {
-        while self.minima.back().is_some_and(|(_, value)| *value >= sample) {
-            self.minima.pop_back();
+/// The smallest value over [`MINIMUM_WINDOW`].
+#[derive(Debug, Default)]
+pub struct Minimum<T> {
+    /// Rising in both time and value: the front is the minimum, each later entry its successor.
+    candidates: VecDeque<(Instant, T)>,
+}
+
+impl<T: Copy + PartialOrd> Minimum<T> {
+    pub fn record(&mut self, now: Instant, sample: T) {
+        while self.candidates.back().is_some_and(|(_, value)| *value >= sample) {
+            self.candidates.pop_back();
         }
-        self.minima.push_back((now, sample));
+        self.candidates.push_back((now, sample));
         // The newest is always kept: after a long silence an old value is better than none.
-        while self.minima.len() > 1 && now.saturating_duration_since(self.minima[0].0) > BASE_RTT_WINDOW {
-            self.minima.pop_front();
+        while self.candidates.len() > 1
+            && now.saturating_duration_since(self.candidates[0].0) > MINIMUM_WINDOW
+        {
+            self.candidates.pop_front();
         }
     }
 
-    pub fn smallest(&self) -> Option<Duration> {
-        self.minima.front().map(|(_, value)| *value)
+    pub fn smallest(&self) -> Option<T> {
+        self.candidates.front().map(|(_, value)| *value)
+    }
+}
+
+/// How long the way back takes, beyond its best of the last 15 s, from the peer's timestamps.
+#[derive(Debug, Default)]
+pub struct ReverseDelay {
+    /// Our time less the peer's at the first packet, which nobody knows the meaning of.
+    reference: Option<u32>,
+    best: Minimum<i32>,
+    excess: Duration,
+}
+
+impl ReverseDelay {
+    /// `ours` and `peers` are microseconds since any fixed moment, and wrap.
+    pub fn record(&mut self, now: Instant, ours: u32, peers: u32) {
+        let offset = ours.wrapping_sub(peers);
+        // The difference of two wrapping clocks, as a signed number.
+        let delay = offset.wrapping_sub(*self.reference.get_or_insert(offset)) as i32;
+        self.best.record(now, delay);
+        let best = self.best.smallest().unwrap_or(delay);
+        self.excess = Duration::from_micros(delay.abs_diff(best).into());
+    }
+
+    pub fn excess(&self) -> Duration {
+        self.excess
     }
 }
 
 /// Long enough to outlast a queue that a rate controller is draining, short enough to follow a new
 /// route (Copa and the prototype of the rate law use the same order).
-const BASE_RTT_WINDOW: Duration = Duration::from_secs(15);
+const MINIMUM_WINDOW: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
 mod tests {
@@ -155,7 +200,7 @@ mod tests {
     #[test]
     fn the_base_is_the_minimum_of_the_window_and_forgets() {
         let start = Instant::now();
-        let mut base = BaseRtt::default();
+        let mut base = Minimum::default();
         assert_eq!(base.smallest(), None);
         for (second, rtt) in [(0, 50), (1, 40), (2, 90), (3, 60)] {
             base.record(start + second * 1000 * MS, rtt * MS);
@@ -168,9 +213,25 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_on_the_way_back_shows_in_the_peers_timestamps_across_the_wrap() {
+        let start = Instant::now();
+        let mut reverse = ReverseDelay::default();
+        let mut after = |ms: u32, queue_ms: u32| {
+            let peers = (u32::MAX - 1_000_000).wrapping_add(ms * 1000);
+            reverse.record(start + ms * MS, 77 + (ms + queue_ms) * 1000, peers);
+            reverse.excess()
+        };
+        assert_eq!(after(0, 5), Duration::ZERO);
+        assert_eq!(after(500, 0), Duration::ZERO);
+        assert_eq!(after(1_500, 30), 30 * MS);
+        assert_eq!(after(2_000, 10), 10 * MS);
+        assert_eq!(after(17_000, 10), Duration::ZERO, "the best is forgotten");
+    }
+
+    #[test]
     fn the_base_agrees_with_a_search_of_everything() {
         let start = Instant::now();
-        let mut base = BaseRtt::default();
+        let mut base = Minimum::default();
         let mut all = Vec::new();
         let mut state = 7u32;
         for step in 0..5_000u32 {
@@ -178,7 +239,7 @@ mod tests {
             let (now, rtt) = (start + step * 10 * MS, (20 + state % 200) * MS);
             base.record(now, rtt);
             all.push((now, rtt));
-            let smallest = all.iter().rev().take_while(|(at, _)| now - *at <= BASE_RTT_WINDOW);
+            let smallest = all.iter().rev().take_while(|(at, _)| now - *at <= MINIMUM_WINDOW);
             assert_eq!(base.smallest(), smallest.map(|(_, rtt)| *rtt).min());
         }
     }

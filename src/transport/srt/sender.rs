@@ -20,8 +20,8 @@ use srt_protocol::protocol::time::Rtt as CoreRtt;
 use super::governor::{Governor, Verdict};
 use super::guard::{self, Ack, Arrival, LossList, Rejection, Rejections};
 use super::handshake::Established;
-use super::measurement::{BaseRtt, Measurement, Rtt};
-use super::window::{Place, Window};
+use super::measurement::{Measurement, Minimum, Path, ReverseDelay, Rtt};
+use super::window::{Place, Released, Window};
 use super::{PAYLOAD_BYTES, PEER_IDLE};
 use crate::transport::Chunk;
 use crate::units::{Bitrate, ByteCount};
@@ -47,8 +47,9 @@ pub struct Sender {
     governor: Governor,
     rejections: Rejections,
     counters: Measurement,
-    base_rtt: BaseRtt,
     rtt: Rtt,
+    base_rtt: Minimum<Duration>,
+    reverse: ReverseDelay,
     /// The newest full acknowledgement, which waits for its ACK2.
     unanswered_ack: Option<FullAckSeqNumber>,
     /// Our key refresh that the peer has not confirmed: as sent, and as the core knows it.
@@ -97,11 +98,12 @@ impl Sender {
             patience,
             capacity,
             window: Window::new(initial),
-            governor: Governor::new(skips_late.then_some(latency), packets_per_second, now),
+            governor: Governor::new(skips_late.then_some(latency), rtt, packets_per_second, now),
             rejections: Rejections::default(),
             counters: Measurement::new(now),
-            base_rtt: BaseRtt::default(),
             rtt: Rtt::first(rtt),
+            base_rtt: Minimum::default(),
+            reverse: ReverseDelay::default(),
             unanswered_ack: None,
             key_request: None,
             lost: Vec::new(),
@@ -248,12 +250,14 @@ impl Sender {
             Place::Outside => return Err(Rejection::OutsideWindow),
         };
         if count > 0 {
-            let arrived = self.release(now, count);
-            self.counters.acknowledged.packets += arrived.packets;
-            self.counters.acknowledged.bytes += arrived.bytes;
+            let Released { arrived, missing } = self.release(now, count);
+            self.counters.acknowledged += arrived;
+            // A receiver acknowledges past what it has skipped as too late.
+            self.counters.late_packets += missing.packets;
             self.last_progress = now;
             self.governor.progressed();
         }
+        self.reverse.record(now, self.timestamp(now).as_micros(), ack.timestamp);
         if let Some(report) = ack.report {
             if let Some(rtt) = report.rtt {
                 self.rtt = rtt;
@@ -275,12 +279,14 @@ impl Sender {
         if !losses.ranges().all(|(first, last)| self.in_flight_part(first, last).is_some()) {
             return Err(Rejection::OutsideWindow);
         }
+        let path = self.path();
         self.lost.clear();
         for (first, last) in losses.ranges() {
             for index in self.in_flight_part(first, last).unwrap_or(0..0) {
                 let Some(packet) = self.window.packet(index) else { break };
                 self.counters.nak_packets += 1;
-                match self.governor.judge(packet, self.rtt, now) {
+                let verdict = self.governor.judge(packet, path, now);
+                match verdict {
                     Verdict::Retransmit => {
                         self.lost.push(self.window.sequence(index));
                         self.window.grant(index);
@@ -288,6 +294,9 @@ impl Sender {
                     Verdict::UnderWay | Verdict::TooLate | Verdict::OverBudget => {
                         self.counters.suppressed_retransmissions += 1;
                     }
+                }
+                if verdict != Verdict::UnderWay {
+                    self.window.report_missing(index);
                 }
             }
         }
@@ -328,7 +337,8 @@ impl Sender {
             })
             .count();
         if late > 0 {
-            self.counters.late_packets += self.release(now, late).packets;
+            let Released { arrived, missing } = self.release(now, late);
+            self.counters.late_packets += arrived.packets + missing.packets;
         }
     }
 
@@ -346,7 +356,11 @@ impl Sender {
 
     fn probe_at(&self) -> Option<Instant> {
         let (_, newest) = self.window.newest_in_flight().filter(|_| self.window.waiting() == 0)?;
-        self.governor.probe_at(newest, self.last_progress, self.rtt)
+        self.governor.probe_at(newest, self.last_progress, self.path())
+    }
+
+    fn path(&self) -> Path {
+        Path { rtt: self.rtt, reverse_queue: self.reverse.excess() }
     }
 
     /// When everything that was handed over has been played or given up by the receiver. A libsrt
@@ -359,7 +373,7 @@ impl Sender {
     }
 
     /// Frees packets in flight, here and in the core.
-    fn release(&mut self, now: Instant, count: usize) -> super::measurement::Traffic {
+    fn release(&mut self, now: Instant, count: usize) -> Released {
         let next = self.window.sequence(count);
         let released = self.window.release(count);
         let statistics = AckStatistics {

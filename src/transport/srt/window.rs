@@ -39,6 +39,16 @@ pub struct Packet {
     pub retransmissions: u32,
     /// A retransmission was granted and not yet done.
     pub granted: bool,
+    /// The peer has reported its last transmission lost.
+    pub missing: bool,
+}
+
+/// What an acknowledgement or a drop has taken out of the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    pub arrived: Traffic,
+    /// Last known to be missing: acknowledged all the same, they were skipped by the receiver.
+    pub missing: Traffic,
 }
 
 /// Where a sequence number of the peer lies.
@@ -120,6 +130,7 @@ impl Window {
             last_sent: None,
             retransmissions: 0,
             granted: false,
+            missing: false,
         });
     }
 
@@ -129,6 +140,11 @@ impl Window {
         packet.last_sent = Some(now);
         self.sent += 1;
         packet.payload
+    }
+
+    /// The peer reports the last transmission of a packet in flight lost.
+    pub fn report_missing(&mut self, index: usize) {
+        self.packets[index].missing = true;
     }
 
     /// Allows one retransmission of a packet in flight.
@@ -145,6 +161,7 @@ impl Window {
         let index = (number - self.oldest) as usize;
         let packet = self.packets.get_mut(index).filter(|packet| packet.granted)?;
         packet.granted = false;
+        packet.missing = false;
         packet.last_sent = Some(now);
         packet.retransmissions += 1;
         self.granted -= 1;
@@ -152,10 +169,11 @@ impl Window {
     }
 
     /// Removes that many packets in flight, the oldest first; what was in them.
-    pub fn release(&mut self, count: usize) -> Traffic {
-        let mut released = Traffic::default();
+    pub fn release(&mut self, count: usize) -> Released {
+        let mut released = Released::default();
         for packet in self.packets.drain(..count) {
-            released.add(packet.payload);
+            let kind = if packet.missing { &mut released.missing } else { &mut released.arrived };
+            kind.add(packet.payload);
             self.held.take(packet.payload);
             self.granted -= usize::from(packet.granted);
         }
@@ -204,7 +222,9 @@ mod tests {
         assert!(window.retransmission(SeqNumber(101), now).is_some());
         assert_eq!(window.retransmission(SeqNumber(101), now), None);
         window.grant(0);
-        window.release(2);
+        window.report_missing(0);
+        let released = window.release(2);
+        assert_eq!((released.arrived.packets, released.missing.packets), (1, 1));
         assert_eq!((window.granted(), window.len(), window.in_flight()), (0, 2, 1));
     }
 
