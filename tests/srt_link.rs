@@ -34,10 +34,12 @@ impl Far {
     }
 }
 
-/// The retransmitted share of what the relay saw, in percent of the packets that had to be sent.
-fn overhead(relay: &Relay) -> f64 {
-    let packets = relay.counters().up.srt;
-    100.0 * packets.retransmitted as f64 / packets.unique as f64
+/// What the relay saw, in percent: retransmissions of the packets that had to be sent, and losses of
+/// those that it was given.
+fn overhead_and_loss(relay: &Relay) -> (f64, f64) {
+    let up = relay.counters().up;
+    let percent = |part: u64, whole: u64| 100.0 * part as f64 / whole as f64;
+    (percent(up.srt.retransmitted, up.srt.unique), percent(up.link.lost.packets, up.link.offered.packets))
 }
 
 async fn nothing_is_missing_at(loss_percent: f64, seconds: u64) {
@@ -45,10 +47,11 @@ async fn nothing_is_missing_at(loss_percent: f64, seconds: u64) {
     let count = packets_in(seconds);
     let (ended, measurement) = send(connect_soon(&far.to).await, RATE, count).await;
     assert_eq!(ended, Ended::Drained);
-    let (received, overhead) = (far.peer.finish().await, overhead(&far.relay));
-    eprintln!("loss {loss_percent} %: overhead {overhead:.2} %, missing {}", missing(&received, count).len());
+    let received = far.peer.finish().await;
+    let (overhead, loss) = overhead_and_loss(&far.relay);
+    eprintln!("{loss:.2} % lost, {overhead:.2} % sent again, {:?} missing", missing(&received, count));
     assert_eq!(missing(&received, count), [0u64; 0]);
-    assert!(overhead <= 1.3 * loss_percent + 1.0, "{overhead} % at {loss_percent} % loss");
+    assert!(overhead <= 1.3 * loss + 1.0, "{overhead} % at {loss} % loss");
     // What we count is what the relay saw, and what the receiver has.
     let relay = far.relay.counters().up.srt;
     assert_eq!(measurement.sent.packets, count);

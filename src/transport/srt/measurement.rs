@@ -131,6 +131,8 @@ impl Rtt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
     pub rtt: Rtt,
+    /// The smallest round trip of late; zero before there is one.
+    pub base_rtt: Duration,
     /// How much longer the way back takes than it did at its best. What else the round trip has grown
     /// by is a queue on the way there.
     pub reverse_queue: Duration,

@@ -285,18 +285,16 @@ impl Sender {
             for index in self.in_flight_part(first, last).unwrap_or(0..0) {
                 let Some(packet) = self.window.packet(index) else { break };
                 self.counters.nak_packets += 1;
-                let verdict = self.governor.judge(packet, path, now);
-                match verdict {
+                match self.governor.judge(packet, path, now) {
                     Verdict::Retransmit => {
                         self.lost.push(self.window.sequence(index));
                         self.window.grant(index);
                     }
-                    Verdict::UnderWay | Verdict::TooLate | Verdict::OverBudget => {
+                    Verdict::UnderWay => self.counters.suppressed_retransmissions += 1,
+                    Verdict::TooLate | Verdict::OverBudget => {
                         self.counters.suppressed_retransmissions += 1;
+                        self.window.report_missing(index);
                     }
-                }
-                if verdict != Verdict::UnderWay {
-                    self.window.report_missing(index);
                 }
             }
         }
@@ -360,7 +358,8 @@ impl Sender {
     }
 
     fn path(&self) -> Path {
-        Path { rtt: self.rtt, reverse_queue: self.reverse.excess() }
+        let base_rtt = self.base_rtt.smallest().unwrap_or(Duration::ZERO);
+        Path { rtt: self.rtt, base_rtt, reverse_queue: self.reverse.excess() }
     }
 
     /// When everything that was handed over has been played or given up by the receiver. A libsrt
