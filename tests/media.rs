@@ -3,6 +3,8 @@
 //! Each test runs for a few seconds of real time. They share one machine, so limits leave room for
 //! a loaded one; what they assert are orders (rising, none missing), not speed.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
