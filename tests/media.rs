@@ -3,7 +3,12 @@
 //! Each test runs for a few seconds of real time. They share one machine, so limits leave room for
 //! a loaded one; what they assert are orders (rising, none missing), not speed.
 
+<<<<<<< HEAD
 use std::collections::VecDeque;
+=======
+#![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
+>>>>>>> media
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -40,8 +45,8 @@ fn going_to_the_slate_and_back_keeps_the_pace() {
             rig.encode.show(Picture::Live);
             rig.run(0.7);
         }
-        let units = rig.stop();
-        assert_paced(&units, 2.5);
+        let (units, dropped) = rig.stop_and_count();
+        assert_paced(&units, 2 + dropped);
     }
 }
 
@@ -113,9 +118,9 @@ fn a_file_is_looped_without_a_seam() {
             rig.capture_events(),
             [MediaEvent::CaptureLive { format: "320x180 I420 30 fps".to_owned() }]
         );
-        let units = rig.stop();
+        let (units, dropped) = rig.stop_and_count();
         // A pass takes 1.5 s: there were three seams.
-        assert_paced(&units, 3.0);
+        assert_paced(&units, 2 + dropped);
         assert!(longest_step(&units, Track::Audio) < Duration::from_millis(30));
         assert!(video(&units).count() > 140, "{extension}: {} frames", video(&units).count());
     }
@@ -176,8 +181,10 @@ fn a_forced_key_frame_comes_within_two_frames() {
     rig.encode.force_key_frame();
     rig.run(0.5);
     let units = rig.stop();
-    let later: Vec<bool> = video(&units).filter(|unit| unit.captured > asked).map(|unit| unit.key).collect();
-    assert!(later.iter().take(2).any(|key| *key), "{later:?}");
+    // The next frame to be coded may have been taken just before.
+    let since = asked - Duration::from_millis(40);
+    let later: Vec<bool> = video(&units).filter(|unit| unit.captured > since).map(|unit| unit.key).collect();
+    assert!(later.iter().take(3).any(|key| *key), "{later:?}");
     assert_eq!(later.iter().filter(|key| **key).count(), 1, "just one");
 }
 
@@ -271,12 +278,18 @@ impl Rig {
     }
 
     fn stop(self) -> Vec<Unit> {
+        self.stop_and_count().0
+    }
+
+    /// All units, and how many pictures a machine that was too busy left out before the encoder.
+    fn stop_and_count(self) -> (Vec<Unit>, u32) {
         drop(self.capture);
         let counters = self.encode.counters();
         self.encode.stop();
         let units = std::mem::take(&mut *self.units.lock().unwrap());
-        assert!(video(&units).count() as u64 >= counters.frames_out);
-        units
+        let coded: ByteCount = video(&units).map(|unit| unit.size).sum();
+        assert!(video(&units).count() as u64 >= counters.frames_out && coded >= counters.bytes_out);
+        (units, u32::try_from(counters.frames_dropped).unwrap())
     }
 }
 
@@ -320,7 +333,7 @@ impl File {
     /// What ffmpeg has to say when it decodes everything, continuity errors included.
     fn decode_complaints(&self) -> String {
         let output = Command::new("ffmpeg")
-            .args(["-v", "warning", "-i", &text(&self.path), "-fps_mode", "passthrough", "-f", "null", "-"])
+            .args(["-v", "warning", "-i", &text(&self.path), "-fps_mode", "vfr", "-f", "null", "-"])
             .output()
             .unwrap();
         String::from_utf8_lossy(&output.stderr).into_owned()
@@ -345,9 +358,9 @@ impl File {
     }
 }
 
-/// A stream of 640×360 at 30 frames a second with these lines for picture and sound.
+/// A stream of 320×180 at 30 frames a second with these lines for picture and sound.
 fn stream(video: &str, audio: &str) -> Stream {
-    let size = if video.contains("width") { "" } else { "width = 640\nheight = 360" };
+    let size = if video.contains("width") { "" } else { "width = 320\nheight = 180" };
     let document = format!(
         "[streams.main.video]\n{size}\n{video}\n[streams.main.audio]\n{audio}\n\
          [[streams.main.outputs]]\nname = 'studio'\nurl = 'srt://127.0.0.1:9000'\n"
@@ -374,11 +387,14 @@ fn video(units: &[Unit]) -> impl Iterator<Item = &Unit> {
     units.iter().filter(|unit| unit.track == Track::Video)
 }
 
-/// Timestamps of the picture rise, and no step is longer than `frames` frames.
-fn assert_paced(units: &[Unit], frames: f64) {
+/// Timestamps of the picture rise, and no step is longer than `frames` frames (and a half).
+fn assert_paced(units: &[Unit], frames: u32) {
     assert_rising(units, Track::Video);
     let longest = longest_step(units, Track::Video);
-    assert!(longest < Duration::from_secs_f64(frames / 30.0), "{longest:?} between two pictures");
+    assert!(
+        longest < Duration::from_secs_f64((f64::from(frames) + 0.5) / 30.0),
+        "{longest:?} between two pictures"
+    );
 }
 
 fn assert_rising(units: &[Unit], track: Track) {

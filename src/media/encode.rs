@@ -20,7 +20,7 @@ use super::error::Error;
 use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
 use super::graph::{self, Graph};
-use super::inputs::Inputs;
+use super::inputs::{Inputs, OnAir};
 use super::slate::{Held, Outlet, Slate};
 use super::sound;
 use super::unit::{self, Track, Unit};
@@ -50,10 +50,13 @@ pub enum Picture {
 /// What went through. All of it only rises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Live pictures handed over by captures.
+    /// Live pictures handed over by captures, on air or not.
     pub frames_in: u64,
     /// Pictures dropped before the encoder because it was not ready for them.
     pub frames_dropped: u64,
+    /// Pictures left out because they came less than half a frame after the one before: where live
+    /// and slate, or two captures, meet.
+    pub frames_crowded: u64,
     /// Coded pictures, the slate's included.
     pub frames_out: u64,
     /// Of coded pictures.
@@ -109,18 +112,21 @@ impl Encode {
             }
             Report::Prerolled => {}
         });
-        switch.to(&switch.live);
+        switch.to_live();
         let outlet = Outlet {
             inlet: slate_inlet,
             switch_to_slate: {
                 let switch = switch.clone();
-                Box::new(move || switch.to(&switch.slate))
+                Box::new(move || switch.to_slate())
             },
-            switch_to_live: Box::new(move || switch.to(&switch.live)),
+            switch_to_live: {
+                let switch = switch.clone();
+                Box::new(move || switch.to_live())
+            },
             last_out: gates.last_out.clone(),
         };
         let slate = Slate::start(video, &formats, held, outlet)?;
-        let inputs = Inputs::new(&formats, live, sound.clone(), stream.audio.offset_ms);
+        let inputs = Inputs::new(&formats, live, sound.clone(), stream.audio.offset_ms, switch.on_air);
         graph.play(gst::ClockTime::ZERO)?;
         if let Some(sound) = &sound {
             sound::prime(sound);
@@ -158,7 +164,8 @@ impl Encode {
     pub fn counters(&self) -> Counters {
         Counters {
             frames_in: self.inputs.frames(),
-            frames_dropped: self.gates.dropped(),
+            frames_dropped: self.gates.dropped() + self.inputs.frames_refused(),
+            frames_crowded: self.gates.crowded.load(Ordering::Relaxed),
             frames_out: self.gates.coded.load(Ordering::Relaxed),
             bytes_out: ByteCount::new(self.gates.coded_bytes.load(Ordering::Relaxed)),
             sound_frames_out: self.gates.coded_sound.load(Ordering::Relaxed),
@@ -202,7 +209,7 @@ impl Gates {
         let taken = self.taken.load(Ordering::Acquire);
         let lost = queued.saturating_sub(taken + u64::from(QUEUE_BEFORE_ENCODER));
         let before = self.dropped.fetch_max(lost, Ordering::Relaxed);
-        before.max(lost) + self.crowded.load(Ordering::Relaxed)
+        before.max(lost)
     }
 }
 
@@ -212,15 +219,22 @@ struct Switch {
     element: gst::Element,
     live: gst::Pad,
     slate: gst::Pad,
+    on_air: OnAir,
 }
 
 impl Switch {
-    fn to(&self, pad: &gst::Pad) {
-        self.element.set_property("active-pad", pad);
+    fn to_live(&self) {
+        self.element.set_property("active-pad", &self.live);
+        self.on_air.set(true);
+    }
+
+    fn to_slate(&self) {
+        self.on_air.set(false);
+        self.element.set_property("active-pad", &self.slate);
     }
 }
 
-/// Where raw pictures come in: two may wait, then the oldest is lost.
+/// Where raw pictures come in: two may wait, then the newest is lost ([`Inputs`] sees to that).
 fn picture_inlet(formats: &Formats) -> gst_app::AppSrc {
     gst_app::AppSrc::builder()
         .caps(&formats.picture)
@@ -228,7 +242,6 @@ fn picture_inlet(formats: &Formats) -> gst_app::AppSrc {
         .is_live(true)
         .max_bytes(0)
         .max_buffers(2)
-        .leaky_type(gst_app::AppLeakyType::Downstream)
         .build()
 }
 
@@ -263,7 +276,7 @@ fn picture_branch(
     count(&graph::pad(&queue, "src"), &gates.taken);
     let half_a_frame = half_a_frame(live);
     keep_apart(&graph::pad(&queue, "sink"), half_a_frame, gates);
-    Ok(Switch { element, live: live_pad, slate: slate_pad })
+    Ok(Switch { element, live: live_pad, slate: slate_pad, on_air: OnAir::new() })
 }
 
 /// What leaves the encoder: whole access units with their start codes.
@@ -301,14 +314,15 @@ fn half_a_frame(live: &gst_app::AppSrc) -> gst::ClockTime {
 /// when live and slate alternate, timestamps keep rising and the rate stays the stream's.
 fn keep_apart(pad: &gst::Pad, half_a_frame: gst::ClockTime, gates: &Gates) {
     let (last_out, queued, crowded) = (gates.last_out.clone(), gates.queued.clone(), gates.crowded.clone());
+    // Left out with `Handled`: `Drop` makes GStreamer 1.22 release the buffer twice.
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let Some(at) = info.buffer().and_then(|buffer| buffer.pts()) else {
-            return gst::PadProbeReturn::Drop; // every inlet's buffers are stamped
+            return gst::PadProbeReturn::Handled; // every inlet's buffers are stamped
         };
         let last = last_out.load(Ordering::Relaxed);
         if last != 0 && at.nseconds() < last + half_a_frame.nseconds() {
             crowded.fetch_add(1, Ordering::Relaxed);
-            return gst::PadProbeReturn::Drop;
+            return gst::PadProbeReturn::Handled;
         }
         last_out.store(at.nseconds(), Ordering::Relaxed);
         queued.fetch_add(1, Ordering::Release);

@@ -1,7 +1,9 @@
-//! The encode pipeline's sound branch: appsrc → livesync → convert → AAC → ADTS frames → appsink.
+//! The encode pipeline's sound branch:
+//! appsrc → livesync → audiorate → convert → AAC → ADTS frames → appsink.
 //!
 //! livesync paces the sound by the clock and fills every gap with silence, so that sound never
-//! stops while the stream runs: a mux waits for its slowest track.
+//! stops while the stream runs. Where real sound comes back it leaves up to 100 ms open (its own idea
+//! of a buffer's length), or laps over the silence: audiorate makes sample follow sample.
 
 use gst::prelude::*;
 
@@ -24,11 +26,15 @@ pub(super) fn build(
     }
     let source = inlet(formats, audio.offset_ms);
     let sync = graph::make("livesync", |sync| sync.property("single-segment", true))?;
+    let rate = graph::make("audiorate", |rate| {
+        rate.property("tolerance", TOLERANCE.nseconds()).property("skip-to-first", true)
+    })?;
     let convert = graph::plain("audioconvert")?;
     let encoder = aac_encoder(audio)?;
     let parse = graph::plain("aacparse")?;
     let output = unit::sink(Track::Audio, &adts_caps(), sink)?;
-    graph.chain(&[source.upcast_ref(), &sync, &convert, &encoder, &parse, &output])?;
+    hide_seams(&graph::pad(&encoder, "sink"));
+    graph.chain(&[source.upcast_ref(), &sync, &rate, &convert, &encoder, &parse, &output])?;
     Ok(Some(source))
 }
 
@@ -73,13 +79,25 @@ fn inlet(formats: &Formats, offset_ms: i32) -> gst_app::AppSrc {
         .max_bytes(0)
         .max_buffers(0)
         .max_time(MOST_WAITING + waiting)
-        .leaky_type(gst_app::AppLeakyType::Downstream)
         .build()
 }
 
 fn aac_encoder(audio: &Audio) -> Result<gst::Element, Error> {
     let bits_per_second = i32::try_from(audio.bitrate.as_bps()).unwrap_or(i32::MAX);
     graph::make(aac_row()?, |encoder| encoder.property("bitrate", bits_per_second))
+}
+
+/// livesync and audiorate mark where sound gives way to silence and back. An encoder starts anew at
+/// such a mark; there is no need to, because the samples follow each other.
+fn hide_seams(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+        if let Some(buffer) = info.buffer_mut()
+            && buffer.flags().contains(gst::BufferFlags::DISCONT)
+        {
+            buffer.make_mut().unset_flags(gst::BufferFlags::DISCONT);
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// The first of [`AAC_ENCODERS`] that is there.
@@ -95,8 +113,11 @@ const AAC_ENCODERS: [&str; 3] = ["avenc_aac", "fdkaacenc", "voaacenc"];
 /// what a loaded machine delays its threads. It delays the sound, and with it what the mux sends.
 const LATENCY: gst::ClockTime = gst::ClockTime::from_mseconds(60);
 
-/// Sound that waits before livesync, at most: when it does not keep up, the oldest is lost.
+/// Sound that waits before livesync, at most: when it does not keep up, the newest is lost.
 const MOST_WAITING: gst::ClockTime = gst::ClockTime::from_mseconds(500);
+
+/// Smaller gaps and overlaps are let be: sound devices' timestamps have that much jitter.
+const TOLERANCE: gst::ClockTime = gst::ClockTime::from_mseconds(10);
 
 const PRIMING_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 

@@ -233,6 +233,7 @@ impl Publisher {
                 sent_bytes: measurement.sent.bytes,
                 acknowledged_bytes: measurement.acknowledged.bytes,
                 retransmitted_packets: measurement.retransmitted.packets,
+                retransmitted_bytes: measurement.retransmitted.bytes,
                 lost_packets: measurement.nak_packets,
                 late_packets: measurement.late_packets,
                 rejected_datagrams: measurement.rejected_datagrams,

@@ -344,6 +344,7 @@ impl<'a> StreamTask<'a> {
                 fps: program.fps(),
                 dropped_frames: counters.frames_dropped,
                 frames: counters.frames_out,
+                bytes: counters.bytes_out,
             }
         });
         // In the order of the configuration, which is the order that their owner thinks in.

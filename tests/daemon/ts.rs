@@ -69,7 +69,11 @@ fn picture_start(packet: &[u8]) -> Option<(Duration, bool)> {
         return None;
     }
     let byte = |index: usize| pes.get(index).copied().map(u64::from);
-    let pts = (byte(9)? >> 1 & 7) << 30 | byte(10)? << 22 | (byte(11)? >> 1) << 15 | byte(12)? << 7 | byte(13)? >> 1;
+    let pts = (byte(9)? >> 1 & 7) << 30
+        | byte(10)? << 22
+        | (byte(11)? >> 1) << 15
+        | byte(12)? << 7
+        | byte(13)? >> 1;
     Some((Duration::from_millis(pts / 90), is_key))
 }
 
