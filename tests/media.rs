@@ -3,12 +3,9 @@
 //! Each test runs for a few seconds of real time. They share one machine, so limits leave room for
 //! a loaded one; what they assert are orders (rising, none missing), not speed.
 
-<<<<<<< HEAD
-use std::collections::VecDeque;
-=======
 #![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
->>>>>>> media
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
