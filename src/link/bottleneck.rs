@@ -27,24 +27,26 @@ impl Bottleneck {
 
     /// `rate` from the start (`None`: unlimited), then each change at its time.
     pub fn scheduled(rate: Option<Bitrate>, changes: &[RateChange], outages: &[Outage]) -> Self {
-        let mut steps = vec![(0, rate)];
-        steps.extend(changes.iter().map(|change| (nanoseconds(change.at), Some(change.rate))));
+        let mut steps: Vec<_> = changes.iter().map(|change| (nanoseconds(change.at), change.rate)).collect();
         steps.sort_by_key(|(at, _)| *at);
-        let capacity = Capacity::Steps(Steps::new(steps, FOREVER));
+        let first_change = steps.first().map_or(u64::MAX, |(at, _)| *at);
+        if let Some(rate) = rate {
+            steps.insert(0, (0, rate));
+        }
+        let unlimited_until = if rate.is_some() { 0 } else { first_change };
+        let capacity = Capacity::Steps(Steps::new(steps, FOREVER, unlimited_until));
         Bottleneck { capacity, outages: Outages::new(outages) }
     }
 
     pub fn recorded(trace: &Trace, outages: &[Outage]) -> Self {
         let period = trace.period_ns;
         let capacity = match &trace.capacity {
-            Recorded::Steps(steps) => {
-                let steps = steps.iter().map(|(at, rate)| (*at, Some(*rate))).collect();
-                Capacity::Steps(Steps::new(steps, period))
-            }
+            Recorded::Steps(steps) => Capacity::Steps(Steps::new(steps.to_vec(), period, 0)),
             Recorded::Opportunities(times) => Capacity::Opportunities(Opportunities {
                 times: Arc::clone(times),
                 period,
                 next: 0,
+                round: 0,
                 credit: OPPORTUNITY_BYTES,
             }),
         };
@@ -58,7 +60,7 @@ impl Bottleneck {
 
     pub fn is_unlimited(&self, now: u64) -> bool {
         match &self.capacity {
-            Capacity::Steps(steps) => steps.at(now).rate.is_none(),
+            Capacity::Steps(steps) => now < steps.unlimited_until,
             Capacity::Opportunities(_) => false,
         }
     }
@@ -87,10 +89,14 @@ impl Bottleneck {
 /// leaves over is charged to the next, and a packet during which the rate changes is served at both.
 #[derive(Clone, Debug)]
 struct Steps {
-    /// Rising start times, the first 0; `None` is unlimited.
-    steps: Vec<(u64, Option<Bitrate>)>,
+    /// Rising start times, the first 0 where nothing is unlimited.
+    steps: Vec<(u64, Bitrate)>,
     /// Then they start over.
     period: u64,
+    /// Before the first step there may be no limit.
+    unlimited_until: u64,
+    /// The stretch around `free_at`, kept since most packets are served within the same.
+    current: Stretch,
     /// When everything accepted so far will have been served.
     free_at: u64,
     /// Work (bits × 1e9) that still has to be done at `free_at`: less than a nanosecond's worth.
@@ -98,14 +104,18 @@ struct Steps {
 }
 
 /// A time during which the capacity does not change; `None` is unlimited.
+#[derive(Clone, Copy, Debug)]
 struct Stretch {
-    rate: Option<Bitrate>,
+    from: u64,
     until: u64,
+    rate: Option<Bitrate>,
 }
 
 impl Steps {
-    fn new(steps: Vec<(u64, Option<Bitrate>)>, period: u64) -> Self {
-        Steps { steps, period, free_at: 0, remainder: 0 }
+    fn new(steps: Vec<(u64, Bitrate)>, period: u64, unlimited_until: u64) -> Self {
+        // Around no time at all, so that the first packet looks its stretch up.
+        let current = Stretch { from: 0, until: 0, rate: None };
+        Steps { steps, period, unlimited_until, current, free_at: 0, remainder: 0 }
     }
 
     fn serve(&mut self, outages: &Outages, now: u64, bytes: u32, mut served: impl FnMut(u64, u32)) -> u64 {
@@ -121,13 +131,16 @@ impl Steps {
     /// Moves `free_at` past `work` (bits × 1e9), stretch by stretch.
     fn work_off(&mut self, outages: &Outages, work: u64) {
         let mut work = work + self.remainder;
-        loop {
-            let stretch = self.stretch_at(outages, self.free_at);
-            let Some(rate) = stretch.rate.map(Bitrate::as_bps) else {
+        // A rate of zero for ever, which no text can ask for, still has to end.
+        while self.free_at < FOREVER {
+            if self.free_at < self.current.from || self.free_at >= self.current.until {
+                self.current = self.stretch_at(outages, self.free_at);
+            }
+            let Some(rate) = self.current.rate.map(Bitrate::as_bps) else {
                 self.remainder = 0;
                 return;
             };
-            let span = stretch.until - self.free_at;
+            let span = self.current.until - self.free_at;
             match work.checked_div(rate) {
                 Some(needed) if needed <= span => {
                     self.free_at += needed;
@@ -137,7 +150,7 @@ impl Steps {
                 Some(_) => work -= rate * span, // Less than `work`, so it cannot overflow.
                 None => {}                      // Nothing is served at a rate of zero.
             }
-            self.free_at = stretch.until;
+            self.free_at = self.current.until;
         }
     }
 
@@ -154,22 +167,26 @@ impl Steps {
         Some(ByteCount::new(u64::try_from(bytes).unwrap_or(u64::MAX)))
     }
 
-    /// The capacity at `now` and when it may change. In an outage even an unlimited link has none.
+    /// The capacity at `now`. In an outage even an unlimited link has none.
     fn stretch_at(&self, outages: &Outages, now: u64) -> Stretch {
-        let step = self.at(now);
+        let step = self.step_at(now);
         match outages.find(now) {
-            Ok(end) => Stretch { rate: Some(Bitrate::ZERO), until: end },
-            Err(begin) => Stretch { until: step.until.min(begin), ..step },
+            Ok(end) => Stretch { from: now, until: end, rate: Some(Bitrate::ZERO) },
+            Err(begin) => Stretch { from: now, until: step.until.min(begin), ..step },
         }
     }
 
-    /// The step at `now`, outages aside.
-    fn at(&self, now: u64) -> Stretch {
+    fn step_at(&self, now: u64) -> Stretch {
+        if now < self.unlimited_until {
+            return Stretch { from: 0, until: self.unlimited_until, rate: None };
+        }
         let in_period = now % self.period;
+        let begun = now - in_period;
         let next = self.steps.partition_point(|(at, _)| *at <= in_period);
         let end = self.steps.get(next).map_or(self.period, |(at, _)| *at);
-        // The first step is at 0, so that there is one before `next`.
-        Stretch { rate: self.steps[next - 1].1, until: (now - in_period).saturating_add(end) }
+        // A step begins at 0 or where nothing is unlimited any more, so that there is one before `next`.
+        let (at, rate) = self.steps[next - 1];
+        Stretch { from: begun + at, until: begun.saturating_add(end), rate: Some(rate) }
     }
 }
 
@@ -179,21 +196,22 @@ impl Steps {
 struct Opportunities {
     times: Arc<[u64]>,
     period: u64,
-    /// The one in use, counted from the start through all periods, and what is left of it.
-    next: u64,
+    /// The one in use: its place in `times`, when that round of them began, and what is left of it.
+    next: usize,
+    round: u64,
     credit: u32,
 }
 
 impl Opportunities {
     fn serve(&mut self, outages: &Outages, now: u64, bytes: u32, mut served: impl FnMut(u64, u32)) -> u64 {
-        if self.time(self.next) <= now {
-            self.go_to(self.until(now));
+        if self.round + self.times[self.next] <= now {
+            self.go_behind(now);
         }
         let mut left = bytes;
         loop {
-            let at = self.time(self.next);
+            let at = self.round + self.times[self.next];
             if let Ok(end) = outages.find(at) {
-                self.go_to(self.until(end - 1));
+                self.go_behind(end - 1);
                 continue;
             }
             let taken = left.min(self.credit);
@@ -205,13 +223,31 @@ impl Opportunities {
             if left == 0 {
                 return at;
             }
-            self.go_to(self.next + 1);
+            self.advance();
         }
     }
 
-    fn go_to(&mut self, next: u64) {
-        self.next = next;
+    fn advance(&mut self) {
         self.credit = OPPORTUNITY_BYTES;
+        self.next += 1;
+        if self.next == self.times.len() {
+            self.next = 0;
+            self.round += self.period;
+        }
+    }
+
+    /// To the first opportunity after `now`: most often it is near, otherwise it is searched for.
+    fn go_behind(&mut self, now: u64) {
+        for _ in 0..NEAR {
+            self.advance();
+            if self.round + self.times[self.next] > now {
+                return;
+            }
+        }
+        let count = self.times.len() as u64;
+        let next = self.until(now);
+        self.next = (next % count) as usize;
+        self.round = next / count * self.period;
     }
 
     fn capacity_between(&self, outages: &Outages, from: u64, to: u64) -> ByteCount {
@@ -223,12 +259,6 @@ impl Opportunities {
             .map(|(begin, end)| between(begin, end))
             .sum();
         ByteCount::new((between(from, to) - unused) * u64::from(OPPORTUNITY_BYTES))
-    }
-
-    /// When opportunity number `index`, counted from the start, comes.
-    fn time(&self, index: u64) -> u64 {
-        let count = self.times.len() as u64;
-        (index / count) * self.period + self.times[(index % count) as usize]
     }
 
     /// How many opportunities come up to and including `now`.
@@ -280,5 +310,7 @@ pub(super) fn nanoseconds(time: Duration) -> u64 {
 }
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
+/// Opportunities tried one by one before searching: some ms of a fast trace.
+const NEAR: usize = 8;
 /// The end of what never ends, in ns: 292 years.
 const FOREVER: u64 = u64::MAX / 2;

@@ -451,13 +451,21 @@ mod tests {
         (buffer[..length].to_vec(), from)
     }
 
+    fn wait_until(mut holds: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < Duration::from_secs(5), "in vain");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     #[test]
     fn carries_both_ways_with_the_delay_asked_for() {
         let server = server();
         let relay = relay(&server, "delay=20ms");
         let client = client(&relay);
         let mut trips = Vec::new();
-        for number in 0..20_u8 {
+        for number in 0..50_u8 {
             let sent = Instant::now();
             client.send(&[number; 100]).unwrap();
             let (there, from) = receive(&server);
@@ -466,14 +474,13 @@ mod tests {
             assert_eq!(receive(&client).0, [number; 50]);
             trips.push(sent.elapsed());
         }
-        trips.sort();
-        assert!(trips[0] >= Duration::from_millis(40), "{trips:?}");
-        // The median, since a busy machine holds up single packets.
-        assert!(trips[10] < Duration::from_millis(43), "{trips:?}");
+        // The quickest tells how well the relay keeps time; others a busy machine may hold up.
+        let quickest = trips.iter().min().unwrap();
+        assert!((Duration::from_millis(40)..Duration::from_millis(41)).contains(quickest), "{trips:?}");
         let counters = relay.counters();
-        assert_eq!(counters.up.link.delivered.packets, 20);
-        assert_eq!(counters.up.link.delivered.bytes, ByteCount::new(20 * 128));
-        assert_eq!(counters.down.link.delivered.packets, 20);
+        assert_eq!(counters.up.link.delivered.packets, 50);
+        assert_eq!(counters.up.link.delivered.bytes, ByteCount::new(50 * 128));
+        assert_eq!(counters.down.link.delivered.packets, 50);
         assert_eq!((counters.up.not_forwarded, counters.down.not_forwarded, counters.clients), (0, 0, 1));
     }
 
@@ -494,7 +501,7 @@ mod tests {
         }
         let took = sent.elapsed();
         assert!(longest > ByteCount::new(100_000), "{longest:?}");
-        assert!((Duration::from_millis(198)..Duration::from_millis(230)).contains(&took), "{took:?}");
+        assert!((Duration::from_millis(198)..Duration::from_millis(400)).contains(&took), "{took:?}");
         assert_eq!(relay.counters().up.capacity, Some(Bitrate::from_kbps(8000)));
     }
 
@@ -536,14 +543,16 @@ mod tests {
     fn cuts_and_restores() {
         let server = server();
         server.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        let relay = relay(&server, "delay=30ms");
+        let relay = relay(&server, "delay=500ms");
         let client = client(&relay);
         client.send(b"under way").unwrap();
-        thread::sleep(Duration::from_millis(5));
+        wait_until(|| relay.counters().up.link.delivered.packets == 1);
         relay.set_outage(true);
         client.send(b"cut").unwrap();
+        wait_until(|| relay.counters().up.not_forwarded == 1);
         assert!(server.recv(&mut [0; 100]).is_err());
         relay.set_outage(false);
+        server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         client.send(b"back").unwrap();
         assert_eq!(receive(&server).0, b"back");
         let up = relay.counters().up;
@@ -579,16 +588,12 @@ mod tests {
         let relay = Relay::start("127.0.0.1:0".parse().unwrap(), target, Spec::default()).unwrap();
         let client = client(&relay);
         client.send(b"nobody").unwrap();
-        thread::sleep(Duration::from_millis(20));
+        wait_until(|| relay.counters().up.not_forwarded == 1);
         let server = UdpSocket::bind(target).unwrap();
         server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        // The first datagram after the refusal may be eaten by the pending error.
-        for _ in 0..2 {
-            client.send(b"somebody").unwrap();
-            thread::sleep(Duration::from_millis(5));
-        }
+        client.send(b"somebody").unwrap();
         assert_eq!(receive(&server).0, b"somebody");
-        assert!(relay.counters().up.not_forwarded >= 1);
+        assert_eq!(relay.counters().up.not_forwarded, 1);
     }
 
     #[test]

@@ -101,6 +101,18 @@ fn a_limit_can_begin_later() {
 }
 
 #[test]
+fn the_end_of_time_is_no_trouble() {
+    let century = Duration::from_secs(100 * 365 * 86_400);
+    let stuck = Spec { rate: Some(Bitrate::ZERO), ..Spec::default() };
+    for spec in [spec(""), spec("rate=1M"), spec("at=1s:rate=1M"), stuck] {
+        let mut link = spec.uplink();
+        for now in [Duration::ZERO, century, Duration::MAX, Duration::MAX] {
+            assert!(deliver(&mut link, now, 1500) >= now.min(2 * century));
+        }
+    }
+}
+
+#[test]
 fn an_outage_stops_service_and_the_queue_waits_as_in_a_modem() {
     let mut link = spec("rate=12M,queue=3000,outage=1s+2s").uplink();
     // Half served when the outage begins, the rest afterwards.
@@ -231,22 +243,6 @@ fn losses_are_those_of_the_reference_generator() {
     let mut link = spec("loss=0.1,seed=7").uplink();
     let lost: Vec<usize> = (0..60).filter(|_| reason(link.offer(ms(0), 100)).is_some()).collect();
     assert_eq!(lost, [11, 22, 44, 48, 52]);
-}
-
-#[test]
-fn it_is_quick_enough_to_simulate_with() {
-    // A minute of a lossy, jittery trace at 6 Mbit/s: 34 000 packets.
-    let text: String = (1..=60_000).step_by(2).map(|ms| format!("{ms}\n")).collect();
-    let spec =
-        spec("loss=ge:0.004:0.15:0.0005:0.5,jitter=10ms,outage=30s+3s").with_trace(text.parse().unwrap());
-    let mut link = spec.uplink();
-    let begun = std::time::Instant::now();
-    for number in 0..34_000 {
-        link.offer(Duration::from_micros(number * 1760), 1332);
-        link.queued(Duration::from_micros(number * 1760));
-    }
-    // Debug builds of a busy machine included: 60 s in less than 1 s. Release builds take 2 ms.
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
 #[derive(Clone, Debug)]

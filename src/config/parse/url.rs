@@ -1,0 +1,223 @@
+//! `outputs.url`, in the spelling of libsrt's URIs.
+//!
+//! No message here repeats any part of the text but parameters that are known
+//! by their names: the rest may be a secret that stands in the wrong place.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::super::{SrtMode, SrtUrl, Word};
+use super::convert::{self, Value};
+use super::report::{Complaint, Complaints};
+use super::suggest;
+
+pub(super) fn read(value: &Value<'_>) -> Result<SrtUrl, Complaints> {
+    parse(convert::text(value)?)
+}
+
+/// Reads the parts of a URL, each with its own complaints.
+fn parse(text: &str) -> Result<SrtUrl, Complaints> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(Complaint::new("is no SRT address", format!("write {EXAMPLE}")).into());
+    };
+    let mut complaints = Vec::new();
+    if !scheme.eq_ignore_ascii_case("srt") {
+        let message = "begins with another protocol, but this version sends SRT only";
+        return Err(Complaint::new(message, format!("write {EXAMPLE}")).into());
+    }
+    // A `#` behind the `?` begins no fragment here: stream ids begin with `#!::`.
+    let (address, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let address = match address.split_once(['/', '#']) {
+        Some((address, "")) => address,
+        Some((address, _)) => {
+            let fix = "write the address alone, and what the receiver calls the stream as stream_id";
+            complaints.push(Complaint::new("has a path, which SRT does not know", fix));
+            address
+        }
+        None => address,
+    };
+    let address = match address.rsplit_once('@') {
+        Some((_, address)) => {
+            let fix =
+                "remove everything before and with the @; passphrase_file holds the path of a passphrase";
+            complaints.push(Complaint::new("has a user or password, which SRT does not know", fix));
+            address
+        }
+        None => address,
+    };
+    let mode = read_parameters(parameters, &mut complaints);
+    let place = read_address(address, mode, &mut complaints);
+    match (place, complaints.is_empty()) {
+        (Some((host, port)), true) => Ok(SrtUrl { host, port, mode }),
+        _ => Err(Complaints(complaints)),
+    }
+}
+
+fn read_parameters(parameters: &str, complaints: &mut Vec<Complaint>) -> SrtMode {
+    let mut mode = SrtMode::Caller;
+    let mut mode_given = false;
+    for (name, value) in ::url::form_urlencoded::parse(parameters.as_bytes()) {
+        let setting = match name.to_lowercase().as_str() {
+            "mode" => {
+                if mode_given {
+                    complaints.push(Complaint::new("has ?mode= twice", "remove one of the two"));
+                }
+                mode_given = true;
+                match read_mode(&value) {
+                    Ok(read) => mode = read,
+                    Err(complaint) => complaints.push(complaint),
+                }
+                continue;
+            }
+            "passphrase" | "password" | "pass" | "secret" => {
+                let fix = "remove it from the url and write the passphrase alone into a file, with \
+                           passphrase_file = \"/its/path\" here: this file, and every view of it, stays without secrets";
+                complaints.push(Complaint::new("has the passphrase in it", fix));
+                continue;
+            }
+            "latency" | "rcvlatency" | "peerlatency" => "latency_ms = …",
+            "streamid" | "stream_id" | "srt_streamid" => "stream_id = \"…\"",
+            "pbkeylen" | "key_length" => "key_length = …",
+            _ => {
+                let slip = suggest::closest(&name, ["mode"]);
+                let fix = slip.map_or("remove it: mode is the only one", |_| "did you mean ?mode=?");
+                let complaint = Complaint::new("has a parameter that is not known here", fix);
+                if !complaints.contains(&complaint) {
+                    complaints.push(complaint);
+                }
+                continue;
+            }
+        };
+        let message = format!("has {name}= in it, which has its own key");
+        let fix = format!("remove it from the url, and write {setting} as a setting of this output");
+        complaints.push(Complaint::new(message, fix));
+    }
+    mode
+}
+
+fn read_mode(value: &str) -> Result<SrtMode, Complaint> {
+    let value = value.to_lowercase();
+    // libsrt's own tools take the other two words too.
+    let meant = match value.as_str() {
+        "client" => Some(SrtMode::Caller),
+        "server" => Some(SrtMode::Listener),
+        word => SrtMode::WORDS.iter().find(|(known, _)| *known == word).map(|(_, mode)| *mode),
+    };
+    match meant {
+        Some(SrtMode::Caller) => Ok(SrtMode::Caller),
+        Some(mode @ (SrtMode::Listener | SrtMode::Rendezvous)) => Err(Complaint::new(
+            format!("asks for mode={mode}, but this version of uplinkd has caller only"),
+            "write the address of a listening receiver, without ?mode=",
+        )),
+        None => Err(Complaint::new(
+            "asks for a mode that SRT does not have",
+            match suggest::closest(&value, SrtMode::WORDS.iter().map(|(word, _)| *word)) {
+                Some(word) => format!("did you mean ?mode={word}?"),
+                None => "write ?mode=caller, or nothing".into(),
+            },
+        )),
+    }
+}
+
+fn read_address(address: &str, mode: SrtMode, complaints: &mut Vec<Complaint>) -> Option<(String, u16)> {
+    let bracketed = address.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (host, port) = match bracketed {
+        Some((host, rest)) => (read_ipv6(host), rest.strip_prefix(':')),
+        None if address.parse::<Ipv6Addr>().is_ok() || address.matches(':').count() > 1 => {
+            let fix = "write it as srt://[2001:db8::1]:9000";
+            complaints.push(Complaint::new("has an IPv6 address without its brackets", fix));
+            return None;
+        }
+        None => match address.rsplit_once(':') {
+            Some((host, port)) => (read_host(host, mode), Some(port)),
+            None => (read_host(address, mode), None),
+        },
+    };
+    let host = host.map_err(|complaint| complaints.push(complaint)).ok();
+    let port = read_port(port).map_err(|complaint| complaints.push(complaint)).ok();
+    Some((host?, port?))
+}
+
+fn read_ipv6(host: &str) -> Result<String, Complaint> {
+    host.parse::<Ipv6Addr>().map(|address| address.to_string()).map_err(|_| {
+        Complaint::new("has no IPv6 address between its brackets", "write it as srt://[2001:db8::1]:9000")
+    })
+}
+
+fn read_host(host: &str, mode: SrtMode) -> Result<String, Complaint> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let label = |label: &str| (1..=63).contains(&label.len()) && label.chars().all(plain);
+    if host.is_empty() {
+        let message = match mode {
+            SrtMode::Caller => "names no host",
+            SrtMode::Listener | SrtMode::Rendezvous => "names no host to call",
+        };
+        return Err(Complaint::new(message, format!("write {EXAMPLE}")));
+    }
+    let numeric = host.chars().all(|c| c.is_ascii_digit() || c == '.');
+    if numeric {
+        return match host.parse::<Ipv4Addr>() {
+            Ok(address) => Ok(address.to_string()),
+            Err(_) => {
+                Err(Complaint::new("has no IPv4 address for a host", "write four numbers, as in 192.0.2.10"))
+            }
+        };
+    }
+    if host.len() <= LONGEST_HOST && host.strip_suffix('.').unwrap_or(host).split('.').all(label) {
+        return Ok(host.to_lowercase());
+    }
+    let fix = match host.is_ascii() {
+        true => format!("write {EXAMPLE}"),
+        false => "write its ASCII form, which begins with xn--".into(),
+    };
+    Err(Complaint::new("has a host that is neither a name nor an address", fix))
+}
+
+fn read_port(port: Option<&str>) -> Result<u16, Complaint> {
+    let port = port.ok_or_else(|| Complaint::new("has no port", format!("write {EXAMPLE}")))?;
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(Complaint::new("has no port from 1 to 65535", format!("write {EXAMPLE}"))),
+    }
+}
+
+const EXAMPLE: &str = "\"srt://HOST:PORT\", such as \"srt://ingest.example.net:9000\"";
+
+/// Bytes, the limit of DNS.
+const LONGEST_HOST: usize = 253;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_and_addresses() {
+        for (text, host, port) in [
+            ("srt://ingest.example.net:9000", "ingest.example.net", 9000),
+            ("SRT://Ingest.Example.NET:1", "ingest.example.net", 1),
+            ("srt://localhost:65535/", "localhost", 65535),
+            ("srt://192.0.2.1:9000?mode=client", "192.0.2.1", 9000),
+            ("srt://[2001:DB8:0::1]:9000", "2001:db8::1", 9000),
+            ("srt://[::ffff:192.0.2.1]:9000?mode=caller", "::ffff:192.0.2.1", 9000),
+            ("srt://host_1.:9000", "host_1.", 9000),
+        ] {
+            let url = parse(text).unwrap();
+            assert_eq!((url.host.as_str(), url.port, url.mode), (host, port, SrtMode::Caller), "{text}");
+            assert_eq!(parse(&url.to_string()), Ok(url));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_repeats_a_part_of_the_url(
+            before in "(srt://|)[a-z0-9@:/?&=%#\\[\\].]{0,20}",
+            behind in "[a-z0-9@:/?&=%#\\[\\].]{0,20}",
+        ) {
+            if let Err(complaints) = parse(&format!("{before}hunter2{behind}")) {
+                let said = format!("{complaints:?}");
+                prop_assert!(!said.contains("hunter2"), "{}", said);
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! A capture: what fills an encode pipeline's inlets. It may fail, end and be started anew at any
+//! time; the encode pipeline does not notice more than that pictures are missing.
+
+use super::error::Error;
+use super::event::{EventSender, MediaEvent};
+use super::file::FileLoop;
+use super::graph::Graph;
+use super::inputs::Inputs;
+use super::source;
+use crate::capture;
+use crate::config::{AudioSource, Stream, VideoSource};
+
+/// Running sources. Dropping it stops them.
+pub struct Capture {
+    _picture: Source,
+    _sound: Option<Graph>,
+}
+
+enum Source {
+    Live { _graph: Graph },
+    File { _player: FileLoop },
+}
+
+impl Capture {
+    /// Starts the stream's picture and sound. An error is the picture's; sound that does not start is
+    /// reported as [`MediaEvent::SoundFailed`], and silence is sent in its place.
+    pub fn start(stream: &Stream, inputs: &Inputs, events: EventSender) -> Result<Capture, Error> {
+        let sound = match start_sound(stream, inputs, &events) {
+            Ok(sound) => sound,
+            Err(error) => {
+                events.send(MediaEvent::SoundFailed { reason: error.to_string() });
+                None
+            }
+        };
+        let picture = match &stream.video.source {
+            VideoSource::Test => Source::Live { _graph: source::test_picture(inputs, &events)? },
+            VideoSource::V4l2 { device } => {
+                let node = capture::resolve(device)?;
+                Source::Live { _graph: source::v4l2(&node, inputs, &events)? }
+            }
+            VideoSource::File { path } => {
+                let with_sound = stream.audio.source == AudioSource::File;
+                Source::File { _player: FileLoop::start(path, with_sound, inputs, &events)? }
+            }
+        };
+        Ok(Capture { _picture: picture, _sound: sound })
+    }
+}
+
+fn start_sound(stream: &Stream, inputs: &Inputs, events: &EventSender) -> Result<Option<Graph>, Error> {
+    match (&stream.audio.source, &stream.video.source) {
+        (AudioSource::Test, _) => source::test_tone(inputs, events).map(Some),
+        (AudioSource::Alsa { device }, _) => source::alsa(device, inputs, events).map(Some),
+        (AudioSource::File, VideoSource::Test | VideoSource::V4l2 { .. }) => {
+            let reason = "audio.source = \"file\" without a file as the picture's source".to_owned();
+            events.send(MediaEvent::SoundMissing { reason });
+            Ok(None)
+        }
+        // The file's player brings its own sound; silence needs no source.
+        (AudioSource::File, VideoSource::File { .. }) | (AudioSource::Silence | AudioSource::None, _) => {
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What this machine cannot do of what a stream asks for: known before anything is started.
+
+use std::path::Path;
+
+use super::encoder;
+use super::error::Error;
+use super::graph;
+use super::sound;
+use crate::capture;
+use crate::config::{AudioSource, Slate, Stream, VideoSource};
+
+/// Something that a stream asks for and this machine does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The configuration's key within the stream, such as `video.path`.
+    pub key: &'static str,
+    pub message: String,
+    /// What to do about it.
+    pub fix: String,
+    pub severity: Severity,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The stream cannot run.
+    Error,
+    /// The stream runs, and waits for this.
+    Warning,
+}
+
+/// Everything that `stream` lacks on this machine. [`init`](super::init) comes first.
+pub fn check(stream: &Stream) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    check_encoder(stream, &mut findings);
+    check_source(stream, &mut findings);
+    check_slate(stream, &mut findings);
+    check_sound(stream, &mut findings);
+    for element in ALWAYS_NEEDED {
+        need(element, "video", &mut findings);
+    }
+    findings
+}
+
+fn check_encoder(stream: &Stream, findings: &mut Vec<Finding>) {
+    match encoder::choose(&stream.video.encoder, stream.video.codec) {
+        Ok(_) => need("h264parse", "video.codec", findings),
+        Err(error) => {
+            let fix = match &error {
+                Error::MissingElement { package, .. } => install(package),
+                _ => "write encoder = \"auto\" and codec = \"h264\"".to_owned(),
+            };
+            findings.push(Finding {
+                key: "video.encoder",
+                message: error.to_string(),
+                fix,
+                severity: Severity::Error,
+            });
+        }
+    }
+}
+
+fn check_source(stream: &Stream, findings: &mut Vec<Finding>) {
+    let elements: &[&'static str] = match &stream.video.source {
+        VideoSource::Test => &["videotestsrc", "timeoverlay"],
+        VideoSource::File { path } => {
+            check_file(path, "video.path", findings);
+            &["uridecodebin", "videorate", "videoconvertscale"]
+        }
+        VideoSource::V4l2 { device } => {
+            if let Err(error) = capture::resolve(device) {
+                findings.push(Finding {
+                    key: "video.device",
+                    message: error.to_string(),
+                    fix: "plug the device in; the stream waits for it".to_owned(),
+                    severity: Severity::Warning,
+                });
+            }
+            &["v4l2src", "jpegdec", "videorate", "videoconvertscale"]
+        }
+    };
+    for element in elements {
+        need(element, "video.source", findings);
+    }
+}
+
+fn check_slate(stream: &Stream, findings: &mut Vec<Finding>) {
+    match &stream.video.slate {
+        Slate::Text => need("textoverlay", "video.slate", findings),
+        Slate::Hold => {}
+        Slate::Picture(path) => {
+            check_file(path, "video.slate", findings);
+            need("imagefreeze", "video.slate", findings);
+        }
+    }
+}
+
+fn check_sound(stream: &Stream, findings: &mut Vec<Finding>) {
+    let source: &[&'static str] = match &stream.audio.source {
+        AudioSource::None => return,
+        AudioSource::Alsa { .. } => &["alsasrc", "audioconvert", "audioresample"],
+        AudioSource::Test => &["audiotestsrc", "audioconvert"],
+        AudioSource::File => &["audioconvert", "audioresample"],
+        AudioSource::Silence => &["audioconvert"],
+    };
+    for element in source {
+        need(element, "audio.source", findings);
+    }
+    need("aacparse", "audio.source", findings);
+    if let Err(error) = sound::check() {
+        findings.push(missing(&error, "audio.source"));
+    }
+    let without_file = !matches!(stream.video.source, VideoSource::File { .. });
+    if stream.audio.source == AudioSource::File && without_file {
+        findings.push(Finding {
+            key: "audio.source",
+            message: "the sound is to come from the video's file, and the video comes from no file"
+                .to_owned(),
+            fix: "write \"silence\", or give the video source = \"file\"".to_owned(),
+            severity: Severity::Warning,
+        });
+    }
+}
+
+fn check_file(path: &Path, key: &'static str, findings: &mut Vec<Finding>) {
+    if let Err(error) = std::fs::File::open(path) {
+        findings.push(Finding {
+            key,
+            message: format!("cannot read {}: {error}", path.display()),
+            fix: "write the path of a file that the daemon's user can read".to_owned(),
+            severity: Severity::Error,
+        });
+    }
+}
+
+fn need(element: &'static str, key: &'static str, findings: &mut Vec<Finding>) {
+    if let Err(error) = graph::require(element) {
+        findings.push(missing(&error, key));
+    }
+}
+
+fn missing(error: &Error, key: &'static str) -> Finding {
+    let fix = match error {
+        Error::MissingElement { package, .. } => install(package),
+        other => other.to_string(),
+    };
+    Finding { key, message: error.to_string(), fix, severity: Severity::Error }
+}
+
+fn install(package: &str) -> String {
+    format!("apt install {package}")
+}
+
+/// By every stream.
+const ALWAYS_NEEDED: [&str; 5] = ["appsrc", "appsink", "queue", "capsfilter", "videotestsrc"];

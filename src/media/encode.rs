@@ -1,0 +1,353 @@
+//! The encode pipeline: runs from the stream's start to its end, whatever becomes of the source.
+//!
+//! ```text
+//! live appsrc  ─▶┐
+//!                ├─▶ switch ─▶ queue ─▶ encoder ─▶ parser ─▶ appsink ─▶ Unit
+//! slate appsrc ─▶┘
+//! sound appsrc ─▶ livesync ─▶ AAC ─────────────────────────▶ appsink ─▶ Unit
+//! ```
+//! Nobody ever sends an end of stream into it: sources end in their own pipelines.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use gst::prelude::*;
+
+use super::clock;
+use super::encoder::{self, Encoder, EncoderInfo, Settings};
+use super::error::Error;
+use super::event::{EventSender, MediaEvent, Report};
+use super::format::Formats;
+use super::graph::{self, Graph};
+use super::inputs::{Inputs, OnAir};
+use super::slate::{Held, Outlet, Slate};
+use super::sound;
+use super::unit::{self, Track, Unit};
+use crate::config::{self, Codec};
+use crate::units::{Bitrate, ByteCount};
+
+/// A running encode pipeline. Dropping it stops it.
+pub struct Encode {
+    // In the order of their end: the slate's thread pushes into the graph.
+    slate: Slate,
+    graph: Graph,
+    inputs: Inputs,
+    encoder: Encoder,
+    gates: Gates,
+}
+
+/// What is on air.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Picture {
+    Live,
+    /// The slate; `reason` stands on it where it is a text.
+    Slate {
+        reason: String,
+    },
+}
+
+/// What went through. All of it only rises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Live pictures handed over by captures, on air or not.
+    pub frames_in: u64,
+    /// Pictures dropped before the encoder because it was not ready for them.
+    pub frames_dropped: u64,
+    /// Pictures left out because they came less than half a frame after the one before: where live
+    /// and slate, or two captures, meet.
+    pub frames_crowded: u64,
+    /// Coded pictures, the slate's included.
+    pub frames_out: u64,
+    /// Of coded pictures.
+    pub bytes_out: ByteCount,
+    /// Frames of sound.
+    pub sound_frames_out: u64,
+    /// When the newest live picture was taken.
+    pub last_live_frame: Option<Instant>,
+}
+
+impl Encode {
+    /// Builds and starts the pipeline, with the live picture on air. `sink` is called with each unit,
+    /// on one thread for each track; it must not block.
+    pub fn start(
+        stream: &config::Stream,
+        events: EventSender,
+        sink: impl Fn(Unit) + Send + Sync + 'static,
+    ) -> Result<Encode, Error> {
+        let video = &stream.video;
+        let backend = encoder::choose(&video.encoder, video.codec)?;
+        let encoder = backend.build(&Settings {
+            framerate: video.framerate,
+            keyframe_interval: video.keyframe_interval,
+            start: stream.rate.start,
+        })?;
+        let formats = Formats::of(video, backend.pixels);
+        let graph = Graph::new("encode");
+        let gates = Gates::default();
+        let sink = Arc::new(sink);
+
+        let sound = {
+            let (coded, sink) = (gates.coded_sound.clone(), sink.clone());
+            sound::build(&graph, &stream.audio, &formats, move |unit| {
+                coded.fetch_add(1, Ordering::Relaxed);
+                sink(unit);
+            })?
+        };
+        let held = Held::default();
+        let (live, slate_inlet) = (picture_inlet(&formats), picture_inlet(&formats));
+        let switch = picture_branch(&graph, &live, &slate_inlet, &encoder, &gates, move |unit| sink(unit))?;
+        if video.slate == config::Slate::Hold {
+            hold_frames(&live, &held);
+        }
+
+        let failures = events;
+        graph.on_report(move |report| match report {
+            Report::Failed { element, reason } => {
+                failures.send(MediaEvent::EncoderFailed { element, reason });
+            }
+            Report::Ended => {
+                let reason = "the encode pipeline ended by itself".to_owned();
+                failures.send(MediaEvent::EncoderFailed { element: String::new(), reason });
+            }
+            Report::Prerolled => {}
+        });
+        switch.to_live();
+        let outlet = Outlet {
+            inlet: slate_inlet,
+            switch_to_slate: {
+                let switch = switch.clone();
+                Box::new(move || switch.to_slate())
+            },
+            switch_to_live: {
+                let switch = switch.clone();
+                Box::new(move || switch.to_live())
+            },
+            last_out: gates.last_out.clone(),
+        };
+        let slate = Slate::start(video, &formats, held, outlet)?;
+        let inputs = Inputs::new(&formats, live, sound.clone(), stream.audio.offset_ms, switch.on_air);
+        graph.play(gst::ClockTime::ZERO)?;
+        if let Some(sound) = &sound {
+            sound::prime(sound);
+        }
+        Ok(Encode { slate, graph, inputs, encoder, gates })
+    }
+
+    /// Where captures hand pictures and sound over.
+    pub fn inputs(&self) -> Inputs {
+        self.inputs.clone()
+    }
+
+    /// Changes the rate of the video elementary stream; takes effect within the encoder's buffer
+    /// (200 ms).
+    pub fn set_target(&self, target: Bitrate) {
+        self.encoder.set_target(target);
+    }
+
+    /// Has the next picture coded as a key frame.
+    pub fn force_key_frame(&self) {
+        if !self.encoder.force_key_frame() {
+            log::warn!(element = self.encoder.info().element; "the encoder did not take the wish for a key frame");
+        }
+    }
+
+    /// Chooses what is on air. Both directions take effect within a few milliseconds, with
+    /// timestamps that keep rising.
+    pub fn show(&self, picture: Picture) {
+        match picture {
+            Picture::Live => self.slate.hide(),
+            Picture::Slate { reason } => self.slate.show(reason),
+        }
+    }
+
+    pub fn counters(&self) -> Counters {
+        Counters {
+            frames_in: self.inputs.frames(),
+            frames_dropped: self.gates.dropped() + self.inputs.frames_refused(),
+            frames_crowded: self.gates.crowded.load(Ordering::Relaxed),
+            frames_out: self.gates.coded.load(Ordering::Relaxed),
+            bytes_out: ByteCount::new(self.gates.coded_bytes.load(Ordering::Relaxed)),
+            sound_frames_out: self.gates.coded_sound.load(Ordering::Relaxed),
+            last_live_frame: self.inputs.newest_frame().map(clock::to_instant),
+        }
+    }
+
+    pub fn encoder(&self) -> &EncoderInfo {
+        self.encoder.info()
+    }
+
+    /// Stops the pipeline; what is in it is lost (one picture at most: nothing is reordered).
+    pub fn stop(self) {
+        let Encode { slate, graph, .. } = self;
+        drop(slate);
+        drop(graph);
+    }
+}
+
+/// Counters that pad probes keep.
+#[derive(Clone, Default)]
+struct Gates {
+    /// Into and out of the queue before the encoder.
+    queued: Arc<AtomicU64>,
+    taken: Arc<AtomicU64>,
+    /// Left out because they came too soon after the picture before.
+    crowded: Arc<AtomicU64>,
+    dropped: Arc<AtomicU64>,
+    coded: Arc<AtomicU64>,
+    coded_bytes: Arc<AtomicU64>,
+    coded_sound: Arc<AtomicU64>,
+    /// Time of the picture that left the switch last.
+    last_out: Arc<AtomicU64>,
+}
+
+impl Gates {
+    /// What went into the queue and neither came out nor can still be in it. Read in this order, a
+    /// picture on its way is never counted as dropped twice; `fetch_max` keeps the count rising.
+    fn dropped(&self) -> u64 {
+        let queued = self.queued.load(Ordering::Acquire);
+        let taken = self.taken.load(Ordering::Acquire);
+        let lost = queued.saturating_sub(taken + u64::from(QUEUE_BEFORE_ENCODER));
+        let before = self.dropped.fetch_max(lost, Ordering::Relaxed);
+        before.max(lost)
+    }
+}
+
+/// The manual switch between live and slate.
+#[derive(Clone)]
+struct Switch {
+    element: gst::Element,
+    live: gst::Pad,
+    slate: gst::Pad,
+    on_air: OnAir,
+}
+
+impl Switch {
+    fn to_live(&self) {
+        self.element.set_property("active-pad", &self.live);
+        self.on_air.set(true);
+    }
+
+    fn to_slate(&self) {
+        self.on_air.set(false);
+        self.element.set_property("active-pad", &self.slate);
+    }
+}
+
+/// Where raw pictures come in: two may wait, then the newest is lost ([`Inputs`] sees to that).
+fn picture_inlet(formats: &Formats) -> gst_app::AppSrc {
+    gst_app::AppSrc::builder()
+        .caps(&formats.picture)
+        .format(gst::Format::Time)
+        .is_live(true)
+        .max_bytes(0)
+        .max_buffers(2)
+        .build()
+}
+
+fn picture_branch(
+    graph: &Graph,
+    live: &gst_app::AppSrc,
+    slate: &gst_app::AppSrc,
+    encoder: &Encoder,
+    gates: &Gates,
+    sink: impl Fn(Unit) + Send + Sync + 'static,
+) -> Result<Switch, Error> {
+    let element = graph::make("fallbackswitch", |switch| switch.property("auto-switch", false))?;
+    let queue = graph::make("queue", |queue| {
+        queue
+            .property_from_str("leaky", "downstream")
+            .property("max-size-buffers", QUEUE_BEFORE_ENCODER)
+            .property("max-size-bytes", 0u32)
+            .property("max-size-time", 0u64)
+            .property("silent", true)
+    })?;
+    let parse = graph::make("h264parse", |parse| parse.property("config-interval", -1))?;
+    let coded = (gates.coded.clone(), gates.coded_bytes.clone());
+    let output = unit::sink(Track::Video, &coded_caps(Codec::H264), move |unit| {
+        coded.0.fetch_add(1, Ordering::Relaxed);
+        coded.1.fetch_add(unit.size.get(), Ordering::Relaxed);
+        sink(unit);
+    })?;
+    graph.add(&[live.upcast_ref(), slate.upcast_ref()])?;
+    graph.chain(&[&element, &queue, &encoder.element, &encoder.output, &parse, &output])?;
+
+    let (live_pad, slate_pad) = (switch_pad(graph, &element, live)?, switch_pad(graph, &element, slate)?);
+    count(&graph::pad(&queue, "src"), &gates.taken);
+    let half_a_frame = half_a_frame(live);
+    keep_apart(&graph::pad(&queue, "sink"), half_a_frame, gates);
+    Ok(Switch { element, live: live_pad, slate: slate_pad, on_air: OnAir::new() })
+}
+
+/// What leaves the encoder: whole access units with their start codes.
+pub(super) fn coded_caps(codec: Codec) -> gst::Caps {
+    let name = match codec {
+        Codec::H264 => "video/x-h264",
+        Codec::H265 => "video/x-h265",
+    };
+    gst::Caps::builder(name).field("stream-format", "byte-stream").field("alignment", "au").build()
+}
+
+fn switch_pad(graph: &Graph, switch: &gst::Element, source: &gst_app::AppSrc) -> Result<gst::Pad, Error> {
+    let pad = switch
+        .request_pad_simple("sink_%u")
+        .ok_or_else(|| graph.not_assembled(gst::glib::bool_error!("the switch gives no further input")))?;
+    let output = graph::pad(source.upcast_ref(), "src");
+    output
+        .link(&pad)
+        .map_err(|error| graph.not_assembled(gst::glib::bool_error!("switch input: {error}")))?;
+    Ok(pad)
+}
+
+fn half_a_frame(live: &gst_app::AppSrc) -> gst::ClockTime {
+    let framerate = live
+        .caps()
+        .and_then(|caps| caps.structure(0)?.get::<gst::Fraction>("framerate").ok())
+        .expect("the inlet's caps are ours and have a frame rate");
+    gst::ClockTime::from_nseconds(
+        500_000_000 * u64::from(framerate.denom().unsigned_abs())
+            / u64::from(framerate.numer().unsigned_abs().max(1)),
+    )
+}
+
+/// Leaves out a picture that would follow the one before by less than half a frame, or precede it:
+/// when live and slate alternate, timestamps keep rising and the rate stays the stream's.
+fn keep_apart(pad: &gst::Pad, half_a_frame: gst::ClockTime, gates: &Gates) {
+    let (last_out, queued, crowded) = (gates.last_out.clone(), gates.queued.clone(), gates.crowded.clone());
+    // Left out with `Handled`: `Drop` makes GStreamer 1.22 release the buffer twice.
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let Some(at) = info.buffer().and_then(|buffer| buffer.pts()) else {
+            return gst::PadProbeReturn::Handled; // every inlet's buffers are stamped
+        };
+        let last = last_out.load(Ordering::Relaxed);
+        if last != 0 && at.nseconds() < last + half_a_frame.nseconds() {
+            crowded.fetch_add(1, Ordering::Relaxed);
+            return gst::PadProbeReturn::Handled;
+        }
+        last_out.store(at.nseconds(), Ordering::Relaxed);
+        queued.fetch_add(1, Ordering::Release);
+        gst::PadProbeReturn::Ok
+    });
+}
+
+fn count(pad: &gst::Pad, counter: &Arc<AtomicU64>) {
+    let counter = counter.clone();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        counter.fetch_add(1, Ordering::Release);
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Keeps the newest live picture for the slate.
+fn hold_frames(live: &gst_app::AppSrc, held: &Held) {
+    let held = held.clone();
+    graph::pad(live.upcast_ref(), "src").add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(frame) = info.buffer() {
+            held.keep(frame.to_owned());
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Pictures that wait for the encoder; when it is full, the oldest is dropped and counted.
+const QUEUE_BEFORE_ENCODER: u32 = 2;

@@ -1,0 +1,210 @@
+//! The encode pipeline's inlets: where captured pictures and sound are handed over.
+//!
+//! Hand-over passes references: neither samples nor pixels are copied.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use gst::prelude::*;
+use gst_video::VideoMeta;
+
+use super::error::Error;
+use super::format::Formats;
+use super::graph;
+
+/// A handle to an [`Encode`](super::Encode)'s inlets. What is pushed after that has stopped is lost.
+#[derive(Clone)]
+pub struct Inputs {
+    pub(super) formats: Formats,
+    pictures: gst_app::AppSrc,
+    sound: Option<gst_app::AppSrc>,
+    tally: Arc<Tally>,
+    on_air: OnAir,
+    /// Positive: the sound is sent later than it was heard.
+    sound_offset: gst::ClockTimeDiff,
+}
+
+/// Whether the live picture is on air. While it is not, none is passed on: what would wait at the
+/// switch would be stale when its time comes.
+#[derive(Clone, Debug)]
+pub(super) struct OnAir(Arc<AtomicBool>);
+
+impl OnAir {
+    pub(super) fn new() -> OnAir {
+        OnAir(Arc::new(AtomicBool::new(true)))
+    }
+
+    pub(super) fn set(&self, live: bool) {
+        self.0.store(live, Ordering::Release);
+    }
+
+    fn is_live(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What came in. All of it only rises.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    frames: AtomicU64,
+    refused: AtomicU64,
+    /// Time of capture of the newest picture, on the shared clock; 0 before the first.
+    newest: AtomicU64,
+}
+
+impl Inputs {
+    pub(super) fn new(
+        formats: &Formats,
+        pictures: gst_app::AppSrc,
+        sound: Option<gst_app::AppSrc>,
+        sound_offset_ms: i32,
+        on_air: OnAir,
+    ) -> Inputs {
+        Inputs {
+            formats: formats.clone(),
+            pictures,
+            sound,
+            tally: Arc::default(),
+            on_air,
+            sound_offset: i64::from(sound_offset_ms) * NANOS_PER_MILLISECOND,
+        }
+    }
+
+    /// Whether the stream has a sound track at all.
+    pub(super) fn has_sound(&self) -> bool {
+        self.sound.is_some()
+    }
+
+    pub(super) fn frames(&self) -> u64 {
+        self.tally.frames.load(Ordering::Relaxed)
+    }
+
+    /// Pictures on air that came while two were waiting.
+    pub(super) fn frames_refused(&self) -> u64 {
+        self.tally.refused.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn newest_frame(&self) -> Option<gst::ClockTime> {
+        match self.tally.newest.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(gst::ClockTime::from_nseconds(nanos)),
+        }
+    }
+
+    /// The end of a capture pipeline that hands pictures over; `first` is called before the first.
+    /// `sync`: wait for each picture's time, for sources that are faster than real time.
+    pub(super) fn picture_sink(
+        &self,
+        sync: bool,
+        first: impl FnOnce() + Send + 'static,
+    ) -> Result<gst::Element, Error> {
+        let (inputs, mut first) = (self.clone(), Some(first));
+        let sink = hand_over(sync, &self.formats.picture, move |buffer, at| {
+            if let Some(first) = first.take() {
+                first();
+            }
+            inputs.push_picture(buffer, at)
+        })?;
+        accept_video_meta(&graph::pad(&sink, "sink"));
+        Ok(sink)
+    }
+
+    /// The end of a capture pipeline that hands sound over.
+    pub(super) fn sound_sink(&self, sync: bool) -> Result<gst::Element, Error> {
+        let inputs = self.clone();
+        hand_over(sync, &self.formats.sound, move |buffer, at| inputs.push_sound(buffer, at))
+    }
+
+    fn push_picture(&self, buffer: gst::Buffer, at: gst::ClockTime) -> Result<(), gst::FlowError> {
+        self.tally.frames.fetch_add(1, Ordering::Relaxed);
+        self.tally.newest.fetch_max(at.nseconds(), Ordering::Relaxed);
+        if self.on_air.is_live() && !offer(&self.pictures, stamped(buffer, at))? {
+            self.tally.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn push_sound(&self, buffer: gst::Buffer, at: gst::ClockTime) -> Result<(), gst::FlowError> {
+        let Some(sound) = &self.sound else { return Ok(()) };
+        let shifted = gst::ClockTime::from_nseconds(at.nseconds().saturating_add_signed(self.sound_offset));
+        if !offer(sound, stamped(buffer, shifted))? {
+            log::debug!("sound lost: the encoder does not keep up");
+        }
+        Ok(())
+    }
+}
+
+/// Pushes a buffer unless as many wait as may: then it is lost, and the answer is false. (appsrc can
+/// leak by itself, but that of GStreamer 1.22.0 leaks memory with it.)
+pub(super) fn offer(inlet: &gst_app::AppSrc, buffer: gst::Buffer) -> Result<bool, gst::FlowError> {
+    let (buffers, time) = (inlet.max_buffers(), inlet.max_time());
+    let full = (buffers > 0 && inlet.current_level_buffers() >= buffers)
+        || (!time.is_zero() && inlet.current_level_time() >= time);
+    if full {
+        return Ok(false);
+    }
+    inlet.push_buffer(buffer).map(|_| true)
+}
+
+/// The buffer with its time on the shared clock; the data is shared, not copied.
+fn stamped(mut buffer: gst::Buffer, at: gst::ClockTime) -> gst::Buffer {
+    let header = buffer.make_mut();
+    header.set_pts(at);
+    header.set_dts(gst::ClockTime::NONE);
+    buffer
+}
+
+/// A sink that calls `push` with each buffer and its time on the shared clock.
+fn hand_over(
+    sync: bool,
+    caps: &gst::Caps,
+    mut push: impl FnMut(gst::Buffer, gst::ClockTime) -> Result<(), gst::FlowError> + Send + 'static,
+) -> Result<gst::Element, Error> {
+    graph::require("appsink")?;
+    let callbacks = gst_app::AppSinkCallbacks::builder()
+        .new_sample(move |sink| {
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            let begin = sink.base_time().unwrap_or(gst::ClockTime::ZERO);
+            let Some(at) = running_time(&sample) else {
+                return Ok(gst::FlowSuccess::Ok); // outside its segment: not to be shown
+            };
+            let Some(buffer) = sample.buffer_owned() else { return Ok(gst::FlowSuccess::Ok) };
+            drop(sample);
+            match push(buffer, begin + at) {
+                // The encode pipeline is being stopped: this capture's end follows.
+                Ok(()) | Err(gst::FlowError::Flushing) => Ok(gst::FlowSuccess::Ok),
+                Err(error) => Err(error),
+            }
+        })
+        .build();
+    let sink = gst_app::AppSink::builder()
+        .caps(caps)
+        .sync(sync)
+        .qos(false)
+        .max_buffers(1)
+        .enable_last_sample(false)
+        .callbacks(callbacks)
+        .build();
+    Ok(sink.upcast())
+}
+
+/// The time of a sample's buffer since its pipeline's base time.
+pub(super) fn running_time(sample: &gst::Sample) -> Option<gst::ClockTime> {
+    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+    segment.to_running_time(sample.buffer()?.pts()?)
+}
+
+/// Tells sources that padded lines are welcome: v4l2src copies every frame otherwise.
+fn accept_video_meta(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+        match info.query_mut().map(|query| query.view_mut()) {
+            Some(gst::QueryViewMut::Allocation(query)) => {
+                query.add_allocation_meta::<VideoMeta>(None);
+                gst::PadProbeReturn::Handled
+            }
+            _ => gst::PadProbeReturn::Ok,
+        }
+    });
+}
+
+const NANOS_PER_MILLISECOND: i64 = 1_000_000;

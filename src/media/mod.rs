@@ -1,0 +1,79 @@
+//! Pictures and sound: the only code that knows GStreamer.
+//!
+//! Three kinds of pipeline, none linked to another; what passes between them is handed over by
+//! reference and stamped with one clock's time (`clock`):
+//!
+//! ```text
+//!  Capture                          Encode                              Mux, one an output
+//!  source ─▶ fixed caps ─▶ Inputs ─▶ switch ─▶ encoder ─▶ Unit ─▶ … ─▶ TS writer ─▶ Chunk
+//!  (test, file, V4L2, ALSA)          ▲ slate              (access unit,          (TS packets)
+//!                                                          frame of sound)
+//! ```
+//!
+//! - A [`Capture`] may fail, end and be started anew at any time. [`Encode`] runs from the stream's
+//!   start to its end: formats are fixed before its switch, so nothing behind it ever renegotiates.
+//! - Pictures are dropped in three places, all of them before the encoder: at the two inlets (two may
+//!   wait) and in the queue before the encoder (two may wait). Behind it nothing is dropped here.
+//! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
+//!
+//! Reading order: `encode`, `inputs`, `capture`, `source`, `file`, `slate`, `sound`, `mux`, `ts`.
+
+mod capture;
+mod check;
+mod clock;
+mod encode;
+mod encoder;
+mod error;
+mod event;
+mod file;
+mod format;
+mod graph;
+mod inputs;
+mod mux;
+mod slate;
+mod sound;
+mod source;
+mod ts;
+mod unit;
+
+pub use self::capture::Capture;
+pub use self::check::{Finding, Severity, check};
+pub use self::encode::{Counters, Encode, Picture};
+pub use self::encoder::EncoderInfo;
+pub use self::error::Error;
+pub use self::event::{EventSender, MediaEvent, events};
+pub use self::inputs::Inputs;
+pub use self::mux::Mux;
+pub use self::unit::{Track, Tracks, Unit};
+
+/// Starts GStreamer and the plugins that are built in. Comes before everything else here; may be
+/// repeated.
+pub fn init() -> Result<(), Error> {
+    gst::init().map_err(Error::Init)?;
+    gstfallbackswitch::plugin_register_static().map_err(Error::Register)?;
+    gstlivesync::plugin_register_static().map_err(Error::Register)?;
+    quieten();
+    Ok(())
+}
+
+/// GStreamer's version, as it calls itself.
+pub fn version() -> String {
+    gst::version_string().to_string()
+}
+
+/// GStreamer's own log goes to ours, errors only: what concerns a stream comes over the bus anyway.
+/// With GST_DEBUG set, GStreamer writes as it is told there.
+fn quieten() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    if std::env::var_os("GST_DEBUG").is_some() {
+        return;
+    }
+    ONCE.call_once(|| {
+        gst::log::remove_default_log_function();
+        gst::log::set_default_threshold(gst::DebugLevel::Error);
+        gst::log::add_log_function(|category, _level, _file, _function, _line, _object, message| {
+            let text = message.get().unwrap_or_default();
+            log::debug!(target: "gstreamer", category = category.name(); "{text}");
+        });
+    });
+}

@@ -1,0 +1,332 @@
+//! The slate: what is on air while the source gives nothing.
+//!
+//! A thread that sleeps until it is shown, and then pushes one picture at the stream's frame rate:
+//! a dark one with the reason and the time of day (drawn anew once a second), the last live frame,
+//! or the owner's picture. While it is not shown it costs nothing.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use gst::prelude::*;
+
+use super::clock;
+use super::error::Error;
+use super::format::Formats;
+use super::graph::{self, Graph};
+use super::inputs::offer;
+use crate::config;
+
+/// The slate of one encode pipeline. Dropping it ends its thread.
+pub(super) struct Slate {
+    orders: Option<mpsc::Sender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Where the slate's pictures go.
+pub(super) struct Outlet {
+    pub(super) inlet: gst_app::AppSrc,
+    /// Makes the switch take the slate's pictures.
+    pub(super) switch_to_slate: Box<dyn Fn() + Send>,
+    /// Makes the switch take the live pictures.
+    pub(super) switch_to_live: Box<dyn Fn() + Send>,
+    /// Time of the picture that left the switch last, on the shared clock.
+    pub(super) last_out: Arc<AtomicU64>,
+}
+
+/// The newest live frame, kept where the slate is to hold it.
+#[derive(Clone, Default)]
+pub(super) struct Held(Arc<Mutex<Option<gst::Buffer>>>);
+
+enum Order {
+    Show { reason: String },
+    Live,
+}
+
+/// What is pushed.
+enum Face {
+    Text(Box<TextPainter>),
+    Hold { held: Held, before: gst::Buffer },
+    Picture(gst::Buffer),
+}
+
+impl Slate {
+    pub(super) fn start(
+        video: &config::Video,
+        formats: &Formats,
+        held: Held,
+        outlet: Outlet,
+    ) -> Result<Slate, Error> {
+        let face = match &video.slate {
+            config::Slate::Text => Face::Text(Box::new(TextPainter::new(formats)?)),
+            config::Slate::Hold => Face::Hold { held, before: dark(formats)? },
+            config::Slate::Picture(path) => Face::Picture(picture(path, formats)?),
+        };
+        let frame = gst::ClockTime::try_from(video.framerate.frame_duration())
+            .expect("a frame lasts at most a second");
+        let (orders, inbox) = mpsc::channel();
+        let mut painter = Pusher { face, outlet, frame, shown: None };
+        let thread = thread::Builder::new()
+            .name("slate".to_owned())
+            .spawn(move || painter.run(&inbox))
+            .map_err(|source| Error::Thread { name: "slate", source })?;
+        Ok(Slate { orders: Some(orders), thread: Some(thread) })
+    }
+
+    /// Puts the slate on air, or changes its reason.
+    pub(super) fn show(&self, reason: String) {
+        self.order(Order::Show { reason });
+    }
+
+    /// Puts the live pictures on air.
+    pub(super) fn hide(&self) {
+        self.order(Order::Live);
+    }
+
+    fn order(&self, order: Order) {
+        let sent = self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
+        if !sent {
+            log::error!("the slate's thread has ended");
+        }
+    }
+}
+
+impl Drop for Slate {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the slate's thread panicked");
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn keep(&self, frame: gst::Buffer) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(frame);
+    }
+
+    fn newest(&self) -> Option<gst::Buffer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The thread's state.
+struct Pusher {
+    face: Face,
+    outlet: Outlet,
+    frame: gst::ClockTime,
+    /// The reason on air, the time of the next picture, and the second that the clock shows.
+    shown: Option<Shown>,
+}
+
+struct Shown {
+    reason: String,
+    next: gst::ClockTime,
+    /// The picture in use and the time that stands on it.
+    drawn: Option<(String, gst::Buffer)>,
+}
+
+impl Pusher {
+    fn run(&mut self, inbox: &mpsc::Receiver<Order>) {
+        loop {
+            let order = match &self.shown {
+                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(shown) => inbox.recv_timeout(until(shown.next)),
+            };
+            match order {
+                Ok(Order::Show { reason }) => self.show(reason),
+                Ok(Order::Live) => {
+                    self.shown = None;
+                    (self.outlet.switch_to_live)();
+                }
+                Err(RecvTimeoutError::Timeout) => self.push(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn show(&mut self, reason: String) {
+        match &mut self.shown {
+            Some(shown) if shown.reason == reason => {}
+            Some(shown) => {
+                shown.reason = reason;
+                shown.drawn = None;
+            }
+            None => {
+                let next = self.first_time();
+                self.shown = Some(Shown { reason, next, drawn: None });
+                (self.outlet.switch_to_slate)();
+            }
+        }
+    }
+
+    /// One frame after the last live one where that was just now, so that the rate stays steady.
+    fn first_time(&self) -> gst::ClockTime {
+        let now = clock::now();
+        let follows =
+            gst::ClockTime::from_nseconds(self.outlet.last_out.load(Ordering::Relaxed)) + self.frame;
+        if follows + SEAMLESS >= now { follows } else { now }
+    }
+
+    fn push(&mut self) {
+        let Some(shown) = &mut self.shown else { return };
+        let Some(mut picture) = self.face.picture(shown) else { return };
+        let header = picture.make_mut();
+        header.set_pts(shown.next);
+        header.set_dts(gst::ClockTime::NONE);
+        header.set_duration(self.frame);
+        shown.next = (shown.next + self.frame).max(clock::now().saturating_sub(SEAMLESS));
+        match offer(&self.outlet.inlet, picture) {
+            Ok(_) => {} // lost where the encoder does not keep up; the next one follows
+            Err(error) => log::debug!("slate not taken: {error}"), // the pipeline is stopping
+        }
+    }
+}
+
+impl Face {
+    /// The picture to show now. Cloned buffers share their pixels.
+    fn picture(&mut self, shown: &mut Shown) -> Option<gst::Buffer> {
+        match self {
+            Face::Picture(picture) => Some(picture.clone()),
+            Face::Hold { held, before } => Some(held.newest().unwrap_or_else(|| before.clone())),
+            Face::Text(painter) => {
+                let time = painter.time_of_day();
+                if let Some((drawn_at, picture)) = &shown.drawn
+                    && *drawn_at == time
+                {
+                    return Some(picture.clone());
+                }
+                let picture = painter.draw(&shown.reason, &time);
+                shown.drawn = Some((time, picture.clone()));
+                Some(picture)
+            }
+        }
+    }
+}
+
+/// Draws text on a dark picture.
+struct TextPainter {
+    /// Running from the start, so that fonts are loaded before the slate is needed.
+    _graph: Graph,
+    background: gst::Buffer,
+    inlet: gst_app::AppSrc,
+    text: gst::Element,
+    outlet: gst_app::AppSink,
+}
+
+impl TextPainter {
+    fn new(formats: &Formats) -> Result<TextPainter, Error> {
+        let graph = Graph::new("slate text");
+        let inlet = gst_app::AppSrc::builder().caps(&formats.picture).format(gst::Format::Time).build();
+        let text = graph::make("textoverlay", |text| {
+            text.property_from_str("halignment", "center")
+                .property_from_str("valignment", "center")
+                .property_from_str("line-alignment", "center")
+                .property_from_str("wrap-mode", "wordchar")
+                .property("font-desc", FONT)
+                .property("shaded-background", false)
+        })?;
+        let outlet = gst_app::AppSink::builder().sync(false).async_(false).enable_last_sample(false).build();
+        graph.chain(&[inlet.upcast_ref(), &text, outlet.upcast_ref()])?;
+        graph.play(gst::ClockTime::ZERO)?;
+        let painter = TextPainter { background: dark(formats)?, _graph: graph, inlet, text, outlet };
+        painter
+            .try_draw("", "00:00:00")
+            .ok_or_else(|| Error::Slate { reason: "no text can be drawn".to_owned() })?;
+        Ok(painter)
+    }
+
+    fn time_of_day(&self) -> String {
+        match gst::glib::DateTime::now_local().and_then(|now| now.format("%H:%M:%S")) {
+            Ok(time) => time.to_string(),
+            Err(_) => String::new(), // no time zone data and no UTC either: the reason alone
+        }
+    }
+
+    fn draw(&self, reason: &str, time: &str) -> gst::Buffer {
+        self.try_draw(reason, time).unwrap_or_else(|| {
+            log::warn!("the slate's text was not drawn in time");
+            self.background.clone()
+        })
+    }
+
+    fn try_draw(&self, reason: &str, time: &str) -> Option<gst::Buffer> {
+        let reason = gst::glib::markup_escape_text(reason);
+        self.text.set_property("text", format!("{reason}\n<small>{time}</small>"));
+        let mut blank = self.background.clone();
+        blank.make_mut().set_pts(gst::ClockTime::ZERO);
+        self.inlet.push_buffer(blank).ok()?;
+        let sample = self.outlet.try_pull_sample(DRAWING_LIMIT)?;
+        sample.buffer_owned()
+    }
+}
+
+/// A dark picture.
+fn dark(formats: &Formats) -> Result<gst::Buffer, Error> {
+    let graph = Graph::new("slate background");
+    let source = graph::make("videotestsrc", |source| {
+        source
+            .property_from_str("pattern", "solid-color")
+            .property("foreground-color", DARK)
+            .property("num-buffers", 1)
+    })?;
+    let (filter, sink) = (graph::only(&formats.picture)?, still_sink());
+    graph.chain(&[&source, &filter, sink.upcast_ref()])?;
+    first_picture(&graph, &sink, "the background was not made")
+}
+
+/// The owner's picture, fitted into the frame.
+fn picture(path: &Path, formats: &Formats) -> Result<gst::Buffer, Error> {
+    let graph = Graph::new("slate picture");
+    let uri =
+        gst::glib::filename_to_uri(path, None).map_err(|error| Error::Slate { reason: error.to_string() })?;
+    let decode = graph::make("uridecodebin", |decode| decode.property("uri", uri.as_str()))?;
+    let scale = graph::make("videoconvertscale", |scale| scale.property("add-borders", true))?;
+    let freeze = graph::plain("imagefreeze")?;
+    let (filter, sink) = (graph::only(&formats.picture)?, still_sink());
+    graph.add(&[&decode])?;
+    graph.chain(&[&scale, &freeze, &filter, sink.upcast_ref()])?;
+    let entry = graph::pad(&scale, "sink");
+    decode.connect_pad_added(move |_, pad| {
+        if !entry.is_linked()
+            && let Err(error) = pad.link(&entry)
+        {
+            log::debug!(pad:? = pad.name(); "not the slate's picture: {error}");
+        }
+    });
+    first_picture(&graph, &sink, &format!("{} is no picture that GStreamer decodes", path.display()))
+}
+
+fn still_sink() -> gst_app::AppSink {
+    gst_app::AppSink::builder().sync(false).max_buffers(1).enable_last_sample(false).build()
+}
+
+fn first_picture(graph: &Graph, sink: &gst_app::AppSink, otherwise: &str) -> Result<gst::Buffer, Error> {
+    graph.play(gst::ClockTime::ZERO)?;
+    let sample = sink.try_pull_sample(DRAWING_LIMIT);
+    sample
+        .and_then(|sample| sample.buffer_owned())
+        .ok_or_else(|| Error::Slate { reason: otherwise.to_owned() })
+}
+
+/// How long to wait for a time on the shared clock.
+fn until(time: gst::ClockTime) -> Duration {
+    time.saturating_sub(clock::now()).into()
+}
+
+/// Larger than the capture delay of a USB camera (a few frames).
+const SEAMLESS: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+
+/// One picture takes milliseconds; decoding a large photograph on a small machine, a second or two.
+const DRAWING_LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(5);
+
+/// Alpha, red, green, blue.
+const DARK: u32 = 0xff10_1418;
+
+/// textoverlay scales it with the picture.
+const FONT: &str = "Sans 24";

@@ -1,0 +1,125 @@
+//! The encode pipeline's sound branch:
+//! appsrc → livesync → audiorate → convert → AAC → ADTS frames → appsink.
+//!
+//! livesync paces the sound by the clock and fills every gap with silence, so that sound never
+//! stops while the stream runs. Where real sound comes back it leaves up to 100 ms open (its own idea
+//! of a buffer's length), or laps over the silence: audiorate makes sample follow sample.
+
+use gst::prelude::*;
+
+use super::clock;
+use super::error::Error;
+use super::format::{Formats, SOUND_CHANNELS, SOUND_RATE};
+use super::graph::{self, Graph};
+use super::unit::{self, Track, Unit};
+use crate::config::{Audio, AudioSource};
+
+/// The branch's end towards the capture; kept for hand-over.
+pub(super) fn build(
+    graph: &Graph,
+    audio: &Audio,
+    formats: &Formats,
+    sink: impl Fn(Unit) + Send + Sync + 'static,
+) -> Result<Option<gst_app::AppSrc>, Error> {
+    if audio.source == AudioSource::None {
+        return Ok(None);
+    }
+    let source = inlet(formats, audio.offset_ms);
+    let sync = graph::make("livesync", |sync| sync.property("single-segment", true))?;
+    let rate = graph::make("audiorate", |rate| {
+        rate.property("tolerance", TOLERANCE.nseconds()).property("skip-to-first", true)
+    })?;
+    let convert = graph::plain("audioconvert")?;
+    let encoder = aac_encoder(audio)?;
+    let parse = graph::plain("aacparse")?;
+    let output = unit::sink(Track::Audio, &adts_caps(), sink)?;
+    hide_seams(&graph::pad(&encoder, "sink"));
+    graph.chain(&[source.upcast_ref(), &sync, &rate, &convert, &encoder, &parse, &output])?;
+    Ok(Some(source))
+}
+
+/// One AAC frame an access unit, each with its own header, so that a mux needs nothing beside it.
+pub(super) fn adts_caps() -> gst::Caps {
+    gst::Caps::builder("audio/mpeg")
+        .field("mpegversion", 4)
+        .field("stream-format", "adts")
+        .field("framed", true)
+        .field("rate", SOUND_RATE)
+        .field("channels", SOUND_CHANNELS)
+        .build()
+}
+
+/// Starts the branch: livesync fills gaps, and a gap begins with something before it.
+pub(super) fn prime(source: &gst_app::AppSrc) {
+    let mut buffer = gst::Buffer::from_mut_slice(vec![0u8; PRIMING_BYTES]);
+    let header = buffer.get_mut().expect("the buffer is new");
+    header.set_pts(clock::now());
+    header.set_duration(PRIMING_DURATION);
+    if let Err(error) = source.push_buffer(buffer) {
+        log::warn!("the sound branch does not take its first silence: {error}");
+    }
+}
+
+/// Checks that there is an AAC encoder.
+pub(super) fn check() -> Result<(), Error> {
+    aac_row().map(drop)
+}
+
+fn inlet(formats: &Formats, offset_ms: i32) -> gst_app::AppSrc {
+    // Sound that is to be sent later waits here, because livesync takes one latency's worth.
+    let waiting = gst::ClockTime::from_mseconds(offset_ms.max(0).unsigned_abs().into());
+    // Sound that is to be sent earlier comes too late by as much.
+    let lateness = gst::ClockTime::from_mseconds(offset_ms.min(0).unsigned_abs().into());
+    let latency = i64::try_from((LATENCY + lateness).nseconds()).unwrap_or(i64::MAX);
+    gst_app::AppSrc::builder()
+        .caps(&formats.sound)
+        .format(gst::Format::Time)
+        .is_live(true)
+        .min_latency(latency)
+        .max_bytes(0)
+        .max_buffers(0)
+        .max_time(MOST_WAITING + waiting)
+        .build()
+}
+
+fn aac_encoder(audio: &Audio) -> Result<gst::Element, Error> {
+    let bits_per_second = i32::try_from(audio.bitrate.as_bps()).unwrap_or(i32::MAX);
+    graph::make(aac_row()?, |encoder| encoder.property("bitrate", bits_per_second))
+}
+
+/// livesync and audiorate mark where sound gives way to silence and back. An encoder starts anew at
+/// such a mark; there is no need to, because the samples follow each other.
+fn hide_seams(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+        if let Some(buffer) = info.buffer_mut()
+            && buffer.flags().contains(gst::BufferFlags::DISCONT)
+        {
+            buffer.make_mut().unset_flags(gst::BufferFlags::DISCONT);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// The first of [`AAC_ENCODERS`] that is there.
+fn aac_row() -> Result<&'static str, Error> {
+    let found = AAC_ENCODERS.iter().copied().find(|element| graph::require(element).is_ok());
+    found.map_or_else(|| graph::require(AAC_ENCODERS[0]).map(|()| AAC_ENCODERS[0]), Ok)
+}
+
+/// In order of preference; all take a `bitrate` in bit/s as a `gint`.
+const AAC_ENCODERS: [&str; 3] = ["avenc_aac", "fdkaacenc", "voaacenc"];
+
+/// How late sound may come in before silence is put in its place: a capture buffer of 10 ms, and
+/// what a loaded machine delays its threads. It delays the sound, and with it what the mux sends.
+const LATENCY: gst::ClockTime = gst::ClockTime::from_mseconds(60);
+
+/// Sound that waits before livesync, at most: when it does not keep up, the newest is lost.
+const MOST_WAITING: gst::ClockTime = gst::ClockTime::from_mseconds(500);
+
+/// Smaller gaps and overlaps are let be: sound devices' timestamps have that much jitter.
+const TOLERANCE: gst::ClockTime = gst::ClockTime::from_mseconds(10);
+
+const PRIMING_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(20);
+
+/// [`PRIMING_DURATION`] of 16-bit samples.
+const PRIMING_BYTES: usize = SOUND_RATE as usize / 50 * SOUND_CHANNELS as usize * 2;

@@ -1,0 +1,441 @@
+//! The pipelines, run for real: what comes out is judged by ffprobe and ffmpeg, or by its timestamps.
+//!
+//! Each test runs for a few seconds of real time. They share one machine, so limits leave room for
+//! a loaded one; what they assert are orders (rising, none missing), not speed.
+
+<<<<<<< HEAD
+use std::collections::VecDeque;
+=======
+#![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
+>>>>>>> media
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::Receiver;
+use uplinkd::config::{self, Stream};
+use uplinkd::media::{self, Capture, Encode, MediaEvent, Mux, Picture, Track, Tracks, Unit};
+use uplinkd::units::{Bitrate, ByteCount};
+
+#[test]
+fn the_test_source_becomes_a_transport_stream_that_ffmpeg_reads() {
+    let rig = Rig::start(&stream("source = 'test'", "source = 'test'"));
+    rig.run(5.0);
+    let units = rig.stop();
+    let frames = video(&units).count();
+    assert!((140..=155).contains(&frames), "{frames} frames in 5 s");
+    let ts = File::of(&mux(&units, |_, _| true));
+    assert_eq!(ts.codecs(), ["aac", "h264"]);
+    assert_eq!(ts.decode_complaints(), "");
+    assert_eq!(ts.decoded_frames(), frames);
+}
+
+#[test]
+fn going_to_the_slate_and_back_keeps_the_pace() {
+    for slate in ["text", "hold"] {
+        let rig = Rig::start(&stream(&format!("source = 'test'\nslate = '{slate}'"), "source = 'none'"));
+        rig.run(1.5);
+        for _ in 0..3 {
+            let reason = "no <signal> & no cable".to_owned();
+            rig.encode.show(Picture::Slate { reason });
+            rig.run(0.7);
+            rig.encode.show(Picture::Live);
+            rig.run(0.7);
+        }
+        let (units, dropped) = rig.stop_and_count();
+        assert_paced(&units, 2 + dropped);
+    }
+}
+
+#[test]
+fn the_slate_is_on_air_soon_after_the_source_died() {
+    let mut rig = Rig::start(&stream("source = 'test'", "source = 'test'"));
+    rig.run(1.5);
+    rig.capture = None;
+    rig.run(0.3);
+    let shown = Instant::now();
+    rig.encode.show(Picture::Slate { reason: "unplugged".to_owned() });
+    rig.run(1.5);
+    rig.start_capture();
+    rig.run(0.5);
+    rig.encode.show(Picture::Live);
+    rig.run(1.0);
+    let units = rig.stop();
+
+    let first = video(&units).find(|unit| unit.captured >= shown).unwrap();
+    assert!(first.captured - shown < Duration::from_millis(100), "{:?}", first.captured - shown);
+    assert_rising(&units, Track::Video);
+    // Sound goes on through all of it, as silence in between.
+    assert_rising(&units, Track::Audio);
+    let longest = longest_step(&units, Track::Audio);
+    assert!(longest < Duration::from_millis(30), "{longest:?} without sound");
+}
+
+#[test]
+fn a_slate_can_be_a_picture() {
+    let directory = tempfile::tempdir().unwrap();
+    let png = directory.path().join("slate.png");
+    ffmpeg(&["-f", "lavfi", "-i", "color=red:s=200x100", "-frames:v", "1", &text(&png)]);
+    let rig =
+        Rig::start(&stream(&format!("source = 'test'\nslate = '{}'", png.display()), "source = 'none'"));
+    rig.run(0.5);
+    rig.encode.show(Picture::Slate { reason: String::new() });
+    rig.run(1.5);
+    let units = rig.stop();
+    let ts = File::of(&mux(&units, |_, _| true));
+    let (red, _, _) = ts.colour_in_the_middle_of_the_last_frame();
+    assert!(red > 200, "the last frame shows the red picture");
+}
+
+#[test]
+fn a_capture_can_be_started_anew_while_the_encoder_runs() {
+    let mut rig = Rig::start(&stream("source = 'test'", "source = 'test'"));
+    for _ in 0..3 {
+        rig.run(0.8);
+        rig.capture = None;
+        rig.start_capture();
+    }
+    rig.run(1.0);
+    assert_eq!(rig.encode_events(), []);
+    let units = rig.stop();
+    assert_rising(&units, Track::Video);
+    assert_rising(&units, Track::Audio);
+    assert_eq!(File::of(&mux(&units, |_, _| true)).decode_complaints(), "");
+}
+
+#[test]
+fn a_file_is_looped_without_a_seam() {
+    for extension in ["mp4", "mkv", "ts"] {
+        let directory = tempfile::tempdir().unwrap();
+        let clip = clip(directory.path(), extension, true);
+        let mut rig =
+            Rig::start(&stream(&format!("source = 'file'\npath = '{}'", clip.display()), "source = 'file'"));
+        rig.run(5.5);
+        assert_eq!(
+            rig.capture_events(),
+            [MediaEvent::CaptureLive { format: "320x180 I420 30 fps".to_owned() }]
+        );
+        let (units, dropped) = rig.stop_and_count();
+        // A pass takes 1.5 s: there were three seams.
+        assert_paced(&units, 2 + dropped);
+        assert!(longest_step(&units, Track::Audio) < Duration::from_millis(30));
+        assert!(video(&units).count() > 140, "{extension}: {} frames", video(&units).count());
+    }
+}
+
+#[test]
+fn a_file_without_sound_says_so_and_gets_silence() {
+    let directory = tempfile::tempdir().unwrap();
+    let clip = clip(directory.path(), "mp4", false);
+    let mut rig =
+        Rig::start(&stream(&format!("source = 'file'\npath = '{}'", clip.display()), "source = 'file'"));
+    rig.run(2.0);
+    let events = rig.capture_events();
+    assert!(events.iter().any(|event| matches!(event, MediaEvent::SoundMissing { .. })), "{events:?}");
+    let units = rig.stop();
+    assert!(units.iter().filter(|unit| unit.track == Track::Audio).count() > 60);
+    assert_eq!(File::of(&mux(&units, |_, _| true)).codecs(), ["aac", "h264"]);
+}
+
+#[test]
+fn what_is_no_film_is_refused_with_a_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes.mp4");
+    std::fs::write(&path, "these are no pictures\n".repeat(100)).unwrap();
+    let mut rig =
+        Rig::start(&stream(&format!("source = 'file'\npath = '{}'", path.display()), "source = 'none'"));
+    rig.run(1.0);
+    let events = rig.capture_events();
+    assert!(matches!(events.as_slice(), [MediaEvent::CaptureFailed { .. }]), "{events:?}");
+    assert_eq!(rig.encode_events(), [], "the encoder does not notice");
+
+    let missing = stream("source = 'file'\npath = '/nonexistent/film.mp4'", "source = 'none'");
+    let error = Capture::start(&missing, &rig.encode.inputs(), media::events().0).err().unwrap();
+    assert_eq!(error.to_string(), "cannot read /nonexistent/film.mp4");
+}
+
+#[test]
+fn a_new_target_changes_the_rate_that_comes_out() {
+    let rig = Rig::start(&stream("source = 'test'", "source = 'none'"));
+    rig.encode.set_target(Bitrate::from_kbps(3_000));
+    rig.run(4.0);
+    let cut = Instant::now();
+    rig.encode.set_target(Bitrate::from_kbps(600));
+    rig.run(4.0);
+    let units = rig.stop();
+    let settled = Duration::from_secs(1);
+    let high = rate(&units, cut - 3 * settled, cut);
+    let low = rate(&units, cut + settled, cut + 4 * settled);
+    assert!((500..=700).contains(&low.as_kbps()), "{low} for 600 kbit/s");
+    assert!(high.as_kbps() > 2 * low.as_kbps() && high.as_kbps() < 3_300, "{high} for 3 Mbit/s");
+}
+
+#[test]
+fn a_forced_key_frame_comes_within_two_frames() {
+    let rig = Rig::start(&stream("source = 'test'", "source = 'none'"));
+    rig.run(2.5); // between two regular ones, at 2 s and 4 s
+    let asked = Instant::now();
+    rig.encode.force_key_frame();
+    rig.run(0.5);
+    let units = rig.stop();
+    // The next frame to be coded may have been taken just before.
+    let since = asked - Duration::from_millis(40);
+    let later: Vec<bool> = video(&units).filter(|unit| unit.captured > since).map(|unit| unit.key).collect();
+    assert!(later.iter().take(3).any(|key| *key), "{later:?}");
+    assert_eq!(later.iter().filter(|key| **key).count(), 1, "just one");
+}
+
+#[test]
+fn a_mux_stands_pauses_and_missing_groups_of_pictures() {
+    let rig = Rig::start(&stream("source = 'test'\nkeyframe_interval_ms = 500", "source = 'test'"));
+    rig.run(6.0);
+    let units = rig.stop();
+    let start = units[0].captured;
+    let mut is_wanted = false;
+    let packets = mux(&units, |unit, mux| {
+        let at = unit.captured.saturating_duration_since(start).as_secs_f64();
+        if (2.0..3.5).contains(&at) {
+            return false; // nothing at all: an outage, after which the receiver starts anew
+        }
+        if unit.track == Track::Video {
+            if unit.key {
+                // Every third group is left out; sound goes on.
+                is_wanted = (at / 0.5) as u32 % 3 != 1;
+                mux.resend_tables();
+            }
+            return is_wanted;
+        }
+        true
+    });
+    let ts = File::of(&packets);
+    assert_eq!(ts.decode_complaints(), "");
+    assert_eq!(ts.codecs(), ["aac", "h264"]);
+    assert!(ts.times("v").is_sorted() && ts.times("a").is_sorted());
+}
+
+#[test]
+fn what_the_machine_lacks_is_told_beforehand() {
+    media::init().unwrap();
+    let good = stream("source = 'test'", "source = 'silence'");
+    assert_eq!(media::check(&good), []);
+    let bad = stream(
+        "source = 'file'\npath = '/nonexistent.mp4'\nencoder = 'vaapi'\nslate = '/nonexistent.png'",
+        "source = 'file'",
+    );
+    let keys: Vec<&str> = media::check(&bad).iter().map(|finding| finding.key).collect();
+    assert_eq!(keys, ["video.encoder", "video.path", "video.slate"]);
+    assert!(Encode::start(&bad, media::events().0, |_| ()).is_err());
+
+    let camera = stream("source = 'v4l2'\ndevice = 'by-id:usb-none'", "source = 'none'");
+    let findings = media::check(&camera);
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].severity, media::Severity::Warning);
+}
+
+/// An encode pipeline with a capture, and all that came out.
+struct Rig {
+    stream: Stream,
+    encode: Encode,
+    capture: Option<Capture>,
+    units: Arc<Mutex<Vec<Unit>>>,
+    encode_events: Receiver<MediaEvent>,
+    capture_events: Receiver<MediaEvent>,
+}
+
+impl Rig {
+    fn start(stream: &Stream) -> Rig {
+        media::init().unwrap();
+        let units = Arc::new(Mutex::new(Vec::new()));
+        let (events, encode_events) = media::events();
+        let sink = units.clone();
+        let encode = Encode::start(stream, events, move |unit| sink.lock().unwrap().push(unit)).unwrap();
+        let capture_events = media::events().1;
+        let mut rig =
+            Rig { stream: stream.clone(), encode, capture: None, units, encode_events, capture_events };
+        rig.start_capture();
+        rig
+    }
+
+    fn start_capture(&mut self) {
+        let (events, capture_events) = media::events();
+        self.capture = Some(Capture::start(&self.stream, &self.encode.inputs(), events).unwrap());
+        self.capture_events = capture_events;
+    }
+
+    fn run(&self, seconds: f64) {
+        thread::sleep(Duration::from_secs_f64(seconds));
+    }
+
+    fn encode_events(&mut self) -> Vec<MediaEvent> {
+        std::iter::from_fn(|| self.encode_events.try_recv().ok()).collect()
+    }
+
+    fn capture_events(&mut self) -> Vec<MediaEvent> {
+        std::iter::from_fn(|| self.capture_events.try_recv().ok()).collect()
+    }
+
+    fn stop(self) -> Vec<Unit> {
+        self.stop_and_count().0
+    }
+
+    /// All units, and how many pictures a machine that was too busy left out before the encoder.
+    fn stop_and_count(self) -> (Vec<Unit>, u32) {
+        drop(self.capture);
+        let counters = self.encode.counters();
+        self.encode.stop();
+        let units = std::mem::take(&mut *self.units.lock().unwrap());
+        let coded: ByteCount = video(&units).map(|unit| unit.size).sum();
+        assert!(video(&units).count() as u64 >= counters.frames_out && coded >= counters.bytes_out);
+        (units, u32::try_from(counters.frames_dropped).unwrap())
+    }
+}
+
+/// A transport stream on disk.
+struct File {
+    _directory: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl File {
+    fn of(packets: &[u8]) -> File {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out.ts");
+        std::fs::write(&path, packets).unwrap();
+        File { _directory: directory, path }
+    }
+
+    fn codecs(&self) -> Vec<String> {
+        let mut codecs = self.probe(&["-show_entries", "program=:stream=codec_name", "-show_streams"]);
+        codecs.retain(|line| line.starts_with("codec_name="));
+        let mut codecs: Vec<_> =
+            codecs.into_iter().map(|line| line["codec_name=".len()..].to_owned()).collect();
+        codecs.sort();
+        codecs.dedup();
+        codecs
+    }
+
+    /// Presentation times of a track's packets, in the order in which they are sent.
+    fn times(&self, track: &str) -> Vec<f64> {
+        let lines = self.probe(&["-select_streams", track, "-show_entries", "packet=pts_time"]);
+        lines.iter().filter_map(|line| line.strip_prefix("pts_time=")?.parse().ok()).collect()
+    }
+
+    fn probe(&self, arguments: &[&str]) -> Vec<String> {
+        let output =
+            Command::new("ffprobe").args(["-v", "error"]).args(arguments).arg(&self.path).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// What ffmpeg has to say when it decodes everything, continuity errors included.
+    fn decode_complaints(&self) -> String {
+        let output = Command::new("ffmpeg")
+            .args(["-v", "warning", "-i", &text(&self.path), "-fps_mode", "vfr", "-f", "null", "-"])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    fn decoded_frames(&self) -> usize {
+        let lines =
+            self.probe(&["-select_streams", "v", "-count_frames", "-show_entries", "stream=nb_read_frames"]);
+        let count = lines.iter().find_map(|line| line.strip_prefix("nb_read_frames="));
+        count.unwrap().parse().unwrap()
+    }
+
+    fn colour_in_the_middle_of_the_last_frame(&self) -> (u8, u8, u8) {
+        let output = Command::new("ffmpeg")
+            .args(["-v", "error", "-i", &text(&self.path), "-vf", "crop=2:2"])
+            .args(["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+            .output()
+            .unwrap();
+        let pixels = output.stdout;
+        let last = &pixels[pixels.len() - 3..];
+        (last[0], last[1], last[2])
+    }
+}
+
+/// A stream of 320×180 at 30 frames a second with these lines for picture and sound.
+fn stream(video: &str, audio: &str) -> Stream {
+    let size = if video.contains("width") { "" } else { "width = 320\nheight = 180" };
+    let document = format!(
+        "[streams.main.video]\n{size}\n{video}\n[streams.main.audio]\n{audio}\n\
+         [[streams.main.outputs]]\nname = 'studio'\nurl = 'srt://127.0.0.1:9000'\n"
+    );
+    let config = config::parse(&document).unwrap_or_else(|problems| panic!("{problems}"));
+    config.streams.into_values().next().unwrap()
+}
+
+/// All packets of the units that are wanted.
+fn mux(units: &[Unit], mut is_wanted: impl FnMut(&Unit, &mut Mux) -> bool) -> Vec<u8> {
+    let track = |track| units.iter().any(|unit| unit.track == track);
+    let mut mux = Mux::new(Tracks { video: config::Codec::H264, audio: track(Track::Audio) });
+    let mut chunks = VecDeque::new();
+    for unit in units {
+        if is_wanted(unit, &mut mux) {
+            mux.push(unit, &mut chunks).unwrap();
+        }
+    }
+    assert!(chunks.iter().all(|chunk| chunk.data.len() % 188 == 0 && chunk.data.len() <= 1316));
+    chunks.iter().flat_map(|chunk| chunk.data.iter().copied()).collect()
+}
+
+fn video(units: &[Unit]) -> impl Iterator<Item = &Unit> {
+    units.iter().filter(|unit| unit.track == Track::Video)
+}
+
+/// Timestamps of the picture rise, and no step is longer than `frames` frames (and a half).
+fn assert_paced(units: &[Unit], frames: u32) {
+    assert_rising(units, Track::Video);
+    let longest = longest_step(units, Track::Video);
+    assert!(
+        longest < Duration::from_secs_f64((f64::from(frames) + 0.5) / 30.0),
+        "{longest:?} between two pictures"
+    );
+}
+
+fn assert_rising(units: &[Unit], track: Track) {
+    let times = times(units, track);
+    assert!(times.is_sorted_by(|a, b| a < b), "{track:?} goes back");
+}
+
+fn longest_step(units: &[Unit], track: Track) -> Duration {
+    times(units, track).windows(2).map(|pair| pair[1] - pair[0]).max().unwrap()
+}
+
+fn times(units: &[Unit], track: Track) -> Vec<Instant> {
+    units.iter().filter(|unit| unit.track == track).map(|unit| unit.captured).collect()
+}
+
+fn rate(units: &[Unit], from: Instant, to: Instant) -> Bitrate {
+    let size: ByteCount =
+        video(units).filter(|unit| unit.captured >= from && unit.captured < to).map(|unit| unit.size).sum();
+    size / (to - from)
+}
+
+/// A clip of 1.5 s.
+fn clip(directory: &Path, extension: &str, with_sound: bool) -> PathBuf {
+    let path = directory.join(format!("clip.{extension}"));
+    let picture = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30:duration=1.5"];
+    let sound = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100:duration=1.5", "-c:a", "aac"];
+    let mut arguments: Vec<&str> = picture.to_vec();
+    if with_sound {
+        arguments.extend(sound);
+    }
+    let path_text = text(&path);
+    arguments.extend(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", &path_text]);
+    ffmpeg(&arguments);
+    path
+}
+
+fn ffmpeg(arguments: &[&str]) {
+    let output = Command::new("ffmpeg").args(["-v", "error", "-y"]).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
