@@ -1,6 +1,7 @@
 //! What the SRT tests share: real listeners, a stream whose every byte can be checked, a sender of it.
 
 #![allow(dead_code)] // each test binary uses its own part
+#![allow(clippy::unwrap_used)] // this is test code, which clippy does not see from here
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ use uplinkd::units::Bitrate;
 pub const MS: Duration = Duration::from_millis(1);
 pub const PEAK: Bitrate = Bitrate::from_kbps(8_000);
 pub const PACKET: usize = 1316;
+/// What should be missing.
+pub const NOTHING: [u64; 0] = [];
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
