@@ -90,7 +90,8 @@ fn a_reload_touches_what_it_changes_and_nothing_else() {
     std::thread::sleep(Duration::from_millis(1500));
     for peer in [one, two] {
         let report = check(&peer.received());
-        assert_eq!((report.continuity_errors(), report.backward_timestamps()), (0, 0), "{report:#?}");
+        let log = daemon.log();
+        assert_eq!((report.continuity_errors(), report.backward_timestamps()), (0, 0), "{report:#?}\n{log}");
     }
 }
 

@@ -42,7 +42,7 @@ fn fifteen_seconds_are_told_survived_and_forgotten() {
     let port = free_port();
     let peer = Peer::srt_live_transmit(port, "");
     let relay = relay_to(port);
-    let daemon = Daemon::start(&test_stream(relay.address().port(), 1000, ""));
+    let mut daemon = Daemon::start(&test_stream(relay.address().port(), 1000, ""));
     daemon.wait_for("streaming", Duration::from_secs(10));
     std::thread::sleep(Duration::from_secs(2));
     relay.set_outage(true);
@@ -62,6 +62,9 @@ fn fifteen_seconds_are_told_survived_and_forgotten() {
 
     let status = daemon.status();
     assert_eq!(status["outputs"][0]["connections"], 2, "{status:#}");
+    daemon.signal("TERM");
+    assert!(daemon.wait(Duration::from_secs(3)).success(), "{}", daemon.log());
+    std::thread::sleep(Duration::from_secs(1)); // the receiver writes what it held for the latency
     // What the second connection brought begins with tables and a key frame, and is of now.
     let received = peer.received();
     let after = resumption(&received, Duration::from_secs(5));
@@ -69,7 +72,7 @@ fn fifteen_seconds_are_told_survived_and_forgotten() {
     let video = report.video.as_ref().unwrap_or_else(|| panic!("no pictures: {report:#?}"));
     assert_eq!((video.damaged, report.continuity_errors()), (0, 0), "{report:#?}");
     assert!(video.units > 30, "{video:#?}");
-    assert!(video.span < Duration::from_millis(4500), "no stale backlog: {video:#?}");
+    assert!(video.span < Duration::from_millis(5500), "no stale backlog: {video:#?}");
     let recording = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(recording.path(), after).expect("written");
     assert_decodes(recording.path());
