@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use srt_common::*;
 use tokio::sync::{mpsc, watch};
 use uplinkd::link::relay::Relay;
+use uplinkd::transport::Chunk;
 use uplinkd::transport::srt::{Ended, Measurement, Target, Tuning};
 use uplinkd::units::{Bitrate, ByteCount};
 
@@ -211,6 +212,37 @@ async fn a_peer_that_crashes_is_given_five_seconds() {
     assert!(measurement.borrow().send_errors > 10);
 }
 
+/// A payload whose release panics, inside the state machine.
+struct Bomb;
+
+impl AsRef<[u8]> for Bomb {
+    fn as_ref(&self) -> &[u8] {
+        &[0x47; PACKET]
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the bomb went off");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_ends_the_connection_and_nothing_else() {
+    let far = Far::start("delay=5ms").await;
+    let connection = connect_soon(&far.to).await;
+    let (input, mut chunks) = mpsc::channel(512);
+    let (report, _measurement) = watch::channel(Measurement::new(Instant::now()));
+    let bomb = Chunk { captured: Instant::now(), data: bytes::Bytes::from_owner(Bomb) };
+    input.send(bomb).await.unwrap();
+    let ended = connection.run(&mut chunks, &report).await;
+    let Ended::Failed { reason } = ended else { panic!("{ended:?}") };
+    assert!(reason.ends_with("the bomb went off"), "{reason}");
+    // The peer was told, and takes the next connection at once.
+    let (ended, measurement) = send(connect_soon(&far.to).await, RATE, 100).await;
+    assert_eq!((ended, measurement.acknowledged.packets), (Ended::Drained, 100));
+}
+
 /// The whole test runs on one thread, so that its sleeps are the driver's and those of the feed.
 #[tokio::test]
 async fn the_driver_sleeps_when_there_is_nothing_to_do() {
@@ -299,7 +331,7 @@ async fn packets_captured_before_the_connection_are_delivered() {
     let (input, mut chunks) = mpsc::channel(512);
     for number in 0..300 {
         let captured = captured + MS * number as u32;
-        input.send(uplinkd::transport::Chunk { captured, data: packet(number) }).await.unwrap();
+        input.send(Chunk { captured, data: packet(number) }).await.unwrap();
     }
     drop(input);
     let (report, _) = watch::channel(Measurement::new(Instant::now()));

@@ -191,3 +191,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const PEER_IDLE: Duration = Duration::from_secs(5);
 /// Longer than the longest latency (30 s): what was captured earlier than that is too late anyway.
 const CLOCK_LEAD: Duration = Duration::from_secs(40);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passphrase_has_srts_length_and_is_never_shown() {
+        for (length, allowed) in [(9, false), (10, true), (79, true), (80, false)] {
+            assert_eq!(Passphrase::new(&"x".repeat(length)).is_ok(), allowed, "{length}");
+        }
+        let passphrase = Passphrase::new("correct-horse").unwrap();
+        let shown = format!("{:?}", Encryption { passphrase, key_length: KeyLength::Aes128 });
+        assert!(!shown.contains("horse"), "{shown}");
+    }
+}
