@@ -1,6 +1,8 @@
 //! Over bad links to libsrt: what is lost is mended, no more is sent than that takes, and outages are
 //! survived or noticed.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
 mod srt_common;
 
 use std::time::{Duration, Instant};
@@ -8,6 +10,7 @@ use std::time::{Duration, Instant};
 use srt_common::*;
 use tokio::sync::{mpsc, watch};
 use uplinkd::link::relay::Relay;
+use uplinkd::transport::Chunk;
 use uplinkd::transport::srt::{Ended, Measurement, Target, Tuning};
 use uplinkd::units::{Bitrate, ByteCount};
 
@@ -192,6 +195,85 @@ async fn a_peer_that_goes_away_is_noticed_at_once() {
     assert!(start.elapsed() < 500 * MS);
 }
 
+/// Killed, a peer says nothing; the system says that nobody listens. That may pass, so only the
+/// silence counts.
+#[tokio::test]
+async fn a_peer_that_crashes_is_given_five_seconds() {
+    let port = free_port();
+    let peer = Peer::srt_live_transmit(port, "latency=500");
+    let running = Running::start(&target(local(port), 500 * MS)).await;
+    tokio::time::sleep(500 * MS).await;
+    drop(peer);
+    let start = Instant::now();
+    let measurement = running.measurement.clone();
+    let ended = running.ended.await.unwrap();
+    assert!(matches!(ended, Ended::PeerIdle { .. }), "{ended:?}");
+    assert!((4_800 * MS..5_500 * MS).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert!(measurement.borrow().send_errors > 10);
+}
+
+/// A payload whose release panics, inside the state machine.
+struct Bomb;
+
+impl AsRef<[u8]> for Bomb {
+    fn as_ref(&self) -> &[u8] {
+        &[0x47; PACKET]
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the bomb went off");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_ends_the_connection_and_nothing_else() {
+    let far = Far::start("delay=5ms").await;
+    let connection = connect_soon(&far.to).await;
+    let (input, mut chunks) = mpsc::channel(512);
+    let (report, _measurement) = watch::channel(Measurement::new(Instant::now()));
+    let bomb = Chunk { captured: Instant::now(), data: bytes::Bytes::from_owner(Bomb) };
+    input.send(bomb).await.unwrap();
+    let ended = connection.run(&mut chunks, &report).await;
+    let Ended::Failed { reason } = ended else { panic!("{ended:?}") };
+    assert!(reason.ends_with("the bomb went off"), "{reason}");
+    // The peer was told, and takes the next connection at once.
+    let (ended, measurement) = send(connect_soon(&far.to).await, RATE, 100).await;
+    assert_eq!((ended, measurement.acknowledged.packets), (Ended::Drained, 100));
+}
+
+/// The whole test runs on one thread, so that its sleeps are the driver's and those of the feed.
+#[tokio::test]
+async fn the_driver_sleeps_when_there_is_nothing_to_do() {
+    let far = Far::start("delay=25ms").await;
+    let connection = connect_soon(&far.to).await;
+    let (input, mut chunks) = mpsc::channel(512);
+    let (report, _measurement) = watch::channel(Measurement::new(Instant::now()));
+    let running = tokio::spawn(async move { connection.run(&mut chunks, &report).await });
+    let idle = wake_ups(3).await;
+    let feeding = tokio::spawn(feed(input, RATE, u32::MAX.into()));
+    let busy = wake_ups(3).await;
+    feeding.abort();
+    assert_eq!(running.await.unwrap(), Ended::Drained);
+    eprintln!("wake-ups a second: {idle} idle, {busy} at {RATE}");
+    // 50 measurements; at work 100 acknowledgements, 100 bursts of the feed and their timers as well.
+    assert!(idle <= 75, "{idle} wake-ups a second");
+    assert!(busy <= 500, "{busy} wake-ups a second");
+}
+
+/// How often this thread went to sleep, a second.
+async fn wake_ups(seconds: u64) -> u64 {
+    let sleeps = || -> u64 {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let before = sleeps();
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    (sleeps() - before) / seconds
+}
+
 /// Three times the link's capacity: the queue shows in every signal, and packets that can no longer
 /// arrive are counted, every one.
 #[tokio::test]
@@ -249,7 +331,7 @@ async fn packets_captured_before_the_connection_are_delivered() {
     let (input, mut chunks) = mpsc::channel(512);
     for number in 0..300 {
         let captured = captured + MS * number as u32;
-        input.send(uplinkd::transport::Chunk { captured, data: packet(number) }).await.unwrap();
+        input.send(Chunk { captured, data: packet(number) }).await.unwrap();
     }
     drop(input);
     let (report, _) = watch::channel(Measurement::new(Instant::now()));

@@ -1,7 +1,6 @@
 //! What the SRT tests share: real listeners, a stream whose every byte can be checked, a sender of it.
 
 #![allow(dead_code)] // each test binary uses its own part
-#![allow(clippy::unwrap_used)] // this is test code, which clippy does not see from here
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};

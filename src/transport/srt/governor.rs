@@ -53,10 +53,11 @@ impl Governor {
     /// Judges a packet in flight that the peer reports lost.
     pub fn judge(&mut self, packet: &Packet, path: Path, now: Instant) -> Verdict {
         // A first loss is reported as soon as it is noticed; a repeated report is periodic, and often
-        // leaves before the repair arrives. It cannot know of it within the shortest round trip.
+        // leaves before the repair arrives. It cannot know of it within the shortest round trip, and
+        // being a little patient with the rest costs less than sending one in five twice.
         let least = match packet.retransmissions {
             0 => Duration::ZERO,
-            _ => (path.base_rtt - path.base_rtt / BASE_TOLERANCE).max(SHORTEST_REPEAT),
+            _ => path.base_rtt + SHORTEST_REPEAT,
         };
         let under_way = packet
             .last_sent
@@ -124,11 +125,9 @@ impl Budget {
     }
 }
 
-/// The same packet is not retransmitted more often than this, however short the round trip is said to
-/// be: half of the shortest interval of libsrt's periodic NAKs (20 ms).
+/// Beyond the shortest round trip, the least time between two retransmissions of a packet: half of the
+/// shortest interval of libsrt's periodic NAKs (20 ms).
 const SHORTEST_REPEAT: Duration = Duration::from_millis(10);
-/// An eighth less than the smallest smoothed round trip is left for single ones that are shorter.
-const BASE_TOLERANCE: u32 = 8;
 /// A receiver may wait this long before it acknowledges: two of SRT's 10 ms periods.
 const ACK_DELAY: Duration = Duration::from_millis(20);
 /// Probes back off to 64 times the first wait.
@@ -190,8 +189,8 @@ mod tests {
         // However much the round trip varies, an answer within the shortest one is none.
         let varying = Path { base_rtt: 48 * MS, ..path(60, 20) };
         assert_eq!(governor.judge(&packet, varying, start), Verdict::Retransmit);
-        assert_eq!(governor.judge(&again, varying, start + 41 * MS), Verdict::UnderWay);
-        assert_eq!(governor.judge(&again, varying, start + 42 * MS), Verdict::Retransmit);
+        assert_eq!(governor.judge(&again, varying, start + 57 * MS), Verdict::UnderWay);
+        assert_eq!(governor.judge(&again, varying, start + 58 * MS), Verdict::Retransmit);
     }
 
     #[test]

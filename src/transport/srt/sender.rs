@@ -89,6 +89,8 @@ impl Sender {
         settings.max_packet_size = PacketSize(PAYLOAD_BYTES as u64);
         let (remote, local, peer) = (settings.remote, settings.local_sockid, settings.remote_sockid);
         let (epoch, initial) = (settings.socket_start_time, settings.init_seq_num);
+        let mut base_rtt = Minimum::default();
+        base_rtt.record(now, rtt);
         Sender {
             core: DuplexConnection::new(core),
             remote,
@@ -103,7 +105,7 @@ impl Sender {
             rejections: Rejections::default(),
             counters: Measurement::new(now),
             rtt: Rtt::first(rtt),
-            base_rtt: Minimum::default(),
+            base_rtt,
             reverse: ReverseDelay::default(),
             unanswered_ack: None,
             key_request: None,
