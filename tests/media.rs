@@ -155,6 +155,37 @@ fn what_is_no_film_is_refused_with_a_reason() {
 }
 
 #[test]
+fn a_sound_device_that_is_not_there_leaves_the_picture_alone() {
+    let mut rig = Rig::start(&stream("source = 'test'", "source = 'alsa'\ndevice = 'hw:CARD=None'"));
+    rig.run(1.5);
+    let events = rig.capture_events();
+    assert!(
+        matches!(events.as_slice(), [MediaEvent::SoundFailed { .. }, MediaEvent::CaptureLive { .. }]),
+        "{events:?}"
+    );
+    let units = rig.stop();
+    assert!(video(&units).count() > 30);
+    assert!(units.iter().filter(|unit| unit.track == Track::Audio).count() > 45, "silence takes its place");
+}
+
+#[test]
+fn sound_can_be_sent_later_or_earlier_than_it_was_heard() {
+    for offset in [400, -400] {
+        let rig = Rig::start(&stream("source = 'test'", &format!("source = 'test'\noffset_ms = {offset}")));
+        rig.run(2.0);
+        let (counters, stopped) = (rig.encode.counters(), Instant::now());
+        let units = rig.stop();
+        assert_eq!(counters.sound_dropped, 0);
+        // Time that sound is held back on purpose does not count: an output would drop it as too late.
+        let newest = units.iter().filter(|unit| unit.track == Track::Audio).map(|unit| unit.captured).max();
+        let age = stopped.saturating_duration_since(newest.unwrap());
+        assert!(age < Duration::from_millis(200), "{age:?}");
+        assert_rising(&units, Track::Audio);
+        assert!(longest_step(&units, Track::Audio) < Duration::from_millis(30));
+    }
+}
+
+#[test]
 fn a_new_target_changes_the_rate_that_comes_out() {
     let rig = Rig::start(&stream("source = 'test'", "source = 'none'"));
     rig.encode.set_target(Bitrate::from_kbps(3_000));
@@ -369,7 +400,9 @@ fn stream(video: &str, audio: &str) -> Stream {
 /// All packets of the units that are wanted.
 fn mux(units: &[Unit], mut is_wanted: impl FnMut(&Unit, &mut Mux) -> bool) -> Vec<u8> {
     let track = |track| units.iter().any(|unit| unit.track == track);
-    let mut mux = Mux::new(Tracks { video: config::Codec::H264, audio: track(Track::Audio) });
+    let tracks =
+        Tracks { video: config::Codec::H264, audio: track(Track::Audio), audio_lateness: Duration::ZERO };
+    let mut mux = Mux::new(tracks);
     let mut chunks = VecDeque::new();
     for unit in units {
         if is_wanted(unit, &mut mux) {

@@ -61,7 +61,9 @@ pub struct Counters {
     pub frames_out: u64,
     /// Of coded pictures.
     pub bytes_out: ByteCount,
-    /// Frames of sound.
+    /// Buffers of captured sound (10 ms, as a rule) dropped because the encoder was not ready for them.
+    pub sound_dropped: u64,
+    /// Coded frames of sound.
     pub sound_frames_out: u64,
     /// When the newest live picture was taken.
     pub last_live_frame: Option<Instant>,
@@ -101,17 +103,6 @@ impl Encode {
             hold_frames(&live, &held);
         }
 
-        let failures = events;
-        graph.on_report(move |report| match report {
-            Report::Failed { element, reason } => {
-                failures.send(MediaEvent::EncoderFailed { element, reason });
-            }
-            Report::Ended => {
-                let reason = "the encode pipeline ended by itself".to_owned();
-                failures.send(MediaEvent::EncoderFailed { element: String::new(), reason });
-            }
-            Report::Prerolled => {}
-        });
         switch.to_live();
         let outlet = Outlet {
             inlet: slate_inlet,
@@ -128,6 +119,16 @@ impl Encode {
         let slate = Slate::start(video, &formats, held, outlet)?;
         let inputs = Inputs::new(&formats, live, sound.clone(), stream.audio.offset_ms, switch.on_air);
         graph.play(gst::ClockTime::ZERO)?;
+        graph.on_report(move |report| match report {
+            Report::Failed { element, reason } => {
+                events.send(MediaEvent::EncoderFailed { element, reason });
+            }
+            Report::Ended => {
+                let reason = "the encode pipeline ended by itself".to_owned();
+                events.send(MediaEvent::EncoderFailed { element: String::new(), reason });
+            }
+            Report::Prerolled => {}
+        });
         if let Some(sound) = &sound {
             sound::prime(sound);
         }
@@ -168,6 +169,7 @@ impl Encode {
             frames_crowded: self.gates.crowded.load(Ordering::Relaxed),
             frames_out: self.gates.coded.load(Ordering::Relaxed),
             bytes_out: ByteCount::new(self.gates.coded_bytes.load(Ordering::Relaxed)),
+            sound_dropped: self.inputs.sound_refused(),
             sound_frames_out: self.gates.coded_sound.load(Ordering::Relaxed),
             last_live_frame: self.inputs.newest_frame().map(clock::to_instant),
         }
@@ -351,3 +353,30 @@ fn hold_frames(live: &gst_app::AppSrc, held: &Held) {
 
 /// Pictures that wait for the encoder; when it is full, the oldest is dropped and counted.
 const QUEUE_BEFORE_ENCODER: u32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{events, init};
+
+    #[test]
+    fn a_failing_encoder_is_an_event_with_its_element_and_reason() {
+        init().unwrap();
+        let document = "[streams.main.video]\nsource = 'test'\nwidth = 64\nheight = 64\n\
+                        [[streams.main.outputs]]\nname = 'a'\nurl = 'srt://127.0.0.1:9000'\n";
+        let streams = config::parse(document).unwrap().streams;
+        let stream = streams.values().next().unwrap();
+        let (sender, mut receiver) = events();
+        let encode = Encode::start(stream, sender, |_| ()).unwrap();
+        assert!(receiver.try_recv().is_err(), "all is well");
+
+        let element = &encode.encoder.element;
+        let message = gst::message::Error::builder(gst::LibraryError::Encode, "Can not encode.").src(element);
+        element.post_message(message.build()).unwrap();
+        let MediaEvent::EncoderFailed { element, reason } = receiver.try_recv().unwrap() else {
+            panic!("another event");
+        };
+        assert!(element.starts_with("x264enc"), "{element}");
+        assert_eq!(reason, "Can not encode");
+    }
+}

@@ -47,7 +47,8 @@ impl OnAir {
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     frames: AtomicU64,
-    refused: AtomicU64,
+    frames_refused: AtomicU64,
+    sound_refused: AtomicU64,
     /// Time of capture of the newest picture, on the shared clock; 0 before the first.
     newest: AtomicU64,
 }
@@ -81,7 +82,12 @@ impl Inputs {
 
     /// Pictures on air that came while two were waiting.
     pub(super) fn frames_refused(&self) -> u64 {
-        self.tally.refused.load(Ordering::Relaxed)
+        self.tally.frames_refused.load(Ordering::Relaxed)
+    }
+
+    /// Buffers of sound that came while as much was waiting as may.
+    pub(super) fn sound_refused(&self) -> u64 {
+        self.tally.sound_refused.load(Ordering::Relaxed)
     }
 
     pub(super) fn newest_frame(&self) -> Option<gst::ClockTime> {
@@ -119,7 +125,7 @@ impl Inputs {
         self.tally.frames.fetch_add(1, Ordering::Relaxed);
         self.tally.newest.fetch_max(at.nseconds(), Ordering::Relaxed);
         if self.on_air.is_live() && !offer(&self.pictures, stamped(buffer, at))? {
-            self.tally.refused.fetch_add(1, Ordering::Relaxed);
+            self.tally.frames_refused.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -128,7 +134,7 @@ impl Inputs {
         let Some(sound) = &self.sound else { return Ok(()) };
         let shifted = gst::ClockTime::from_nseconds(at.nseconds().saturating_add_signed(self.sound_offset));
         if !offer(sound, stamped(buffer, shifted))? {
-            log::debug!("sound lost: the encoder does not keep up");
+            self.tally.sound_refused.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -329,4 +329,4 @@ const DRAWING_LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 const DARK: u32 = 0xff10_1418;
 
 /// textoverlay scales it with the picture.
-const FONT: &str = "Sans 24";
+const FONT: &str = "Sans 16";
