@@ -19,10 +19,6 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use srt_protocol::connection::Connection as CoreConnection;
-use srt_protocol::options::{
-    KeySize, LiveBandwidthMode, PacketCount, PacketSize, Passphrase as CorePassphrase, SocketOptions,
-    SrtVersion,
-};
 use srt_protocol::packet::{
     ControlPacket, ControlTypes, HandshakeControlInfo, HandshakeVsInfo, HsV5Info, Packet, SeqNumber,
     ShakeType, SocketId, SrtControlPacket, SrtHandshake, SrtShakeFlags, TimeStamp,
@@ -30,6 +26,10 @@ use srt_protocol::packet::{
 use srt_protocol::protocol::pending_connection::ConnectionResult;
 use srt_protocol::protocol::pending_connection::connect::Connect;
 use srt_protocol::settings::ConnInitSettings;
+use srt_tokio::options::{
+    KeySize, LiveBandwidthMode, PacketCount, PacketSize, Passphrase as CorePassphrase, SocketOptions,
+    SrtVersion,
+};
 
 use super::error::RefusedBecause;
 use super::guard::{self, Conclusion, KeyReply, Rejection, Reply};
