@@ -34,6 +34,9 @@ fn check(headers: &HeaderMap) -> Result<(), &'static str> {
 /// Whether an authority (host, or host and port) is this machine's loopback.
 fn is_local(authority: &str) -> bool {
     let Ok(uri) = format!("http://{authority}/").parse::<Uri>() else { return false };
+    if authority.contains('@') {
+        return false; // user information belongs into no Host header
+    }
     let Some(host) = uri.host() else { return false };
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")

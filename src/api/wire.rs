@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use crate::supervisor::status::{
-    EncoderStatus, OutputState, OutputStatus, RateStatus, SourceState, SourceStatus, State, Status,
+    EncoderStatus, OutputState, OutputStatus, RateStatus, SourceState, SourceStatus, Status,
 };
 
 /// `GET /v1/info`.
@@ -58,6 +58,7 @@ struct Encoder {
     encoded_bps: u64,
     fps: f64,
     frames: u64,
+    bytes: u64,
     dropped_frames: u64,
 }
 
@@ -77,6 +78,7 @@ struct Output {
     sent_bytes: Option<u64>,
     acked_bytes: Option<u64>,
     retransmitted_packets: Option<u64>,
+    retransmitted_bytes: Option<u64>,
     lost_packets: Option<u64>,
     late_packets: Option<u64>,
     rejected_datagrams: Option<u64>,
@@ -109,7 +111,7 @@ impl From<&Status> for Stream {
     fn from(status: &Status) -> Self {
         Stream {
             id: status.name.to_string(),
-            state: stream_state(status.state),
+            state: status.state.as_str(),
             since: rfc3339(status.since),
             reason: status.reason.clone(),
             source: Source::from(&status.source),
@@ -147,6 +149,7 @@ impl From<&EncoderStatus> for Encoder {
             encoded_bps: encoder.encoded.as_bps(),
             fps: (encoder.fps * 100.0).round() / 100.0,
             frames: encoder.frames,
+            bytes: encoder.bytes.get(),
             dropped_frames: encoder.dropped_frames,
         }
     }
@@ -176,6 +179,7 @@ impl From<&OutputStatus> for Output {
             sent_bytes: link.map(|link| link.sent_bytes.get()),
             acked_bytes: link.map(|link| link.acknowledged_bytes.get()),
             retransmitted_packets: link.map(|link| link.retransmitted_packets),
+            retransmitted_bytes: link.map(|link| link.retransmitted_bytes.get()),
             lost_packets: link.map(|link| link.lost_packets),
             late_packets: link.map(|link| link.late_packets),
             rejected_datagrams: link.map(|link| link.rejected_datagrams),
@@ -194,19 +198,6 @@ impl From<&RateStatus> for Rate {
             estimate_bps: rate.estimate.map(|estimate| estimate.as_bps()),
             rule: rate.rule,
         }
-    }
-}
-
-/// A stream's state as the API spells it.
-pub fn stream_state(state: State) -> &'static str {
-    match state {
-        State::Stopped => "stopped",
-        State::Starting => "starting",
-        State::Connecting => "connecting",
-        State::Streaming => "streaming",
-        State::Degraded => "degraded",
-        State::BackingOff => "backing_off",
-        State::Failed => "failed",
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod check_config;
 mod daemon;
+mod demo;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ enum Command {
         #[arg(long, value_name = "PATH", default_value = DEFAULT_CONFIG)]
         config: PathBuf,
     },
+    /// The whole job on this machine, over an emulated link, to a receiver that checks what arrives
+    Demo(demo::DemoArguments),
     /// Parse a configuration and check it against this machine; all errors at once
     CheckConfig {
         #[arg(value_name = "PATH", default_value = DEFAULT_CONFIG)]
@@ -47,6 +50,7 @@ enum Command {
 pub fn run(arguments: Arguments) -> ExitCode {
     let result = match arguments.command {
         Command::Run { config } => daemon::run(&config),
+        Command::Demo(arguments) => demo::run(arguments),
         Command::CheckConfig { path } => check_config::run(&path),
         Command::Version => {
             println!("uplinkd {}", env!("CARGO_PKG_VERSION"));

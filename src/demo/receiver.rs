@@ -286,16 +286,18 @@ impl State {
 }
 
 impl Delay {
-    /// The delay that a lag is, if the time stamps count the sender's running time on the monotonic
-    /// clock: then all but `mpegtsmux`'s offset is the delay, and it is not hours.
+    /// The delay that a lag is, if the time stamps count the monotonic clock, as those of our own mux
+    /// do, or an hour more, as those of `mpegtsmux` do; what is left must not be hours.
     fn of(lag: checker::Lag) -> Option<Delay> {
-        let since_capture = |lag: Ticks| {
-            let ticks = Ticks::new(lag.value() + MPEGTSMUX_OFFSET.value()).value();
-            let delay = Duration::from_nanos(ticks * 100_000 / 9);
-            (delay <= LONGEST_DELAY).then_some(delay)
-        };
-        let (newest, smallest) = (since_capture(lag.newest)?, since_capture(lag.smallest)?);
-        Some(Delay { newest, smallest, largest: smallest + lag.spread })
+        [Ticks::new(0), MPEGTSMUX_OFFSET].into_iter().find_map(|offset| {
+            let since_capture = |lag: Ticks| {
+                let ticks = Ticks::new(lag.value() + offset.value()).value();
+                let delay = Duration::from_nanos(ticks * 100_000 / 9);
+                (delay <= LONGEST_DELAY).then_some(delay)
+            };
+            let (newest, smallest) = (since_capture(lag.newest)?, since_capture(lag.smallest)?);
+            Some(Delay { newest, smallest, largest: smallest + lag.spread })
+        })
     }
 }
 

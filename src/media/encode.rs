@@ -20,7 +20,7 @@ use super::error::Error;
 use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
 use super::graph::{self, Graph};
-use super::inputs::Inputs;
+use super::inputs::{Inputs, OnAir};
 use super::slate::{Held, Outlet, Slate};
 use super::sound;
 use super::unit::{self, Track, Unit};
@@ -50,15 +50,20 @@ pub enum Picture {
 /// What went through. All of it only rises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Live pictures handed over by captures.
+    /// Live pictures handed over by captures, on air or not.
     pub frames_in: u64,
     /// Pictures dropped before the encoder because it was not ready for them.
     pub frames_dropped: u64,
+    /// Pictures left out because they came less than half a frame after the one before: where live
+    /// and slate, or two captures, meet.
+    pub frames_crowded: u64,
     /// Coded pictures, the slate's included.
     pub frames_out: u64,
     /// Of coded pictures.
     pub bytes_out: ByteCount,
-    /// Frames of sound.
+    /// Buffers of captured sound (10 ms, as a rule) dropped because the encoder was not ready for them.
+    pub sound_dropped: u64,
+    /// Coded frames of sound.
     pub sound_frames_out: u64,
     /// When the newest live picture was taken.
     pub last_live_frame: Option<Instant>,
@@ -98,30 +103,32 @@ impl Encode {
             hold_frames(&live, &held);
         }
 
-        let failures = events;
-        graph.on_report(move |report| match report {
-            Report::Failed { element, reason } => {
-                failures.send(MediaEvent::EncoderFailed { element, reason });
-            }
-            Report::Ended => {
-                let reason = "the encode pipeline ended by itself".to_owned();
-                failures.send(MediaEvent::EncoderFailed { element: String::new(), reason });
-            }
-            Report::Prerolled => {}
-        });
-        switch.to(&switch.live);
+        switch.to_live();
         let outlet = Outlet {
             inlet: slate_inlet,
             switch_to_slate: {
                 let switch = switch.clone();
-                Box::new(move || switch.to(&switch.slate))
+                Box::new(move || switch.to_slate())
             },
-            switch_to_live: Box::new(move || switch.to(&switch.live)),
+            switch_to_live: {
+                let switch = switch.clone();
+                Box::new(move || switch.to_live())
+            },
             last_out: gates.last_out.clone(),
         };
         let slate = Slate::start(video, &formats, held, outlet)?;
-        let inputs = Inputs::new(&formats, live, sound.clone(), stream.audio.offset_ms);
+        let inputs = Inputs::new(&formats, live, sound.clone(), stream.audio.offset_ms, switch.on_air);
         graph.play(gst::ClockTime::ZERO)?;
+        graph.on_report(move |report| match report {
+            Report::Failed { element, reason } => {
+                events.send(MediaEvent::EncoderFailed { element, reason });
+            }
+            Report::Ended => {
+                let reason = "the encode pipeline ended by itself".to_owned();
+                events.send(MediaEvent::EncoderFailed { element: String::new(), reason });
+            }
+            Report::Prerolled => {}
+        });
         if let Some(sound) = &sound {
             sound::prime(sound);
         }
@@ -158,9 +165,11 @@ impl Encode {
     pub fn counters(&self) -> Counters {
         Counters {
             frames_in: self.inputs.frames(),
-            frames_dropped: self.gates.dropped(),
+            frames_dropped: self.gates.dropped() + self.inputs.frames_refused(),
+            frames_crowded: self.gates.crowded.load(Ordering::Relaxed),
             frames_out: self.gates.coded.load(Ordering::Relaxed),
             bytes_out: ByteCount::new(self.gates.coded_bytes.load(Ordering::Relaxed)),
+            sound_dropped: self.inputs.sound_refused(),
             sound_frames_out: self.gates.coded_sound.load(Ordering::Relaxed),
             last_live_frame: self.inputs.newest_frame().map(clock::to_instant),
         }
@@ -202,7 +211,7 @@ impl Gates {
         let taken = self.taken.load(Ordering::Acquire);
         let lost = queued.saturating_sub(taken + u64::from(QUEUE_BEFORE_ENCODER));
         let before = self.dropped.fetch_max(lost, Ordering::Relaxed);
-        before.max(lost) + self.crowded.load(Ordering::Relaxed)
+        before.max(lost)
     }
 }
 
@@ -212,15 +221,22 @@ struct Switch {
     element: gst::Element,
     live: gst::Pad,
     slate: gst::Pad,
+    on_air: OnAir,
 }
 
 impl Switch {
-    fn to(&self, pad: &gst::Pad) {
-        self.element.set_property("active-pad", pad);
+    fn to_live(&self) {
+        self.element.set_property("active-pad", &self.live);
+        self.on_air.set(true);
+    }
+
+    fn to_slate(&self) {
+        self.on_air.set(false);
+        self.element.set_property("active-pad", &self.slate);
     }
 }
 
-/// Where raw pictures come in: two may wait, then the oldest is lost.
+/// Where raw pictures come in: two may wait, then the newest is lost ([`Inputs`] sees to that).
 fn picture_inlet(formats: &Formats) -> gst_app::AppSrc {
     gst_app::AppSrc::builder()
         .caps(&formats.picture)
@@ -228,7 +244,6 @@ fn picture_inlet(formats: &Formats) -> gst_app::AppSrc {
         .is_live(true)
         .max_bytes(0)
         .max_buffers(2)
-        .leaky_type(gst_app::AppLeakyType::Downstream)
         .build()
 }
 
@@ -263,7 +278,7 @@ fn picture_branch(
     count(&graph::pad(&queue, "src"), &gates.taken);
     let half_a_frame = half_a_frame(live);
     keep_apart(&graph::pad(&queue, "sink"), half_a_frame, gates);
-    Ok(Switch { element, live: live_pad, slate: slate_pad })
+    Ok(Switch { element, live: live_pad, slate: slate_pad, on_air: OnAir::new() })
 }
 
 /// What leaves the encoder: whole access units with their start codes.
@@ -301,14 +316,15 @@ fn half_a_frame(live: &gst_app::AppSrc) -> gst::ClockTime {
 /// when live and slate alternate, timestamps keep rising and the rate stays the stream's.
 fn keep_apart(pad: &gst::Pad, half_a_frame: gst::ClockTime, gates: &Gates) {
     let (last_out, queued, crowded) = (gates.last_out.clone(), gates.queued.clone(), gates.crowded.clone());
+    // Left out with `Handled`: `Drop` makes GStreamer 1.22 release the buffer twice.
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let Some(at) = info.buffer().and_then(|buffer| buffer.pts()) else {
-            return gst::PadProbeReturn::Drop; // every inlet's buffers are stamped
+            return gst::PadProbeReturn::Handled; // every inlet's buffers are stamped
         };
         let last = last_out.load(Ordering::Relaxed);
         if last != 0 && at.nseconds() < last + half_a_frame.nseconds() {
             crowded.fetch_add(1, Ordering::Relaxed);
-            return gst::PadProbeReturn::Drop;
+            return gst::PadProbeReturn::Handled;
         }
         last_out.store(at.nseconds(), Ordering::Relaxed);
         queued.fetch_add(1, Ordering::Release);
@@ -337,3 +353,30 @@ fn hold_frames(live: &gst_app::AppSrc, held: &Held) {
 
 /// Pictures that wait for the encoder; when it is full, the oldest is dropped and counted.
 const QUEUE_BEFORE_ENCODER: u32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{events, init};
+
+    #[test]
+    fn a_failing_encoder_is_an_event_with_its_element_and_reason() {
+        init().unwrap();
+        let document = "[streams.main.video]\nsource = 'test'\nwidth = 64\nheight = 64\n\
+                        [[streams.main.outputs]]\nname = 'a'\nurl = 'srt://127.0.0.1:9000'\n";
+        let streams = config::parse(document).unwrap().streams;
+        let stream = streams.values().next().unwrap();
+        let (sender, mut receiver) = events();
+        let encode = Encode::start(stream, sender, |_| ()).unwrap();
+        assert!(receiver.try_recv().is_err(), "all is well");
+
+        let element = &encode.encoder.element;
+        let message = gst::message::Error::builder(gst::LibraryError::Encode, "Can not encode.").src(element);
+        element.post_message(message.build()).unwrap();
+        let MediaEvent::EncoderFailed { element, reason } = receiver.try_recv().unwrap() else {
+            panic!("another event");
+        };
+        assert!(element.starts_with("x264enc"), "{element}");
+        assert_eq!(reason, "Can not encode");
+    }
+}

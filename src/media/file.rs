@@ -185,6 +185,7 @@ impl Pass {
             reading: Arc::default(),
         };
         branches.watch(&decode);
+        graph.pause()?;
         let signals = player.signals.clone();
         graph.on_report(move |report| {
             let signal = match report {
@@ -194,7 +195,6 @@ impl Pass {
             };
             send(&signals, signal);
         });
-        graph.pause()?;
         Ok(Pass { number, graph, begin: None, duration: None })
     }
 }

@@ -1,6 +1,9 @@
 //! A pipeline as a typed graph: elements are made, set, linked and kept in fields, on the shared
 //! clock, and torn down on drop.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use gst::element_factory::ElementBuilder;
 use gst::prelude::*;
 
@@ -48,15 +51,25 @@ impl Graph {
         Error::Assemble { graph: self.name, source }
     }
 
-    /// Has `handler` called for what matters on the bus, on the thread that posts it: it must be
-    /// quick, and must neither drop this graph nor change its state.
+    /// Has `handler` called for what matters on the bus: with what is there already, then on the
+    /// thread that posts. It must be quick, and must neither drop this graph nor change its state.
+    /// A pipeline ends or fails once: what its other elements say about it afterwards is left out.
+    /// Comes after [`Graph::play`], whose failure is an error and not a report.
     pub(super) fn on_report(&self, handler: impl Fn(Report) + Send + Sync + 'static) {
+        let over = AtomicBool::new(false);
+        let handler = Arc::new(move |message: &gst::Message| match event::read(message) {
+            Some(Report::Failed { .. } | Report::Ended) if over.swap(true, Ordering::Relaxed) => {}
+            Some(report) => handler(report),
+            None => {}
+        });
+        let later = handler.clone();
         self.bus().set_sync_handler(move |_, message| {
-            if let Some(report) = event::read(message) {
-                handler(report);
-            }
+            later(message);
             gst::BusSyncReply::Drop
         });
+        while let Some(message) = self.bus().pop() {
+            handler(&message);
+        }
     }
 
     /// Brings all sinks to their first buffer without showing it; [`Report::Prerolled`] tells when.

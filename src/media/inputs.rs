@@ -3,7 +3,7 @@
 //! Hand-over passes references: neither samples nor pixels are copied.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gst::prelude::*;
 use gst_video::VideoMeta;
@@ -19,14 +19,36 @@ pub struct Inputs {
     pictures: gst_app::AppSrc,
     sound: Option<gst_app::AppSrc>,
     tally: Arc<Tally>,
+    on_air: OnAir,
     /// Positive: the sound is sent later than it was heard.
     sound_offset: gst::ClockTimeDiff,
+}
+
+/// Whether the live picture is on air. While it is not, none is passed on: what would wait at the
+/// switch would be stale when its time comes.
+#[derive(Clone, Debug)]
+pub(super) struct OnAir(Arc<AtomicBool>);
+
+impl OnAir {
+    pub(super) fn new() -> OnAir {
+        OnAir(Arc::new(AtomicBool::new(true)))
+    }
+
+    pub(super) fn set(&self, live: bool) {
+        self.0.store(live, Ordering::Release);
+    }
+
+    fn is_live(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// What came in. All of it only rises.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     frames: AtomicU64,
+    frames_refused: AtomicU64,
+    sound_refused: AtomicU64,
     /// Time of capture of the newest picture, on the shared clock; 0 before the first.
     newest: AtomicU64,
 }
@@ -37,12 +59,14 @@ impl Inputs {
         pictures: gst_app::AppSrc,
         sound: Option<gst_app::AppSrc>,
         sound_offset_ms: i32,
+        on_air: OnAir,
     ) -> Inputs {
         Inputs {
             formats: formats.clone(),
             pictures,
             sound,
             tally: Arc::default(),
+            on_air,
             sound_offset: i64::from(sound_offset_ms) * NANOS_PER_MILLISECOND,
         }
     }
@@ -54,6 +78,16 @@ impl Inputs {
 
     pub(super) fn frames(&self) -> u64 {
         self.tally.frames.load(Ordering::Relaxed)
+    }
+
+    /// Pictures on air that came while two were waiting.
+    pub(super) fn frames_refused(&self) -> u64 {
+        self.tally.frames_refused.load(Ordering::Relaxed)
+    }
+
+    /// Buffers of sound that came while as much was waiting as may.
+    pub(super) fn sound_refused(&self) -> u64 {
+        self.tally.sound_refused.load(Ordering::Relaxed)
     }
 
     pub(super) fn newest_frame(&self) -> Option<gst::ClockTime> {
@@ -90,14 +124,32 @@ impl Inputs {
     fn push_picture(&self, buffer: gst::Buffer, at: gst::ClockTime) -> Result<(), gst::FlowError> {
         self.tally.frames.fetch_add(1, Ordering::Relaxed);
         self.tally.newest.fetch_max(at.nseconds(), Ordering::Relaxed);
-        self.pictures.push_buffer(stamped(buffer, at)).map(drop)
+        if self.on_air.is_live() && !offer(&self.pictures, stamped(buffer, at))? {
+            self.tally.frames_refused.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn push_sound(&self, buffer: gst::Buffer, at: gst::ClockTime) -> Result<(), gst::FlowError> {
         let Some(sound) = &self.sound else { return Ok(()) };
         let shifted = gst::ClockTime::from_nseconds(at.nseconds().saturating_add_signed(self.sound_offset));
-        sound.push_buffer(stamped(buffer, shifted)).map(drop)
+        if !offer(sound, stamped(buffer, shifted))? {
+            self.tally.sound_refused.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
     }
+}
+
+/// Pushes a buffer unless as many wait as may: then it is lost, and the answer is false. (appsrc can
+/// leak by itself, but that of GStreamer 1.22.0 leaks memory with it.)
+pub(super) fn offer(inlet: &gst_app::AppSrc, buffer: gst::Buffer) -> Result<bool, gst::FlowError> {
+    let (buffers, time) = (inlet.max_buffers(), inlet.max_time());
+    let full = (buffers > 0 && inlet.current_level_buffers() >= buffers)
+        || (!time.is_zero() && inlet.current_level_time() >= time);
+    if full {
+        return Ok(false);
+    }
+    inlet.push_buffer(buffer).map(|_| true)
 }
 
 /// The buffer with its time on the shared clock; the data is shared, not copied.

@@ -1,7 +1,7 @@
 //! Pictures and sound: the only code that knows GStreamer.
 //!
 //! Three kinds of pipeline, none linked to another; what passes between them is handed over by
-//! reference and stamped with one clock's time ([`clock`]):
+//! reference and stamped with one clock's time (`clock`):
 //!
 //! ```text
 //!  Capture                          Encode                              Mux, one an output
@@ -16,7 +16,7 @@
 //!   wait) and in the queue before the encoder (two may wait). Behind it nothing is dropped here.
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
-//! Reading order: [`encode`], [`inputs`], [`capture`], [`source`], [`file`], [`slate`], [`mux`].
+//! Reading order: `encode`, `inputs`, `capture`, `source`, `file`, `slate`, `sound`, `mux`, `ts`.
 
 mod capture;
 mod check;

@@ -2,10 +2,8 @@
 
 use std::collections::VecDeque;
 
-use gst::prelude::*;
-
 use super::error::Error;
-use super::ts::{AccessUnit, PACKET, Writer};
+use super::ts::{AccessUnit, PACKET, Writer, ticks};
 use super::unit::{Tracks, Unit};
 use crate::transport::Chunk;
 
@@ -28,8 +26,9 @@ impl Mux {
     /// When the unit's memory cannot be read; nothing was written then.
     pub fn push(&mut self, unit: &Unit, out: &mut VecDeque<Chunk>) -> Result<(), Error> {
         let data = unit.buffer.map_readable().map_err(|_| Error::UnitUnreadable)?;
-        let pts = unit.buffer.pts().map_or(0, ticks);
-        let dts = unit.buffer.dts().map_or(pts, ticks);
+        let time = |stamp: Option<gst::ClockTime>| stamp.map(|stamp| ticks(stamp.into()));
+        let pts = time(unit.buffer.pts()).unwrap_or(0); // every unit is stamped when it is made
+        let dts = time(unit.buffer.dts()).unwrap_or(pts);
         let access_unit = AccessUnit { track: unit.track, key: unit.key, pts, dts, data: &data };
         let mut packets = self.writer.write(&access_unit);
         while !packets.is_empty() {
@@ -46,13 +45,5 @@ impl Mux {
     }
 }
 
-/// The shared clock's time in ticks of 90 kHz.
-fn ticks(time: gst::ClockTime) -> u64 {
-    time.mul_div_round(TICKS_PER_SECOND, gst::ClockTime::SECOND.nseconds())
-        .map_or(0, gst::ClockTime::nseconds)
-}
-
 /// Seven packets: SRT's usual payload of 1316 bytes.
 const CHUNK: usize = 7 * PACKET;
-
-const TICKS_PER_SECOND: u64 = 90_000;

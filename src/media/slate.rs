@@ -17,6 +17,7 @@ use super::clock;
 use super::error::Error;
 use super::format::Formats;
 use super::graph::{self, Graph};
+use super::inputs::offer;
 use crate::config;
 
 /// The slate of one encode pipeline. Dropping it ends its thread.
@@ -180,8 +181,9 @@ impl Pusher {
         header.set_dts(gst::ClockTime::NONE);
         header.set_duration(self.frame);
         shown.next = (shown.next + self.frame).max(clock::now().saturating_sub(SEAMLESS));
-        if let Err(error) = self.outlet.inlet.push_buffer(picture) {
-            log::debug!("slate not taken: {error}"); // the pipeline is stopping
+        match offer(&self.outlet.inlet, picture) {
+            Ok(_) => {} // lost where the encoder does not keep up; the next one follows
+            Err(error) => log::debug!("slate not taken: {error}"), // the pipeline is stopping
         }
     }
 }
@@ -327,4 +329,4 @@ const DRAWING_LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 const DARK: u32 = 0xff10_1418;
 
 /// textoverlay scales it with the picture.
-const FONT: &str = "Sans 24";
+const FONT: &str = "Sans 16";

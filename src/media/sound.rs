@@ -1,7 +1,11 @@
-//! The encode pipeline's sound branch: appsrc → livesync → convert → AAC → ADTS frames → appsink.
+//! The encode pipeline's sound branch:
+//! appsrc → livesync → audiorate → convert → AAC → ADTS frames → appsink.
 //!
 //! livesync paces the sound by the clock and fills every gap with silence, so that sound never
-//! stops while the stream runs: a mux waits for its slowest track.
+//! stops while the stream runs. Where real sound comes back it leaves up to 100 ms open (its own idea
+//! of a buffer's length), or laps over the silence: audiorate makes sample follow sample.
+
+use std::time::Duration;
 
 use gst::prelude::*;
 
@@ -22,13 +26,21 @@ pub(super) fn build(
     if audio.source == AudioSource::None {
         return Ok(None);
     }
-    let source = inlet(formats, audio.offset_ms);
+    let source = inlet(formats, audio);
     let sync = graph::make("livesync", |sync| sync.property("single-segment", true))?;
+    let rate = graph::make("audiorate", |rate| {
+        rate.property("tolerance", TOLERANCE.nseconds()).property("skip-to-first", true)
+    })?;
     let convert = graph::plain("audioconvert")?;
     let encoder = aac_encoder(audio)?;
     let parse = graph::plain("aacparse")?;
-    let output = unit::sink(Track::Audio, &adts_caps(), sink)?;
-    graph.chain(&[source.upcast_ref(), &sync, &convert, &encoder, &parse, &output])?;
+    let held_back = LATENCY + lateness(audio);
+    let output = unit::sink(Track::Audio, &adts_caps(), move |mut unit| {
+        unit.captured += held_back;
+        sink(unit);
+    })?;
+    hide_seams(&graph::pad(&encoder, "sink"));
+    graph.chain(&[source.upcast_ref(), &sync, &rate, &convert, &encoder, &parse, &output])?;
     Ok(Some(source))
 }
 
@@ -59,12 +71,16 @@ pub(super) fn check() -> Result<(), Error> {
     aac_row().map(drop)
 }
 
-fn inlet(formats: &Formats, offset_ms: i32) -> gst_app::AppSrc {
+/// How much later than its timestamp sound comes because it is to be heard earlier.
+pub(super) fn lateness(audio: &Audio) -> Duration {
+    Duration::from_millis(audio.offset_ms.min(0).unsigned_abs().into())
+}
+
+fn inlet(formats: &Formats, audio: &Audio) -> gst_app::AppSrc {
     // Sound that is to be sent later waits here, because livesync takes one latency's worth.
-    let waiting = gst::ClockTime::from_mseconds(offset_ms.max(0).unsigned_abs().into());
-    // Sound that is to be sent earlier comes too late by as much.
-    let lateness = gst::ClockTime::from_mseconds(offset_ms.min(0).unsigned_abs().into());
-    let latency = i64::try_from((LATENCY + lateness).nseconds()).unwrap_or(i64::MAX);
+    let waiting = gst::ClockTime::from_mseconds(audio.offset_ms.max(0).unsigned_abs().into());
+    let latency = LATENCY + lateness(audio);
+    let latency = i64::try_from(latency.as_nanos()).unwrap_or(i64::MAX);
     gst_app::AppSrc::builder()
         .caps(&formats.sound)
         .format(gst::Format::Time)
@@ -73,13 +89,25 @@ fn inlet(formats: &Formats, offset_ms: i32) -> gst_app::AppSrc {
         .max_bytes(0)
         .max_buffers(0)
         .max_time(MOST_WAITING + waiting)
-        .leaky_type(gst_app::AppLeakyType::Downstream)
         .build()
 }
 
 fn aac_encoder(audio: &Audio) -> Result<gst::Element, Error> {
     let bits_per_second = i32::try_from(audio.bitrate.as_bps()).unwrap_or(i32::MAX);
     graph::make(aac_row()?, |encoder| encoder.property("bitrate", bits_per_second))
+}
+
+/// livesync and audiorate mark where sound gives way to silence and back. An encoder starts anew at
+/// such a mark; there is no need to, because the samples follow each other.
+fn hide_seams(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+        if let Some(buffer) = info.buffer_mut()
+            && buffer.flags().contains(gst::BufferFlags::DISCONT)
+        {
+            buffer.make_mut().unset_flags(gst::BufferFlags::DISCONT);
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// The first of [`AAC_ENCODERS`] that is there.
@@ -93,10 +121,13 @@ const AAC_ENCODERS: [&str; 3] = ["avenc_aac", "fdkaacenc", "voaacenc"];
 
 /// How late sound may come in before silence is put in its place: a capture buffer of 10 ms, and
 /// what a loaded machine delays its threads. It delays the sound, and with it what the mux sends.
-const LATENCY: gst::ClockTime = gst::ClockTime::from_mseconds(60);
+const LATENCY: Duration = Duration::from_millis(60);
 
-/// Sound that waits before livesync, at most: when it does not keep up, the oldest is lost.
+/// Sound that waits before livesync, at most: when it does not keep up, the newest is lost.
 const MOST_WAITING: gst::ClockTime = gst::ClockTime::from_mseconds(500);
+
+/// Smaller gaps and overlaps are let be: sound devices' timestamps have that much jitter.
+const TOLERANCE: gst::ClockTime = gst::ClockTime::from_mseconds(10);
 
 const PRIMING_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 

@@ -128,12 +128,12 @@ pub(super) fn described(caps: Option<&gst::Caps>) -> String {
 
 /// Runs a live source from now on.
 fn run(graph: Graph, events: EventSender, news: fn(Report) -> Option<MediaEvent>) -> Result<Graph, Error> {
+    graph.play(clock::now())?;
     graph.on_report(move |report| {
         if let Some(event) = news(report) {
             events.send(event);
         }
     });
-    graph.play(clock::now())?;
     Ok(graph)
 }
 

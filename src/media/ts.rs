@@ -11,6 +11,8 @@
 //!   packet carries one; when there are no pictures, the sound brings it along.
 //! - PAT and PMT stand before every key frame, and at least every 100 ms.
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::unit::{Track, Tracks};
@@ -38,6 +40,8 @@ pub(super) struct Writer {
     pmt_counter: u8,
     video_counter: u8,
     audio_counter: u8,
+    /// How far the clock reference lies before the newest decoding time, in ticks.
+    pcr_lead: u64,
     tables_wanted: bool,
     tables_at: Option<u64>,
     pcr: Option<u64>,
@@ -53,6 +57,7 @@ impl Writer {
             pmt_counter: 0,
             video_counter: 0,
             audio_counter: 0,
+            pcr_lead: PCR_LEAD + ticks(tracks.audio_lateness),
             tables_wanted: true,
             tables_at: None,
             pcr: None,
@@ -98,7 +103,7 @@ impl Writer {
     /// The PCR to write with this unit: none where it would not go forward, or where sound comes
     /// with a newer picture around.
     fn advance_pcr(&mut self, unit: &AccessUnit<'_>) -> Option<u64> {
-        let now = unit.dts.saturating_sub(PCR_LEAD);
+        let now = unit.dts.saturating_sub(self.pcr_lead);
         let step = match unit.track {
             Track::Video => 1,
             Track::Audio => PCR_INTERVAL,
@@ -109,6 +114,12 @@ impl Writer {
         self.pcr = Some(now);
         Some(now)
     }
+}
+
+/// A time in ticks of 90 kHz, to the nearest.
+pub(super) fn ticks(time: Duration) -> u64 {
+    let ticks = (time.as_nanos() * TICKS_PER_SECOND + NANOS_PER_SECOND / 2) / NANOS_PER_SECOND;
+    u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
 /// What an adaptation field says.
@@ -290,6 +301,9 @@ fn crc32(data: &[u8]) -> u32 {
     })
 }
 
+const TICKS_PER_SECOND: u128 = 90_000;
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
+
 /// Bytes of a TS packet, and of what follows its four header bytes.
 pub(super) const PACKET: usize = 188;
 const PAYLOAD: usize = 184;
@@ -313,8 +327,7 @@ const AAC_ADTS: u8 = 0x0f;
 /// PTS, DTS and PCR base have 33 bits: they wrap every 26.5 hours, and receivers expect it.
 const TIMESTAMP_MASK: u64 = (1 << 33) - 1;
 
-/// How far the clock reference lies before the newest decoding time, in 90 kHz ticks: 300 ms, more
-/// than the sound comes later than the picture (100 ms), so that both are there before their time.
+/// 300 ms: sound comes 100 ms later than the picture, so that both are there before their time.
 const PCR_LEAD: u64 = 27_000;
 
 /// Without pictures, the sound brings a PCR along after this time: 30 ms, below DVB's 40 ms.
@@ -332,7 +345,7 @@ mod tests {
 
     use super::*;
 
-    const BOTH: Tracks = Tracks { video: Codec::H264, audio: true };
+    const BOTH: Tracks = Tracks { video: Codec::H264, audio: true, audio_lateness: Duration::ZERO };
 
     fn video(at: u64, key: bool, data: &[u8]) -> AccessUnit<'_> {
         AccessUnit { track: Track::Video, key, pts: at, dts: at, data }

@@ -1,6 +1,6 @@
 //! Access units: what leaves the encoder, and what every output's mux takes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
@@ -8,6 +8,7 @@ use super::clock;
 use super::error::Error;
 use super::graph;
 use super::inputs::running_time;
+use super::sound;
 use crate::config::{AudioSource, Codec, Stream};
 use crate::units::ByteCount;
 
@@ -15,7 +16,8 @@ use crate::units::ByteCount;
 #[derive(Clone, Debug)]
 pub struct Unit {
     pub track: Track,
-    /// When the picture was taken, or the first sample of the sound was heard.
+    /// When the picture was taken. Of sound: when its first sample was due to be coded, which is a fixed
+    /// time (60 ms) after it was heard. Outputs count a unit's age from here.
     pub captured: Instant,
     /// A decoder can begin here; always true for sound.
     pub key: bool,
@@ -37,11 +39,18 @@ pub struct Tracks {
     pub video: Codec,
     /// AAC.
     pub audio: bool,
+    /// How much later than the picture of the same time the sound comes, because it is to be heard
+    /// earlier (a negative `audio.offset_ms`).
+    pub audio_lateness: Duration,
 }
 
 impl Tracks {
     pub fn of(stream: &Stream) -> Tracks {
-        Tracks { video: stream.video.codec, audio: stream.audio.source != AudioSource::None }
+        Tracks {
+            video: stream.video.codec,
+            audio: stream.audio.source != AudioSource::None,
+            audio_lateness: sound::lateness(&stream.audio),
+        }
     }
 }
 

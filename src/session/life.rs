@@ -76,6 +76,21 @@ enum Encoder {
     },
 }
 
+impl State {
+    /// As the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Stopped => "stopped",
+            State::Starting => "starting",
+            State::Connecting => "connecting",
+            State::Streaming => "streaming",
+            State::Degraded => "degraded",
+            State::BackingOff => "backing_off",
+            State::Failed => "failed",
+        }
+    }
+}
+
 impl Life {
     pub fn new(now: Instant, wanted: bool) -> Self {
         let reason = (!wanted).then(|| "not enabled".to_string());

@@ -65,11 +65,8 @@ impl Supervisor {
     ///
     /// Must be called on a multi-threaded tokio runtime, after `media::init`.
     pub fn start(config: Config) -> Self {
-        let mut supervisor = Supervisor {
-            config: Config { streams: BTreeMap::new(), ..config.clone() },
-            tasks: BTreeMap::new(),
-            directory: watch::Sender::new(Directory::default()),
-        };
+        let (tasks, directory) = (BTreeMap::new(), watch::Sender::new(Directory::default()));
+        let mut supervisor = Supervisor { config: config.clone(), tasks, directory };
         for (name, stream) in config.streams {
             supervisor.add(name, stream);
         }

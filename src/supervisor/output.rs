@@ -158,7 +158,10 @@ impl Output {
         let mut finishing = false;
         loop {
             tokio::select! {
-                ended = &mut run => return Ok(ended),
+                ended = &mut run => {
+                    log_totals(context, &publisher.name, &reported.borrow());
+                    return Ok(ended);
+                }
                 Ok(()) = reported.changed() => {
                     let measurement = reported.borrow_and_update().clone();
                     let before = machine.state();
@@ -233,6 +236,7 @@ impl Publisher {
                 sent_bytes: measurement.sent.bytes,
                 acknowledged_bytes: measurement.acknowledged.bytes,
                 retransmitted_packets: measurement.retransmitted.packets,
+                retransmitted_bytes: measurement.retransmitted.bytes,
                 lost_packets: measurement.nak_packets,
                 late_packets: measurement.late_packets,
                 rejected_datagrams: measurement.rejected_datagrams,
@@ -288,6 +292,21 @@ impl OutputError {
             OutputError::Connect(_) | OutputError::Lost(_) => Setback::Unreachable,
         }
     }
+}
+
+/// What a connection has carried, for those who look for it later.
+fn log_totals(context: &StreamContext, output: &OutputName, measurement: &Measurement) {
+    log::info!(
+        stream = context.name.as_str(),
+        output = output.as_str(),
+        sent_packets = measurement.sent.packets,
+        sent_bytes = measurement.sent.bytes.get(),
+        acknowledged_packets = measurement.acknowledged.packets,
+        retransmitted_packets = measurement.retransmitted.packets,
+        late_packets = measurement.late_packets,
+        rejected_datagrams = measurement.rejected_datagrams;
+        "connection ended"
+    );
 }
 
 fn progress(measurement: &Measurement) -> Progress {

@@ -59,8 +59,9 @@ pub struct EncoderStatus {
     pub fps: f64,
     /// Frames that had to be dropped before it.
     pub dropped_frames: u64,
-    /// Frames that left it.
+    /// Frames that left it, and their bytes.
     pub frames: u64,
+    pub bytes: ByteCount,
 }
 
 /// What an output's connection does. Counters are of the present connection.
@@ -94,6 +95,7 @@ pub struct LinkStatus {
     pub sent_bytes: ByteCount,
     pub acknowledged_bytes: ByteCount,
     pub retransmitted_packets: u64,
+    pub retransmitted_bytes: ByteCount,
     /// Reported missing by the receiver.
     pub lost_packets: u64,
     /// Given up by us because they could not arrive in time.

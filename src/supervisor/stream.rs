@@ -101,8 +101,7 @@ impl<'a> StreamTask<'a> {
             }
             self.step();
         }
-        self.life.stop(Instant::now(), "shutting down");
-        self.take_down().await;
+        self.stop("shut down").await;
         self.publish();
     }
 
@@ -128,10 +127,10 @@ impl<'a> StreamTask<'a> {
         }
     }
 
+    /// Drains first: a stream that still delivers is not stopped.
     async fn stop(&mut self, reason: &str) {
-        self.life.stop(Instant::now(), reason);
-        self.publish();
         self.take_down().await;
+        self.life.stop(Instant::now(), reason);
     }
 
     async fn reconfigure(&mut self, config: config::Stream, effects: &BTreeSet<Effect>) {
@@ -345,6 +344,7 @@ impl<'a> StreamTask<'a> {
                 fps: program.fps(),
                 dropped_frames: counters.frames_dropped,
                 frames: counters.frames_out,
+                bytes: counters.bytes_out,
             }
         });
         // In the order of the configuration, which is the order that their owner thinks in.

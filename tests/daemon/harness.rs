@@ -49,6 +49,15 @@ impl Daemon {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
+    /// The value of a field that was logged last under this name.
+    pub fn logged_number(&self, field: &str) -> u64 {
+        let log = self.log();
+        let (_, after) =
+            log.rsplit_once(&format!(" {field}=")).unwrap_or_else(|| panic!("no {field} in\n{log}"));
+        let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().expect("a number")
+    }
+
     /// The status of the stream `main`.
     pub fn status(&self) -> Value {
         let mut response = ureq::get(self.url("/v1/streams/main")).call().expect("the API answers");

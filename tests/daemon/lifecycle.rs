@@ -17,17 +17,17 @@ fn ends_in_order(signal: &str) {
     daemon.signal(signal);
     let exit = daemon.wait(Duration::from_secs(3)); // the latency and two seconds
     assert_eq!(exit.code(), Some(0), "{}", daemon.log());
-    let acknowledged = before["outputs"][0]["acked_bytes"].as_u64().expect("acknowledged bytes");
-    eventually("the receiver releases the rest", Duration::from_secs(3), || {
-        peer.received().len() as u64 > acknowledged
+    let sent = daemon.logged_number("sent_bytes");
+    eventually(&format!("all {sent} bytes arrive\n{}", daemon.log()), Duration::from_secs(4), || {
+        peer.received().len() as u64 == sent
     });
-    std::thread::sleep(Duration::from_millis(1200)); // the receiver holds the last packets for the latency
+    assert_eq!(daemon.logged_number("late_packets"), 0);
     let report = check(&peer.received());
     assert_clean(&report, 80);
-    // Drained: what the encoder had made when it was stopped has all arrived, up to its last frames.
+    // What the encoder had made when it was stopped is in it, but for the frames before the connection.
     let frames = before["encoder"]["frames"].as_u64().expect("frames");
-    let video = report.video.expect("a picture track");
-    assert!(video.units + 25 >= frames, "{} of {frames} frames before the signal", video.units);
+    let units = report.video.expect("a picture track").units;
+    assert!(units + 25 >= frames, "{units} of {frames} frames before the signal");
     assert_decodes(peer.recording());
 }
 
@@ -64,12 +64,12 @@ fn a_reload_touches_what_it_changes_and_nothing_else() {
     let (first, second) = (free_port(), free_port());
     let one = Peer::srt_live_transmit(first, "");
     let two = Peer::srt_live_transmit(second, "");
-    let daemon = Daemon::start(&test_stream(first, 300, ""));
+    let daemon = Daemon::start(&test_stream(first, 1000, ""));
     daemon.wait_for("streaming", Duration::from_secs(10));
     let backup = format!(
-        "[[streams.main.outputs]]\nname = \"backup\"\nurl = \"srt://127.0.0.1:{second}\"\nlatency_ms = 300\n"
+        "[[streams.main.outputs]]\nname = \"backup\"\nurl = \"srt://127.0.0.1:{second}\"\nlatency_ms = 1000\n"
     );
-    daemon.reload(&test_stream(first, 300, &backup));
+    daemon.reload(&test_stream(first, 1000, &backup));
     eventually(&format!("both stream\n{}", daemon.log()), Duration::from_secs(10), || {
         let status = daemon.status();
         status["outputs"].as_array().is_some_and(|outputs| {
@@ -78,7 +78,7 @@ fn a_reload_touches_what_it_changes_and_nothing_else() {
     });
     assert_eq!(daemon.status()["outputs"][0]["connections"], 1, "the first output was left alone");
     let before = daemon.status()["encoder"]["frames"].as_u64().expect("frames");
-    let faster = test_stream(first, 300, &backup).replace("start_kbps = 1000", "start_kbps = 1800");
+    let faster = test_stream(first, 1000, &backup).replace("start_kbps = 1000", "start_kbps = 1800");
     daemon.reload(&faster);
     eventually("the new rate is the target", Duration::from_secs(5), || {
         daemon.status()["encoder"]["target_bps"] == 1_800_000
@@ -87,10 +87,11 @@ fn a_reload_touches_what_it_changes_and_nothing_else() {
     eventually("the encoder follows", Duration::from_secs(10), || {
         daemon.status()["encoder"]["encoded_bps"].as_u64().is_some_and(|bps| bps > 1_300_000)
     });
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(Duration::from_millis(1500));
     for peer in [one, two] {
         let report = check(&peer.received());
-        assert_eq!((report.continuity_errors(), report.backward_timestamps()), (0, 0), "{report:#?}");
+        let log = daemon.log();
+        assert_eq!((report.continuity_errors(), report.backward_timestamps()), (0, 0), "{report:#?}\n{log}");
     }
 }
 
@@ -101,9 +102,9 @@ fn two_outputs_do_not_disturb_each_other() {
     let second = format!(
         "[[streams.main.outputs]]\nname = \"nobody\"\nurl = \"srt://127.0.0.1:{dead}\"\nlatency_ms = 300\n"
     );
-    let daemon = Daemon::start(&test_stream(good, 300, &second));
+    let daemon = Daemon::start(&test_stream(good, 1000, &second));
     daemon.wait_for("degraded", Duration::from_secs(10));
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(5));
     let status = daemon.status();
     assert_eq!(status["outputs"][0]["state"], "streaming", "{status:#}");
     let reason = status["reason"].as_str().unwrap_or_default();

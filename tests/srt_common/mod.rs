@@ -20,6 +20,8 @@ use uplinkd::units::Bitrate;
 pub const MS: Duration = Duration::from_millis(1);
 pub const PEAK: Bitrate = Bitrate::from_kbps(8_000);
 pub const PACKET: usize = 1316;
+/// What should be missing.
+pub const NOTHING: [u64; 0] = [];
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {

@@ -31,6 +31,7 @@ fn configure<'a>(builder: ElementBuilder<'a>, settings: &Settings) -> ElementBui
         .property("bframes", 0u32)
         .property("key-int-max", frames_between_key_frames(settings))
         .property("byte-stream", true)
+        .property("option-string", "scenecut=0") // key frames come when they are due or asked for
         .property("threads", threads())
 }
 

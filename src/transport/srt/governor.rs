@@ -52,7 +52,13 @@ impl Governor {
 
     /// Judges a packet in flight that the peer reports lost.
     pub fn judge(&mut self, packet: &Packet, path: Path, now: Instant) -> Verdict {
-        let least = if packet.retransmissions == 0 { Duration::ZERO } else { SHORTEST_REPEAT };
+        // A first loss is reported as soon as it is noticed; a repeated report is periodic, and often
+        // leaves before the repair arrives. It cannot know of it within the shortest round trip, and
+        // being a little patient with the rest costs less than sending one in five twice.
+        let least = match packet.retransmissions {
+            0 => Duration::ZERO,
+            _ => path.base_rtt + SHORTEST_REPEAT,
+        };
         let under_way = packet
             .last_sent
             .is_none_or(|sent| now.saturating_duration_since(sent) < path.rtt.early().max(least));
@@ -119,8 +125,8 @@ impl Budget {
     }
 }
 
-/// The same packet is not retransmitted more often than this, however short the round trip is said to
-/// be: half of the shortest interval of libsrt's periodic NAKs (20 ms).
+/// Beyond the shortest round trip, the least time between two retransmissions of a packet: half of the
+/// shortest interval of libsrt's periodic NAKs (20 ms).
 const SHORTEST_REPEAT: Duration = Duration::from_millis(10);
 /// A receiver may wait this long before it acknowledges: two of SRT's 10 ms periods.
 const ACK_DELAY: Duration = Duration::from_millis(20);
@@ -144,7 +150,7 @@ mod tests {
 
     const fn path(mean_ms: u64, variance_ms: u64) -> Path {
         let (mean, variance) = (Duration::from_millis(mean_ms), Duration::from_millis(variance_ms));
-        Path { rtt: Rtt { mean, variance }, reverse_queue: Duration::ZERO }
+        Path { rtt: Rtt { mean, variance }, base_rtt: Duration::ZERO, reverse_queue: Duration::ZERO }
     }
 
     fn governor(now: Instant) -> Governor {
@@ -180,6 +186,11 @@ mod tests {
         let again = Packet { retransmissions: 1, ..packet };
         assert_eq!(governor.judge(&again, none, start + 9 * MS), Verdict::UnderWay);
         assert_eq!(governor.judge(&again, none, start + 10 * MS), Verdict::Retransmit);
+        // However much the round trip varies, an answer within the shortest one is none.
+        let varying = Path { base_rtt: 48 * MS, ..path(60, 20) };
+        assert_eq!(governor.judge(&packet, varying, start), Verdict::Retransmit);
+        assert_eq!(governor.judge(&again, varying, start + 57 * MS), Verdict::UnderWay);
+        assert_eq!(governor.judge(&again, varying, start + 58 * MS), Verdict::Retransmit);
     }
 
     #[test]

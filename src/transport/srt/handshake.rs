@@ -19,10 +19,6 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use srt_protocol::connection::Connection as CoreConnection;
-use srt_protocol::options::{
-    KeySize, LiveBandwidthMode, PacketCount, PacketSize, Passphrase as CorePassphrase, SocketOptions,
-    SrtVersion,
-};
 use srt_protocol::packet::{
     ControlPacket, ControlTypes, HandshakeControlInfo, HandshakeVsInfo, HsV5Info, Packet, SeqNumber,
     ShakeType, SocketId, SrtControlPacket, SrtHandshake, SrtShakeFlags, TimeStamp,
@@ -30,6 +26,10 @@ use srt_protocol::packet::{
 use srt_protocol::protocol::pending_connection::ConnectionResult;
 use srt_protocol::protocol::pending_connection::connect::Connect;
 use srt_protocol::settings::ConnInitSettings;
+use srt_tokio::options::{
+    KeySize, LiveBandwidthMode, PacketCount, PacketSize, Passphrase as CorePassphrase, SocketOptions,
+    SrtVersion,
+};
 
 use super::error::RefusedBecause;
 use super::guard::{self, Conclusion, KeyReply, Rejection, Reply};
@@ -271,3 +271,158 @@ const LARGEST_SOCKET_ID: u32 = 0x3fff_ffff;
 const LONGEST_LATENCY: Duration = Duration::from_millis(u16::MAX as u64);
 /// `SRT_KM_S_BADSECRET`.
 const KM_BAD_SECRET: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::srt::Passphrase;
+    use crate::units::Bitrate;
+
+    const MS: Duration = Duration::from_millis(1);
+    /// A listener that has been up for 20 minutes says so in its answers.
+    const PEER_CLOCK: u32 = 1_200_000_000;
+
+    fn target(encrypted: bool) -> Target {
+        let passphrase = Passphrase::new("correct-horse").unwrap();
+        let key_length = KeyLength::Aes256;
+        Target {
+            remote: ([127, 0, 0, 1], 9000).into(),
+            latency: 500 * MS,
+            stream_id: Some("#!::r=live/main,m=publish".into()),
+            encryption: encrypted.then_some(Encryption { passphrase, key_length }),
+            peak: Bitrate::from_kbps(6_000),
+        }
+    }
+
+    fn caller(encrypted: bool) -> Caller {
+        Caller::new(&target(encrypted), [127, 0, 0, 1].into(), &Tuning::default())
+    }
+
+    fn words(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    fn word(datagram: &[u8], index: usize) -> u32 {
+        u32::from_be_bytes(datagram[4 * index..4 * index + 4].try_into().unwrap())
+    }
+
+    fn induction(caller: &Caller) -> Vec<u8> {
+        let head = [0x8000_0000, 0, PEER_CLOCK, caller.local.0];
+        words(&[&head[..], &[5, 0x4A17, caller.initial.0, 1500, 8192, 1, 77, 4242, 0, 0, 0, 0]].concat())
+    }
+
+    fn conclusion(caller: &Caller, mss: u32, extensions: &[u8]) -> Vec<u8> {
+        let head = [0x8000_0000, 0, PEER_CLOCK, caller.local.0];
+        let fixed = [5, 3, caller.initial.0, mss, 8192, u32::MAX, 78, 0, 0, 0, 0, 0];
+        let srt = [0x0002_0003, 0x0001_0501, 0xbf, 700 << 16 | 120];
+        [words(&[&head[..], &fixed, &srt].concat()), extensions.to_vec()].concat()
+    }
+
+    /// A caller whose Conclusion is in the buffer, and when that was.
+    fn concluding(encrypted: bool) -> (Caller, Instant, BytesMut) {
+        let (mut caller, now, mut out) = (caller(encrypted), Instant::now(), BytesMut::new());
+        caller.request(now, &mut out);
+        assert_eq!((word(&out, 0), word(&out, 3), word(&out, 9)), (0x8000_0000, 0, 1));
+        let answer = induction(&caller);
+        assert!(matches!(caller.receive(now, &answer, &mut out), Ok(Step::Send)));
+        (caller, now, out)
+    }
+
+    #[test]
+    fn the_conclusion_carries_our_own_clock() {
+        let (mut caller, now, mut out) = concluding(false);
+        assert_eq!(word(&out, 9), u32::MAX, "a Conclusion");
+        assert_eq!(word(&out, 11), 4242, "the listener's cookie");
+        let lead = Tuning::default().lead.as_micros() as u32;
+        assert_eq!(word(&out, 2), lead);
+        caller.request(now + 250 * MS, &mut out);
+        assert_eq!(word(&out, 2), lead + 250_000, "and the time of each repetition");
+        let answer = conclusion(&caller, 1500, &[]);
+        let Ok(Step::Connected(established)) = caller.receive(now + 300 * MS, &answer, &mut out) else {
+            panic!("not connected");
+        };
+        assert_eq!(established.core.settings.socket_start_time + Tuning::default().lead, now);
+        assert_eq!(established.latency, 700 * MS, "the receiver's own, which is longer");
+        assert_eq!((established.rtt, established.skips_late), (300 * MS, true));
+    }
+
+    #[test]
+    fn the_raw_conclusion_carries_the_listeners_clock() {
+        let mut caller = caller(false);
+        let now = Instant::now();
+        caller.connect.handle_tick(now);
+        let answer = induction(&caller);
+        let packet = Packet::parse(&mut std::io::Cursor::new(&answer[..]), false).unwrap();
+        let step = caller.connect.handle_packet(Ok((packet, caller.remote)), now);
+        let ConnectionResult::SendPacket((raw, _)) = step else { panic!("no conclusion") };
+        assert_eq!(raw.timestamp().as_micros(), PEER_CLOCK, "is the time base still broken?");
+    }
+
+    #[test]
+    fn a_key_that_the_peer_cannot_use_is_noticed() {
+        let status = |state| words(&[0x0004_0001, state]);
+        for (extension, reason) in [
+            (status(4), RefusedBecause::WrongPassphrase),
+            (status(4u32.swap_bytes()), RefusedBecause::WrongPassphrase),
+            (status(3), RefusedBecause::UnexpectedPassphrase),
+            (vec![], RefusedBecause::UnexpectedPassphrase),
+        ] {
+            let (mut caller, now, mut out) = concluding(true);
+            let answer = conclusion(&caller, 1500, &extension);
+            match caller.receive(now, &answer, &mut out) {
+                Ok(Step::Refused(because)) => assert_eq!(because, reason),
+                _ => panic!("not refused: {reason}"),
+            }
+        }
+        let (mut caller, now, mut out) = concluding(true);
+        let header = words(&[0x0004_0000 | (caller.proposed_key.len() / 4) as u32]);
+        let echo = [header, caller.proposed_key.clone()].concat();
+        let mut other = echo.clone();
+        *other.last_mut().unwrap() ^= 1;
+        let answer = conclusion(&caller, 1500, &other);
+        assert!(matches!(caller.receive(now, &answer, &mut out), Err(Rejection::Malformed)));
+        let answer = conclusion(&caller, 1500, &echo);
+        assert!(matches!(caller.receive(now, &answer, &mut out), Ok(Step::Connected(_))));
+    }
+
+    #[test]
+    fn what_the_core_would_stumble_over_is_refused() {
+        let (mut caller, now, mut out) = concluding(false);
+        let answer = conclusion(&caller, 0, &[]);
+        let step = caller.receive(now, &answer, &mut out);
+        assert!(matches!(step, Ok(Step::Refused(RefusedBecause::PacketsTooLarge { largest: 0 }))));
+        let mut other = conclusion(&caller, 1500, &[]);
+        other[24 + 3] ^= 1; // another initial sequence number than ours
+        assert!(matches!(caller.receive(now, &other, &mut out), Err(Rejection::Malformed)));
+        let repeated = induction(&caller);
+        assert!(matches!(caller.receive(now, &repeated, &mut out), Ok(Step::Waiting)));
+        let mut early = super::tests::caller(false);
+        let answer = conclusion(&early, 1500, &[]);
+        assert!(matches!(early.receive(now, &answer, &mut out), Err(Rejection::Unwanted)));
+    }
+
+    #[test]
+    fn random_and_mutated_answers_are_survived() {
+        use rand::{Rng, SeedableRng};
+        let mut random = rand_pcg::Pcg64Mcg::seed_from_u64(5);
+        for round in 0..300 {
+            let (mut caller, now, mut out) = concluding(round % 2 == 0);
+            for _ in 0..100 {
+                let mut answer = match random.gen_range(0..3) {
+                    0 => induction(&caller),
+                    1 => conclusion(&caller, 1500, &words(&[0x0004_0001, 4])),
+                    _ => (0..random.gen_range(16..200)).map(|_| random.r#gen()).collect(),
+                };
+                for _ in 0..random.gen_range(0..4) {
+                    let at = random.gen_range(0..answer.len());
+                    answer[at] = random.r#gen();
+                }
+                answer[12..16].copy_from_slice(&caller.local.0.to_be_bytes());
+                if matches!(caller.receive(now, &answer, &mut out), Ok(Step::Connected(_))) {
+                    break;
+                }
+                caller.request(now, &mut out);
+            }
+        }
+    }
+}

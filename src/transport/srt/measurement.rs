@@ -18,7 +18,8 @@ pub struct Measurement {
     /// Smoothed round trip, as the receiver measures it; the handshake's before it has.
     pub rtt: Duration,
     pub rtt_variance: Duration,
-    /// The smallest round trip of the last 15 s: what the path takes with its queues empty.
+    /// The smallest round trip of the last 15 s, the handshake's included: what the path takes with
+    /// its queues empty.
     pub base_rtt: Duration,
     /// First transmissions. Bytes are payload, here and below.
     pub sent: Traffic,
@@ -131,6 +132,8 @@ impl Rtt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
     pub rtt: Rtt,
+    /// The smallest round trip of late.
+    pub base_rtt: Duration,
     /// How much longer the way back takes than it did at its best. What else the round trip has grown
     /// by is a queue on the way there.
     pub reverse_queue: Duration,

@@ -15,19 +15,19 @@
 //!
 //! | defect | met in |
 //! |---|---|
-//! | The Conclusion carries the listener's timestamp, so a libsrt peer puts our clock's start at its own: latency 0 and no loss recovery for the first 11 s | [`handshake`]: our own time base |
-//! | A sender's latency is read from the wrong half of the listener's answer | [`handshake`] |
-//! | A key that the peer could not use is not noticed | [`handshake`] |
-//! | `todo!()`, slices past the end, assertions and endless ranges on forged datagrams; arithmetic that overflows on forged round trips, timestamps and ACK numbers | [`guard`] and [`sender`]: no datagram reaches the core's parser, no unchecked number the core; and a panic ends a connection, never the daemon ([`driver`]) |
-//! | Each NAK and a timer for each packet retransmit | [`governor`] |
-//! | Most statistics are never assigned, drops as too late are not counted | [`measurement`], [`sender`] |
-//! | A full send buffer forgets what to send next | [`sender`]: sized for the peak, never overfilled |
-//! | Packets dropped as too late stay in the timer queue, and stop it | [`sender`] gives packets up itself |
-//! | An acknowledgement that finds the buffer empty gets no ACK2 | [`sender`] |
-//! | Received data that nobody takes blocks the socket | [`guard`]: data is not let in |
-//! | Closing throws the last `latency` of the stream away | [`sender`]: waits until it was played |
-//! | Addresses are strings, and the first one of a name is taken | [`socket`] |
-//! | A bandwidth limit adds a queue | [`handshake`]: none |
+//! | The Conclusion carries the listener's timestamp, so a libsrt peer puts our clock's start at its own: latency 0 and no loss recovery for the first 11 s | `handshake`: our own time base |
+//! | A sender's latency is read from the wrong half of the listener's answer | `handshake` |
+//! | A key that the peer could not use is not noticed | `handshake` |
+//! | `todo!()`, slices past the end, assertions and endless ranges on forged datagrams; arithmetic that overflows on forged round trips, timestamps and ACK numbers | `guard` and `sender`: no datagram reaches the core's parser, no unchecked number the core; and a panic ends a connection, never the daemon (`driver`) |
+//! | Each NAK and a timer for each packet retransmit | `governor` |
+//! | Most statistics are never assigned, drops as too late are not counted | `measurement`, `sender` |
+//! | A full send buffer forgets what to send next | `sender`: sized for the peak, never overfilled |
+//! | Packets dropped as too late stay in the timer queue, and stop it | `sender` gives packets up itself |
+//! | An acknowledgement that finds the buffer empty gets no ACK2 | `sender` |
+//! | Received data that nobody takes blocks the socket | `guard`: data is not let in |
+//! | Closing throws the last `latency` of the stream away | `sender`: waits until it was played |
+//! | Addresses are strings, and the first one of a name is taken | `socket` |
+//! | A bandwidth limit adds a queue | `handshake`: none |
 //!
 //! Datagrams from other addresses are dropped by the system, since the socket is connected. Whoever
 //! can forge the peer's address *and* knows the random socket id can still end the connection with a
@@ -191,3 +191,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const PEER_IDLE: Duration = Duration::from_secs(5);
 /// Longer than the longest latency (30 s): what was captured earlier than that is too late anyway.
 const CLOCK_LEAD: Duration = Duration::from_secs(40);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passphrase_has_srts_length_and_is_never_shown() {
+        for (length, allowed) in [(9, false), (10, true), (79, true), (80, false)] {
+            assert_eq!(Passphrase::new(&"x".repeat(length)).is_ok(), allowed, "{length}");
+        }
+        let passphrase = Passphrase::new("correct-horse").unwrap();
+        let shown = format!("{:?}", Encryption { passphrase, key_length: KeyLength::Aes128 });
+        assert!(!shown.contains("horse"), "{shown}");
+    }
+}

@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use srt_protocol::connection::DuplexConnection;
 use srt_protocol::options::{PacketCount, PacketSize};
 use srt_protocol::packet::{
@@ -61,6 +61,7 @@ pub struct Sender {
     last_progress: Instant,
     closed: Option<Instant>,
     shut_down_by_peer: bool,
+    started: bool,
 }
 
 /// How a sender ends by itself.
@@ -88,6 +89,8 @@ impl Sender {
         settings.max_packet_size = PacketSize(PAYLOAD_BYTES as u64);
         let (remote, local, peer) = (settings.remote, settings.local_sockid, settings.remote_sockid);
         let (epoch, initial) = (settings.socket_start_time, settings.init_seq_num);
+        let mut base_rtt = Minimum::default();
+        base_rtt.record(now, rtt);
         Sender {
             core: DuplexConnection::new(core),
             remote,
@@ -102,7 +105,7 @@ impl Sender {
             rejections: Rejections::default(),
             counters: Measurement::new(now),
             rtt: Rtt::first(rtt),
-            base_rtt: Minimum::default(),
+            base_rtt,
             reverse: ReverseDelay::default(),
             unanswered_ack: None,
             key_request: None,
@@ -112,6 +115,7 @@ impl Sender {
             last_progress: now,
             closed: None,
             shut_down_by_peer: false,
+            started: false,
         }
     }
 
@@ -137,7 +141,21 @@ impl Sender {
         for payload in chunk.data.chunks(PAYLOAD_BYTES) {
             self.window.push(captured, now, ByteCount::new(payload.len() as u64));
         }
-        self.core.handle_data_input(now, Some((captured, chunk.data)));
+        if self.started {
+            self.core.handle_data_input(now, Some((captured, chunk.data)));
+        } else {
+            self.start_core(now, (captured, chunk.data));
+        }
+    }
+
+    /// Hands over the first chunk. The core would send one packet a millisecond until it has seen
+    /// 100 ms of input, and put its retransmission timers, 34 ms after each packet, before them: the
+    /// first key frame would crawl. So that time is let pass, and the timers are told to wait.
+    fn start_core(&mut self, now: Instant, first: (Instant, Bytes)) {
+        self.started = true;
+        let before = now.checked_sub(CORE_WARM_UP).unwrap_or(now);
+        self.core.handle_data_input(before, Some(first));
+        self.release(now, 0);
     }
 
     /// No more chunks will come: [`poll`](Self::poll) tells when the last has been played.
@@ -264,7 +282,8 @@ impl Sender {
                 self.base_rtt.record(now, rtt.mean);
             }
             self.counters.peer_buffer_packets = Some(report.buffer);
-            if let Some(bytes) = report.bytes_per_second {
+            // Zero is what libsrt says when the arrivals were too uneven for an estimate.
+            if let Some(bytes) = report.bytes_per_second.filter(|bytes| *bytes > 0) {
                 self.counters.delivered = Bitrate::from_bps(u64::from(bytes) * 8);
             }
         }
@@ -285,18 +304,16 @@ impl Sender {
             for index in self.in_flight_part(first, last).unwrap_or(0..0) {
                 let Some(packet) = self.window.packet(index) else { break };
                 self.counters.nak_packets += 1;
-                let verdict = self.governor.judge(packet, path, now);
-                match verdict {
+                match self.governor.judge(packet, path, now) {
                     Verdict::Retransmit => {
                         self.lost.push(self.window.sequence(index));
                         self.window.grant(index);
                     }
-                    Verdict::UnderWay | Verdict::TooLate | Verdict::OverBudget => {
+                    Verdict::UnderWay => self.counters.suppressed_retransmissions += 1,
+                    Verdict::TooLate | Verdict::OverBudget => {
                         self.counters.suppressed_retransmissions += 1;
+                        self.window.report_missing(index);
                     }
-                }
-                if verdict != Verdict::UnderWay {
-                    self.window.report_missing(index);
                 }
             }
         }
@@ -360,7 +377,8 @@ impl Sender {
     }
 
     fn path(&self) -> Path {
-        Path { rtt: self.rtt, reverse_queue: self.reverse.excess() }
+        let base_rtt = self.base_rtt.smallest().unwrap_or(Duration::ZERO);
+        Path { rtt: self.rtt, base_rtt, reverse_queue: self.reverse.excess() }
     }
 
     /// When everything that was handed over has been played or given up by the receiver. A libsrt
@@ -477,6 +495,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 const CORE_LATENCY: Duration = Duration::from_secs(600);
 /// For the core: never. Silence is measured here.
 const CORE_PEER_IDLE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// For the core: longer than the 100 ms after which it believes its measure of the input.
+const CORE_WARM_UP: Duration = Duration::from_millis(200);
 /// For the core's retransmission timers, whose packets are all left out: long enough to make them
 /// rare; and its product with the repetitions of one packet (at most one in 10 ms) stays in range.
 const CORE_RTT: TimeSpan = TimeSpan::from_millis(500);
+
+#[cfg(test)]
+mod tests;
