@@ -170,6 +170,11 @@ impl Receiver {
         if let Err(error) = self.pipeline.set_state(gst::State::Null) {
             log::warn!(error:%; "the receiver's pipeline did not stop");
         }
+        // A message on the bus keeps its sender alive, and the pipeline keeps the bus. libsrt is only
+        // shut down in order once its last element has gone, and else fails at the process's exit.
+        if let Some(bus) = self.pipeline.bus() {
+            bus.set_flushing(true);
+        }
     }
 }
 

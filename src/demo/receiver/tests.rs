@@ -63,16 +63,20 @@ fn through(receiver: &Receiver, spec: &str) -> Relay {
     Relay::start(listen, receiver.address(), spec.parse().unwrap()).unwrap()
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+fn wait_until(receiver: &Receiver, what: &str, holds: impl Fn(&Reception) -> bool) {
     let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "in vain: {what}");
+    loop {
+        let reception = receiver.report();
+        if holds(&reception) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "in vain: {what}: {reception:?}");
         sleep(Duration::from_millis(50));
     }
 }
 
-fn frames(receiver: &Receiver) -> u64 {
-    receiver.report().stream.video.map_or(0, |video| video.units)
+fn frames(reception: &Reception) -> u64 {
+    reception.stream.video.map_or(0, |video| video.units)
 }
 
 #[test]
@@ -85,7 +89,7 @@ fn receives_checks_and_saves_an_encrypted_stream() {
         Receiver::start(&Options { encryption, save: Some(path.clone()), ..options(200) }).unwrap();
     let relay = through(&receiver, "delay=20ms");
     let sender = Sender::start(relay.address(), 200, Some("a good long secret"));
-    wait_until("two seconds of picture", || frames(&receiver) > 60);
+    wait_until(&receiver, "two seconds of picture", |now| frames(now) > 60);
     let running = receiver.report();
     assert!(running.stream.delivered.as_kbps() > 100, "{running:?}");
     let delay = running.delay.unwrap();
@@ -116,7 +120,7 @@ fn tells_packets_that_came_too_late_from_defects() {
     // A retransmission takes longer than the receiver waits.
     let relay = through(&receiver, "delay=50ms,loss=0.05,seed=3");
     let _sender = Sender::start(relay.address(), 60, None);
-    wait_until("gaps", || receiver.report().stream.excused_gaps() >= 3);
+    wait_until(&receiver, "gaps", |now| now.stream.excused_gaps() >= 3);
     let reception = receiver.stop();
     assert_eq!(reception.stream.continuity_errors(), 0, "{reception:?}");
     assert!(reception.srt.gaps > 0 && reception.srt.missed_packets > 0, "{reception:?}");
@@ -127,11 +131,10 @@ fn goes_on_listening_when_its_caller_has_gone() {
     gst::init().unwrap();
     let receiver = Receiver::start(&options(100)).unwrap();
     for round in 1..=2 {
-        let before = frames(&receiver);
-        let packets = receiver.report().srt.packets;
+        let before = receiver.report();
         let _sender = Sender::start(receiver.address(), 100, None);
-        wait_until("a picture", || frames(&receiver) > before + 15);
-        wait_until("statistics", || receiver.report().srt.packets > packets);
+        wait_until(&receiver, "a picture", |now| frames(now) > frames(&before) + 15);
+        wait_until(&receiver, "statistics", |now| now.srt.packets > before.srt.packets);
         let srt = receiver.report().srt;
         // srtsrc may have needed a restart, and with it one more connection.
         assert!(srt.connections >= round && srt.gaps >= srt.connections - 1, "{srt:?}");
@@ -145,9 +148,9 @@ fn is_started_again_when_it_fails_and_gives_up_when_it_always_does() {
     let receiver = Receiver::start(&options(100)).unwrap();
     let fail = || gst::element_error!(receiver.source, gst::ResourceError::Read, ["made up"]);
     fail();
-    wait_until("a restart", || receiver.report().srt.restarts == 1);
+    wait_until(&receiver, "a restart", |now| now.srt.restarts == 1);
     let sender = Sender::start(receiver.address(), 100, None);
-    wait_until("a picture", || frames(&receiver) > 15);
+    wait_until(&receiver, "a picture", |now| frames(now) > 15);
     drop(sender);
     let begun = Instant::now();
     while receiver.report().failure.is_none() {
@@ -155,8 +158,10 @@ fn is_started_again_when_it_fails_and_gives_up_when_it_always_does() {
         fail();
         sleep(Duration::from_millis(20));
     }
+    let pipeline = receiver.pipeline.downgrade();
     let failure = receiver.stop().failure.unwrap();
     assert!(failure.contains("made up"), "{failure}");
+    assert!(pipeline.upgrade().is_none(), "something keeps the pipeline");
 }
 
 #[test]
@@ -168,7 +173,7 @@ fn says_why_it_cannot_save() {
     let full = Some(PathBuf::from("/dev/full"));
     let receiver = Receiver::start(&Options { save: full, ..options(100) }).unwrap();
     let _sender = Sender::start(receiver.address(), 100, None);
-    wait_until("a picture", || frames(&receiver) > 15);
+    wait_until(&receiver, "a picture", |now| frames(now) > 15);
     let reception = receiver.stop();
     assert!(reception.save_error.is_some_and(|error| error.contains("No space left")));
 }
