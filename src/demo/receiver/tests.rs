@@ -43,6 +43,16 @@ impl Sender {
     }
 }
 
+impl Sender {
+    /// `srtsink` of GStreamer 1.22 gives up when its connection breaks, which a restart of `srtsrc` does.
+    fn keep_going(&self) {
+        if self.0.bus().unwrap().pop_filtered(&[gst::MessageType::Error]).is_some() {
+            self.0.set_state(gst::State::Null).unwrap();
+            self.0.set_state(gst::State::Playing).unwrap();
+        }
+    }
+}
+
 impl Drop for Sender {
     fn drop(&mut self) {
         self.0.set_state(gst::State::Null).unwrap();
@@ -63,7 +73,7 @@ fn through(receiver: &Receiver, spec: &str) -> Relay {
     Relay::start(listen, receiver.address(), spec.parse().unwrap()).unwrap()
 }
 
-fn wait_until(receiver: &Receiver, what: &str, holds: impl Fn(&Reception) -> bool) {
+fn wait_until(receiver: &Receiver, sender: Option<&Sender>, what: &str, holds: impl Fn(&Reception) -> bool) {
     let begun = Instant::now();
     loop {
         let reception = receiver.report();
@@ -71,6 +81,9 @@ fn wait_until(receiver: &Receiver, what: &str, holds: impl Fn(&Reception) -> boo
             return;
         }
         assert!(begun.elapsed() < Duration::from_secs(20), "in vain: {what}: {reception:?}");
+        if let Some(sender) = sender {
+            sender.keep_going();
+        }
         sleep(Duration::from_millis(50));
     }
 }
@@ -89,7 +102,7 @@ fn receives_checks_and_saves_an_encrypted_stream() {
         Receiver::start(&Options { encryption, save: Some(path.clone()), ..options(200) }).unwrap();
     let relay = through(&receiver, "delay=20ms");
     let sender = Sender::start(relay.address(), 200, Some("a good long secret"));
-    wait_until(&receiver, "two seconds of picture", |now| frames(now) > 60);
+    wait_until(&receiver, Some(&sender), "two seconds of picture", |now| frames(now) > 60);
     let running = receiver.report();
     assert!(running.stream.delivered.as_kbps() > 100, "{running:?}");
     let delay = running.delay.unwrap();
@@ -119,8 +132,8 @@ fn tells_packets_that_came_too_late_from_defects() {
     let receiver = Receiver::start(&options(60)).unwrap();
     // A retransmission takes longer than the receiver waits.
     let relay = through(&receiver, "delay=50ms,loss=0.05,seed=3");
-    let _sender = Sender::start(relay.address(), 60, None);
-    wait_until(&receiver, "gaps", |now| now.stream.excused_gaps() >= 3);
+    let sender = Sender::start(relay.address(), 60, None);
+    wait_until(&receiver, Some(&sender), "gaps", |now| now.stream.excused_gaps() >= 3);
     let reception = receiver.stop();
     assert_eq!(reception.stream.continuity_errors(), 0, "{reception:?}");
     assert!(reception.srt.gaps > 0 && reception.srt.missed_packets > 0, "{reception:?}");
@@ -132,9 +145,9 @@ fn goes_on_listening_when_its_caller_has_gone() {
     let receiver = Receiver::start(&options(100)).unwrap();
     for round in 1..=2 {
         let before = receiver.report();
-        let _sender = Sender::start(receiver.address(), 100, None);
-        wait_until(&receiver, "a picture", |now| frames(now) > frames(&before) + 15);
-        wait_until(&receiver, "statistics", |now| now.srt.packets > before.srt.packets);
+        let sender = Sender::start(receiver.address(), 100, None);
+        wait_until(&receiver, Some(&sender), "a picture", |now| frames(now) > frames(&before) + 15);
+        wait_until(&receiver, Some(&sender), "statistics", |now| now.srt.packets > before.srt.packets);
         let srt = receiver.report().srt;
         // srtsrc may have needed a restart, and with it one more connection.
         assert!(srt.connections >= round && srt.gaps >= srt.connections - 1, "{srt:?}");
@@ -148,9 +161,9 @@ fn is_started_again_when_it_fails_and_gives_up_when_it_always_does() {
     let receiver = Receiver::start(&options(100)).unwrap();
     let fail = || gst::element_error!(receiver.source, gst::ResourceError::Read, ["made up"]);
     fail();
-    wait_until(&receiver, "a restart", |now| now.srt.restarts == 1);
+    wait_until(&receiver, None, "a restart", |now| now.srt.restarts == 1);
     let sender = Sender::start(receiver.address(), 100, None);
-    wait_until(&receiver, "a picture", |now| frames(now) > 15);
+    wait_until(&receiver, Some(&sender), "a picture", |now| frames(now) > 15);
     drop(sender);
     let begun = Instant::now();
     while receiver.report().failure.is_none() {
@@ -172,8 +185,8 @@ fn says_why_it_cannot_save() {
     assert_eq!(error.to_string(), "cannot write /nowhere/received.ts");
     let full = Some(PathBuf::from("/dev/full"));
     let receiver = Receiver::start(&Options { save: full, ..options(100) }).unwrap();
-    let _sender = Sender::start(receiver.address(), 100, None);
-    wait_until(&receiver, "a picture", |now| frames(now) > 15);
+    let sender = Sender::start(receiver.address(), 100, None);
+    wait_until(&receiver, Some(&sender), "a picture", |now| frames(now) > 15);
     let reception = receiver.stop();
     assert!(reception.save_error.is_some_and(|error| error.contains("No space left")));
 }
