@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path as UrlPath, State};
 use axum::http::StatusCode;
 use axum::middleware;
@@ -145,18 +146,17 @@ async fn streams(State(facts): State<Facts>) -> Json<wire::Streams> {
     Json(wire::Streams { items: facts.streams.statuses().iter().map(wire::Stream::from).collect() })
 }
 
-async fn stream(
-    State(facts): State<Facts>,
-    UrlPath(id): UrlPath<String>,
-) -> Result<Json<wire::Stream>, Problem> {
+async fn stream(State(facts): State<Facts>, id: Segments<String>) -> Result<Json<wire::Stream>, Problem> {
+    let UrlPath(id) = id.map_err(unreadable)?;
     Ok(Json(wire::Stream::from(&find(&facts, &id)?.status())))
 }
 
 /// 202: the command was handed over; the stream's state tells how it went.
 async fn act(
     State(facts): State<Facts>,
-    UrlPath((id, action)): UrlPath<(String, String)>,
+    segments: Segments<(String, String)>,
 ) -> Result<(StatusCode, Json<wire::Stream>), Problem> {
+    let UrlPath((id, action)) = segments.map_err(unreadable)?;
     let stream = find(&facts, &id)?;
     let command = match action.as_str() {
         "start" => Command::Start,
@@ -171,6 +171,13 @@ async fn act(
     let gone = |_| Problem::not_found(&format!("there is no stream {id:?}"));
     stream.command(command).await.map_err(gone)?;
     Ok((StatusCode::ACCEPTED, Json(wire::Stream::from(&stream.status()))))
+}
+
+/// Parts of a path, if they are text.
+type Segments<T> = Result<UrlPath<T>, PathRejection>;
+
+fn unreadable(_: PathRejection) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "the path is not text")
 }
 
 fn find(facts: &Facts, id: &str) -> Result<StreamHandle, Problem> {

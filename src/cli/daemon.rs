@@ -20,7 +20,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let config = file::load(path).map_err(Failure::configuration)?;
     telemetry::init(config.log.level).map_err(Failure::other)?;
     media::init().map_err(Failure::gstreamer)?;
-    super::runtime()?.block_on(serve(path, config))
+    super::block_on(serve(path, config))?
 }
 
 async fn serve(path: &Path, config: Config) -> Result<(), Failure> {

@@ -23,6 +23,8 @@ use super::output::OutputState;
 #[derive(Clone, Debug)]
 pub struct Life {
     wanted: bool,
+    /// Why it is not wanted.
+    unwanted: String,
     encoder: Encoder,
     backoff: Backoff,
     state: State,
@@ -54,6 +56,8 @@ pub struct Parts<'a> {
     /// Why the slate is on air; `None` while the source is live.
     pub slate: Option<&'a str>,
     pub outputs: &'a [OutputView<'a>],
+    /// Something that was taken down still delivers what it had.
+    pub draining: bool,
 }
 
 /// One output, as the stream's state needs it.
@@ -93,9 +97,10 @@ impl State {
 
 impl Life {
     pub fn new(now: Instant, wanted: bool) -> Self {
-        let reason = (!wanted).then(|| "not enabled".to_string());
+        let reason = (!wanted).then(|| NOT_ENABLED.to_string());
         Life {
             wanted,
+            unwanted: NOT_ENABLED.to_string(),
             encoder: Encoder::Down,
             backoff: Backoff::new(REBUILDS),
             state: if wanted { State::Starting } else { State::Stopped },
@@ -152,10 +157,10 @@ impl Life {
         }
     }
 
-    /// Somebody wants it off air.
-    pub fn stop(&mut self, now: Instant, reason: &str) {
+    /// Somebody wants it off air. It counts as stopped once it has delivered what it had.
+    pub fn stop(&mut self, reason: &str) {
         self.wanted = false;
-        self.enter(now, State::Stopped, Some(reason.to_string()));
+        self.unwanted = reason.to_string();
     }
 
     /// The driver has begun to build the encoder's pipeline.
@@ -183,11 +188,12 @@ impl Life {
 
     /// Derives the state from what is the case now. Tells whether it changed.
     pub fn observe(&mut self, now: Instant, parts: &Parts<'_>) -> bool {
-        if !self.wanted {
-            return false; // `stop` has said all there is to say
-        }
         let before = self.state;
         let (state, reason) = match &self.encoder {
+            _ if !self.wanted && parts.draining => {
+                (before, Some(format!("{}: delivering what was captured", self.unwanted)))
+            }
+            _ if !self.wanted => (State::Stopped, Some(self.unwanted.clone())),
             Encoder::Down | Encoder::Starting => (State::Starting, None),
             Encoder::Failed { reason, retry_at: Some(_) } => (State::BackingOff, Some(reason.clone())),
             Encoder::Failed { reason, retry_at: None } => (State::Failed, Some(reason.clone())),
@@ -243,6 +249,9 @@ fn reasons(parts: &Parts<'_>) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// Why a stream that nobody has started is stopped.
+const NOT_ENABLED: &str = "not enabled";
+
 /// A pipeline that broke is rebuilt at once; one that breaks each time, every half minute.
 const REBUILDS: Policy = Policy { first: Duration::from_millis(500), longest: Duration::from_secs(30) };
 
@@ -254,6 +263,10 @@ mod tests {
 
     fn output(state: OutputState) -> OutputView<'static> {
         OutputView { name: "studio", state, reason: None }
+    }
+
+    fn parts<'a>(slate: Option<&'a str>, outputs: &'a [OutputView<'a>]) -> Parts<'a> {
+        Parts { slate, outputs, draining: false }
     }
 
     fn running(now: Instant) -> Life {
@@ -283,7 +296,7 @@ mod tests {
             let now = Instant::now();
             let mut life = running(now);
             let outputs: Vec<_> = outputs.iter().map(|&state| output(state)).collect();
-            life.observe(now, &Parts { slate: *slate, outputs: &outputs });
+            life.observe(now, &parts(*slate, &outputs));
             assert_eq!(life.state(), *expected, "{slate:?} {outputs:?}");
             assert_eq!(life.reason().is_none(), *expected == State::Streaming || outputs.is_empty());
         }
@@ -297,14 +310,14 @@ mod tests {
             OutputView { name: "studio", state: OutputState::Streaming, reason: None },
             OutputView { name: "backup", state: OutputState::BackingOff, reason: Some("wrong passphrase") },
         ];
-        life.observe(now, &Parts { slate: Some("no signal"), outputs: &outputs });
+        life.observe(now, &parts(Some("no signal"), &outputs));
         assert_eq!(life.reason(), Some("slate: no signal; output backup: wrong passphrase"));
     }
 
     #[test]
     fn a_broken_encoder_is_rebuilt_with_growing_waits_and_a_hopeless_one_is_not() {
         let now = Instant::now();
-        let parts = Parts { slate: None, outputs: &[] };
+        let parts = parts(None, &[]);
         let mut life = Life::new(now, true);
         assert!(life.wants_encoder(now));
         life.encoder_starting(now);
@@ -327,8 +340,12 @@ mod tests {
     fn a_stop_wins_over_everything() {
         let now = Instant::now();
         let mut life = running(now);
-        life.stop(now, "stopped by request");
-        life.observe(now, &Parts { slate: None, outputs: &[output(OutputState::Streaming)] });
+        life.observe(now, &parts(None, &[output(OutputState::Streaming)]));
+        life.stop("stopped by request");
+        life.observe(now, &Parts { draining: true, ..parts(None, &[]) });
+        assert_eq!(life.state(), State::Streaming, "it still delivers");
+        assert!(life.reason().is_some_and(|reason| reason.contains("delivering")));
+        life.observe(now, &parts(None, &[output(OutputState::Streaming)]));
         assert_eq!(life.state(), State::Stopped);
         assert!(!life.wants_encoder(now));
     }
@@ -344,7 +361,7 @@ mod tests {
                 let (state, since) = (life.state(), life.since());
                 match step {
                     0 => life.start(now),
-                    1 => life.stop(now, "asked"),
+                    1 => life.stop("asked"),
                     2 if life.wants_encoder(now) => life.encoder_starting(now),
                     2 | 3 => life.encoder_running(),
                     4 => life.encoder_failed(now, "broke".into(), false, 0.5),
@@ -352,7 +369,7 @@ mod tests {
                     6 => life.encoder_down(),
                     _ => {}
                 }
-                life.observe(now, &Parts { slate: None, outputs: &[output(OutputState::Streaming)] });
+                life.observe(now, &parts(None, &[output(OutputState::Streaming)]));
                 prop_assert_eq!(life.state() == State::Stopped, !life.is_wanted());
                 prop_assert_eq!(life.since() == since || life.since() == now, true);
                 if life.state() != state { prop_assert_eq!(life.since(), now); }

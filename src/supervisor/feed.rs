@@ -75,7 +75,7 @@ impl Feed {
     /// When a unit's memory cannot be read.
     pub fn pump(&mut self) -> Result<bool, Error> {
         loop {
-            if !self.hand_over() || !(self.finishing || self.gate.is_open(&self.link)) {
+            if !self.hand_over() || !(self.gate.admits(&self.link) || self.finishing) {
                 return Ok(false);
             }
             match self.queue.pop() {

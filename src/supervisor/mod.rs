@@ -11,6 +11,7 @@
 //! Data goes down, measurements come back up through `watch` channels, and commands come in through
 //! one `mpsc` a stream. [`Streams`] is all that the API and the demo see of it.
 
+mod departures;
 mod fanout;
 mod feed;
 mod output;
@@ -24,9 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 use crate::config::diff::{self, Changes, StreamChange};
@@ -39,6 +39,8 @@ use stream::StreamTask;
 pub struct Supervisor {
     config: Config,
     tasks: BTreeMap<StreamName, (StreamHandle, JoinHandle<()>)>,
+    /// Streams that were removed and still drain.
+    leaving: JoinSet<()>,
     directory: watch::Sender<Directory>,
 }
 
@@ -66,7 +68,7 @@ impl Supervisor {
     /// Must be called on a multi-threaded tokio runtime, after `media::init`.
     pub fn start(config: Config) -> Self {
         let (tasks, directory) = (BTreeMap::new(), watch::Sender::new(Directory::default()));
-        let mut supervisor = Supervisor { config: config.clone(), tasks, directory };
+        let mut supervisor = Supervisor { config: config.clone(), tasks, leaving: JoinSet::new(), directory };
         for (name, stream) in config.streams {
             supervisor.add(name, stream);
         }
@@ -84,7 +86,7 @@ impl Supervisor {
         let changes = diff::changes(&self.config, &config);
         for (name, change) in &changes.streams {
             match (change, config.streams.get(name)) {
-                (StreamChange::Removed, _) => self.remove(name).await,
+                (StreamChange::Removed, _) => self.remove(name),
                 (StreamChange::Added, Some(stream)) => self.add(name.clone(), stream.clone()),
                 (StreamChange::Modified { effects, .. }, Some(stream)) => {
                     let reconfigure =
@@ -107,9 +109,10 @@ impl Supervisor {
 
     /// Drains every stream: what was captured is delivered, within each output's latency and a second.
     pub async fn shut_down(mut self) {
-        let names: Vec<_> = self.tasks.keys().cloned().collect();
-        let tasks: Vec<_> = names.iter().filter_map(|name| self.tasks.remove(name)).collect();
-        join_all(tasks.into_iter().map(|(handle, task)| drain(handle, task))).await;
+        for (handle, task) in std::mem::take(&mut self.tasks).into_values() {
+            self.leaving.spawn(drain(handle, task));
+        }
+        self.leaving.join_all().await;
     }
 
     fn add(&mut self, name: StreamName, config: config::Stream) {
@@ -119,10 +122,9 @@ impl Supervisor {
         self.tasks.insert(name, (StreamHandle { status, commands }, task));
     }
 
-    async fn remove(&mut self, name: &StreamName) {
+    fn remove(&mut self, name: &StreamName) {
         if let Some((handle, task)) = self.tasks.remove(name) {
-            self.publish();
-            drain(handle, task).await;
+            self.leaving.spawn(drain(handle, task));
         }
     }
 

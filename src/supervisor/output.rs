@@ -20,7 +20,7 @@ use crate::config::{self, OutputName};
 use crate::media::{self, Tracks};
 use crate::session::meter::Meter;
 use crate::session::output::{OutputMachine, Progress, Setback};
-use crate::transport::gate::LinkAge;
+use crate::transport::gate::{LinkAge, longest_wait};
 use crate::transport::gop_queue::{LeftOut, Limits};
 use crate::transport::srt::{
     self, ConnectError, Connection, Encryption, Ended, Measurement, Passphrase, PassphraseLength, Target,
@@ -50,7 +50,7 @@ pub struct StreamContext {
 impl OutputHandle {
     /// Starts connecting at once.
     pub fn spawn(settings: config::Output, context: StreamContext) -> Self {
-        let limits = Limits { age: oldest_useful(settings.latency), bytes: context.peak * QUEUE_SPAN };
+        let limits = Limits { age: longest_wait(settings.latency), bytes: context.peak * QUEUE_SPAN };
         let queue = context.fanout.attach(limits);
         let machine = OutputMachine::new(Instant::now());
         let (publisher, status) = Publisher::new(&settings.name, &machine);
@@ -172,6 +172,7 @@ impl Output {
                 () = queue.arrived() => {}
                 () = requested(stopping), if !finishing => {
                     finishing = true;
+                    context.fanout.detach(&queue); // what comes now is its successor's
                     feed.finish();
                 }
             }
@@ -274,11 +275,21 @@ async fn connect(output: &config::Output, peak: Bitrate, attempt: usize) -> Resu
 
 /// Read anew for each attempt, so that a changed secret needs no restart.
 async fn passphrase(path: &Path) -> Result<Passphrase, OutputError> {
-    let text = tokio::fs::read_to_string(path)
+    let text = read_secret(path)
         .await
         .map_err(|source| OutputError::Passphrase { path: path.to_owned(), source })?;
     Passphrase::new(text.trim_end_matches(['\r', '\n']))
         .map_err(|source| OutputError::PassphraseUnusable { path: path.to_owned(), source })
+}
+
+/// A pipe would hang, a device would never end, and a large file is a wrong path: none of them is read.
+async fn read_secret(path: &Path) -> std::io::Result<String> {
+    let metadata = tokio::fs::metadata(path).await?;
+    if !metadata.is_file() || metadata.len() > LARGEST_SECRET {
+        let problem = format!("it is not a plain file of at most {LARGEST_SECRET} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, problem));
+    }
+    tokio::fs::read_to_string(path).await
 }
 
 impl OutputError {
@@ -318,11 +329,7 @@ fn progress(measurement: &Measurement) -> Progress {
 }
 
 fn link_age(measurement: &Measurement) -> LinkAge {
-    LinkAge {
-        oldest_unacknowledged: measurement.oldest_unacknowledged,
-        rtt: measurement.rtt,
-        rtt_variance: measurement.rtt_variance,
-    }
+    LinkAge { oldest_unacknowledged: measurement.oldest_unacknowledged, base_rtt: measurement.base_rtt }
 }
 
 /// Waits until the flag is raised, or whoever could raise it is gone; cancel safe.
@@ -332,14 +339,12 @@ async fn requested(flag: &mut watch::Receiver<bool>) {
     }
 }
 
-/// A picture that is older when it enters the network than the latency less a fifth could only arrive late.
-fn oldest_useful(latency: Duration) -> Duration {
-    latency.mul_f64(0.8)
-}
-
 /// The queue's bound in bytes is this much of the stream at its peak: beyond any age that is useful
 /// at usual latencies, and a bound where a latency of 30 s meets a small machine.
 const QUEUE_SPAN: Duration = Duration::from_secs(10);
+
+/// In bytes: far above the 79 that SRT allows.
+const LARGEST_SECRET: u64 = 4096;
 
 /// Ten times a second.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);

@@ -5,12 +5,15 @@
 //! reaches nobody.
 
 use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::fanout::Fanout;
+use crate::causes::with_causes;
 use crate::config;
 use crate::media::{self, Capture, Counters, Encode, EncoderInfo, Error, MediaEvent, Picture};
 use crate::session::meter::Meter;
@@ -25,6 +28,8 @@ pub struct Program {
     encoded: Meter,
     frames: Meter,
     progress: Progress,
+    /// Whether its units go to the fan-out.
+    on_air: Arc<AtomicBool>,
 }
 
 /// A capture that is being opened, is open, or could not be.
@@ -53,16 +58,27 @@ impl Program {
         slate: String,
     ) -> Result<Self, Error> {
         let (sender, events) = media::events();
-        let encode = Encode::start(config, sender, move |unit| fanout.deliver(&unit))?;
+        let on_air = Arc::new(AtomicBool::new(true));
+        let is_on_air = on_air.clone();
+        let encode = Encode::start(config, sender, move |unit| {
+            if is_on_air.load(Ordering::Relaxed) {
+                fanout.deliver(&unit);
+            }
+        })?;
         encode.set_target(target);
         encode.show(Picture::Slate { reason: slate });
         let (encoded, frames) = (Meter::default(), Meter::default());
         let progress = Progress { frames: 0, at: Instant::now() };
-        Ok(Program { encode, events, capture: None, target, encoded, frames, progress })
+        Ok(Program { encode, events, capture: None, target, encoded, frames, progress, on_air })
     }
 
     /// Opens the source, anew where it is open already. How it went comes from [`Program::next_event`].
+    /// One that is still being opened is waited for: a device or a file server that hangs would
+    /// otherwise hold one more thread with each attempt.
     pub fn open_capture(&mut self, config: &config::Stream) {
+        if self.capture.as_ref().is_some_and(|slot| slot.opening.is_some()) {
+            return;
+        }
         self.close_capture();
         let (sender, events) = media::events();
         let (opened, opening) = oneshot::channel();
@@ -151,6 +167,11 @@ impl Program {
         self.frames.per_second()
     }
 
+    /// From now on nothing that it gives is sent: its successor's units must not mix with its own.
+    pub fn cut_off(&self) {
+        self.on_air.store(false, Ordering::Relaxed);
+    }
+
     /// Ends capture and encoder; what was encoded has gone to the fan-out.
     pub async fn stop(mut self) {
         self.close_capture();
@@ -168,7 +189,7 @@ impl CaptureSlot {
             self.opening = None;
             match opened {
                 Ok(Ok(capture)) => self.open = Some(capture),
-                Ok(Err(error)) => return MediaEvent::CaptureFailed { reason: error.to_string() },
+                Ok(Err(error)) => return MediaEvent::CaptureFailed { reason: with_causes(&error) },
                 Err(_) => return MediaEvent::CaptureFailed { reason: "opening the source panicked".into() },
             }
         }

@@ -10,15 +10,16 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::departures::Departures;
 use super::fanout::Fanout;
 use super::output::{OutputHandle, StreamContext};
 use super::program::Program;
 use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
+use crate::causes::with_causes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName};
 use crate::media::{MediaEvent, Picture, Tracks};
@@ -52,6 +53,7 @@ pub struct StreamTask<'a> {
     source: SourceMachine,
     program: Option<Program>,
     outputs: BTreeMap<OutputName, OutputHandle>,
+    departures: Departures,
     fanout: Fanout,
     key_frame_wanted: Arc<Notify>,
     key_frame_forced: Option<Instant>,
@@ -75,6 +77,7 @@ impl<'a> StreamTask<'a> {
             source,
             program: None,
             outputs: BTreeMap::new(),
+            departures: Departures::default(),
             fanout: Fanout::default(),
             key_frame_wanted: Arc::new(Notify::new()),
             key_frame_forced: None,
@@ -93,19 +96,26 @@ impl<'a> StreamTask<'a> {
             tokio::select! {
                 command = commands.recv() => match command {
                     None | Some(Command::Shutdown) => break,
-                    Some(command) => self.obey(command).await,
+                    Some(command) => self.obey(command),
                 },
                 event = next_event(&mut self.program) => self.heed(event),
+                () = self.departures.next() => {}
                 () = key_frame_wanted.notified() => self.force_key_frame(),
                 _ = tick.tick() => {}
             }
             self.step();
         }
-        self.stop("shut down").await;
-        self.publish();
+        self.stop("shutting down");
+        while !self.departures.is_empty() {
+            tokio::select! {
+                () = self.departures.next() => {}
+                _ = tick.tick() => {}
+            }
+            self.step();
+        }
     }
 
-    async fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: Command) {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match command {
             Command::Start => {
@@ -114,26 +124,25 @@ impl<'a> StreamTask<'a> {
             }
             Command::Stop => {
                 log::info!(stream; "stop requested");
-                self.stop("stopped by request").await;
+                self.stop("stopped by request");
             }
             Command::Restart => {
                 log::info!(stream; "restart requested");
-                self.take_down().await;
+                self.take_down();
                 self.life.start(now);
             }
             Command::KeyFrame => self.force_key_frame(),
-            Command::Reconfigure { config, effects } => self.reconfigure(*config, &effects).await,
+            Command::Reconfigure { config, effects } => self.reconfigure(*config, &effects),
             Command::Shutdown => {} // `run` ends its loop before it would come here
         }
     }
 
-    /// Drains first: a stream that still delivers is not stopped.
-    async fn stop(&mut self, reason: &str) {
-        self.take_down().await;
-        self.life.stop(Instant::now(), reason);
+    fn stop(&mut self, reason: &str) {
+        self.life.stop(reason);
+        self.take_down();
     }
 
-    async fn reconfigure(&mut self, config: config::Stream, effects: &BTreeSet<Effect>) {
+    fn reconfigure(&mut self, config: config::Stream, effects: &BTreeSet<Effect>) {
         let tracks_before = Tracks::of(self.config);
         *self.config = config;
         for effect in effects {
@@ -143,18 +152,19 @@ impl<'a> StreamTask<'a> {
                         program.set_target(self.config.rate.start);
                     }
                 }
-                Effect::Output(name) => self.close_output(name).await, // `step` opens it again if it is still wanted
+                Effect::Output(name) => self.close_output(name), // `step` opens it again if it is still wanted
                 Effect::Lead => {} // there is no rate controller yet that would follow one
                 Effect::Slate | Effect::RestartStream => {
                     self.abandon_program();
                     self.life.encoder_down();
                 }
                 Effect::Enabled if self.config.enabled => self.life.start(Instant::now()),
-                Effect::Enabled => self.stop("not enabled").await,
+                Effect::Enabled => self.stop("not enabled"),
             }
         }
         if Tracks::of(self.config) != tracks_before {
-            self.close_outputs().await; // their muxes were made for other tracks
+            let names: Vec<_> = self.outputs.keys().cloned().collect();
+            names.iter().for_each(|name| self.close_output(name)); // their muxes were made for other tracks
         }
     }
 
@@ -206,7 +216,7 @@ impl<'a> StreamTask<'a> {
                 program.open_capture(self.config);
                 self.program = Some(program);
             }
-            Err(error) => self.encoder_failed(now, error.to_string(), error.is_hopeless()),
+            Err(error) => self.encoder_failed(now, with_causes(&error), error.is_hopeless()),
         }
     }
 
@@ -249,22 +259,20 @@ impl<'a> StreamTask<'a> {
         self.abandon_program();
     }
 
-    /// Lets go of a program that is broken; nobody waits for it.
+    /// Lets go of a program at once: nothing that it still gives is sent.
     fn abandon_program(&mut self) {
         self.format = None;
         if let Some(program) = self.program.take() {
-            tokio::spawn(program.stop());
+            program.cut_off();
+            self.departures.add(Some(program), Vec::new());
         }
     }
 
     fn open_outputs(&mut self) {
-        let missing: Vec<_> = self
-            .config
-            .outputs
-            .iter()
-            .filter(|output| !self.outputs.contains_key(&output.name))
-            .cloned()
-            .collect();
+        let is_missing = |output: &&config::Output| {
+            !self.outputs.contains_key(&output.name) && !self.departures.has_output(&output.name)
+        };
+        let missing: Vec<_> = self.config.outputs.iter().filter(is_missing).cloned().collect();
         for settings in missing {
             let context = StreamContext {
                 name: self.name.clone(),
@@ -278,26 +286,18 @@ impl<'a> StreamTask<'a> {
         }
     }
 
-    async fn close_output(&mut self, name: &OutputName) {
+    fn close_output(&mut self, name: &OutputName) {
         if let Some(output) = self.outputs.remove(name) {
-            output.stop().await;
+            self.departures.add(None, vec![(name.clone(), output)]);
         }
     }
 
-    /// Ends what is on air in the order of the data, so that what was captured is sent: capture,
-    /// encoder, and then all outputs at once.
-    async fn take_down(&mut self) {
+    /// Takes everything off air, so that what was captured is still sent.
+    fn take_down(&mut self) {
         self.format = None;
-        if let Some(program) = self.program.take() {
-            program.stop().await;
-        }
         self.life.encoder_down();
-        self.close_outputs().await;
-    }
-
-    async fn close_outputs(&mut self) {
-        let outputs = std::mem::take(&mut self.outputs);
-        join_all(outputs.into_values().map(OutputHandle::stop)).await;
+        let outputs = std::mem::take(&mut self.outputs).into_iter().collect();
+        self.departures.add(self.program.take(), outputs);
     }
 
     /// Forces a key frame, unless one was forced just now: each costs as much as many frames.
@@ -323,7 +323,8 @@ impl<'a> StreamTask<'a> {
             })
             .collect();
         let slate = self.source.reason();
-        if self.life.observe(now, &Parts { slate, outputs: &outputs }) {
+        if self.life.observe(now, &Parts { slate, outputs: &outputs, draining: !self.departures.is_empty() })
+        {
             let (stream, reason) = (self.name.as_str(), self.life.reason().unwrap_or_default());
             log::info!(stream, state:? = self.life.state(), reason; "state changed");
         }
