@@ -1,7 +1,11 @@
 //! The demonstration's receiver: GStreamer's `srtsrc`, so that libsrt judges what our sender sends.
 //!
 //! What comes out of it goes to the [`Checker`] and, where asked for, into a file. It listens, and
-//! goes on listening when its caller has gone, as a studio's ingest does.
+//! goes on listening when its caller has gone, as a studio's ingest does. `srtsrc` of GStreamer 1.22
+//! promises that too (`keep-listening`), but now and then fails with "Invalid epoll ID" when its
+//! caller goes: a thread watches it and starts it again.
+
+mod watch;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -14,6 +18,7 @@ use gst::glib;
 use gst::prelude::*;
 use thiserror::Error;
 
+use self::watch::{Watch, described};
 use super::checker::{self, Checker, TICKS_PER_SECOND, Ticks};
 use crate::config::KeyLength;
 use crate::units::ByteCount;
@@ -24,6 +29,7 @@ pub struct Receiver {
     source: gst::Element,
     address: SocketAddr,
     shared: Arc<Shared>,
+    watch: Option<Watch>,
 }
 
 /// What to receive.
@@ -64,6 +70,8 @@ pub struct SrtReport {
     pub missed_packets: u64,
     /// Times that packets were given up as too late, or a new connection begun: gaps that libsrt knew of.
     pub gaps: u64,
+    /// Times that `srtsrc` failed and was started again.
+    pub restarts: u32,
     /// Of the newest connection.
     pub rtt: Duration,
     pub negotiated_latency: Duration,
@@ -88,10 +96,10 @@ pub enum Error {
     Save { path: PathBuf, source: io::Error },
     #[error("cannot build the receiver's pipeline")]
     Build(#[from] glib::BoolError),
-    #[error("cannot start the receiver's pipeline")]
-    Start(#[from] gst::StateChangeError),
     #[error("cannot start the receiver's pipeline: {reason}")]
-    Refused { reason: String },
+    Start { reason: String, source: gst::StateChangeError },
+    #[error("cannot start the thread that watches the receiver")]
+    Thread(#[source] io::Error),
 }
 
 impl Receiver {
@@ -114,15 +122,18 @@ impl Receiver {
         source.link(&sink)?;
         sink.set_callbacks(callbacks(&shared));
         watch_callers(&source, &shared);
-        watch_bus(&pipeline, &shared);
-        let receiver = Receiver { pipeline, source, address, shared };
-        match receiver.pipeline.set_state(gst::State::Playing) {
-            Ok(_) => Ok(receiver),
-            Err(error) => Err(match receiver.shared.state().failure.take() {
-                Some(reason) => Error::Refused { reason },
-                None => Error::Start(error),
-            }),
-        }
+        // Only the watch takes messages away, the one that ends it included.
+        pipeline.set_auto_flush_bus(false);
+        let bus = pipeline.bus().ok_or_else(|| glib::bool_error!("a pipeline without a bus"))?;
+        let mut receiver = Receiver { pipeline, source, address, shared, watch: None };
+        receiver.pipeline.set_state(gst::State::Playing).map_err(|source| {
+            let error = bus.pop_filtered(&[gst::MessageType::Error]);
+            let reason = error.as_ref().map_or("no reason given".to_owned(), described);
+            Error::Start { reason, source }
+        })?;
+        let watch = Watch::start(receiver.pipeline.clone(), bus, Arc::clone(&receiver.shared));
+        receiver.watch = Some(watch.map_err(Error::Thread)?);
+        Ok(receiver)
     }
 
     /// Where the sender has to call.
@@ -140,7 +151,7 @@ impl Receiver {
 
     /// Stops, and reports the whole. What libsrt still holds back until its time has come is lost:
     /// leave it the latency after the sender has finished.
-    pub fn stop(self) -> Reception {
+    pub fn stop(mut self) -> Reception {
         let before = self.report();
         self.halt();
         let mut state = self.shared.state();
@@ -152,7 +163,10 @@ impl Receiver {
         Reception { srt: before.srt, ..state.reception(now()) }
     }
 
-    fn halt(&self) {
+    fn halt(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            watch.stop();
+        }
         if let Err(error) = self.pipeline.set_state(gst::State::Null) {
             log::warn!(error:%; "the receiver's pipeline did not stop");
         }
@@ -185,6 +199,8 @@ struct State {
     /// Packets and missed packets of the connection that libsrt reports on now, and of those before.
     current: (u64, u64),
     earlier: (u64, u64),
+    /// The number of the connection that `current` is of.
+    counted: u64,
     /// Something has arrived over the connection that there is now.
     receiving: bool,
 }
@@ -241,7 +257,8 @@ impl State {
         };
         let packets = count("packets-received").unwrap_or(self.current.0);
         let missed = count("packets-received-lost").unwrap_or(self.current.1);
-        if packets < self.current.0 {
+        if self.counted != self.srt.connections || packets < self.current.0 {
+            self.counted = self.srt.connections;
             self.earlier = (self.earlier.0 + self.current.0, self.earlier.1 + self.current.1);
         }
         self.current = (packets, missed);
@@ -334,24 +351,6 @@ fn watch_callers(source: &gst::Element, shared: &Arc<Shared>) {
     });
 }
 
-fn watch_bus(pipeline: &gst::Pipeline, shared: &Arc<Shared>) {
-    let shared = Arc::clone(shared);
-    let Some(bus) = pipeline.bus() else { return };
-    bus.set_sync_handler(move |_, message| {
-        match message.view() {
-            gst::MessageView::Error(error) => {
-                log::error!(error:% = error.error(), debug:? = error.debug(); "receiver failed");
-                shared.state().failure.get_or_insert_with(|| error.error().to_string());
-            }
-            gst::MessageView::Warning(warning) => {
-                log::warn!(warning:% = warning.error(), debug:? = warning.debug(); "receiver");
-            }
-            _ => {}
-        }
-        gst::BusSyncReply::Drop
-    });
-}
-
 /// The monotonic clock, which GStreamer's system clock is, and with it the senders' time stamps.
 fn now() -> Duration {
     gst::SystemClock::obtain().time().into()
@@ -375,173 +374,4 @@ const LONGEST_DELAY: Duration = Duration::from_secs(60);
 const FILE_BUFFER_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
-mod tests {
-    use std::thread::sleep;
-    use std::time::Instant;
-
-    use super::*;
-    use crate::link::relay::Relay;
-
-    /// Picture and tone by GStreamer's own elements, over its own SRT, in this process.
-    struct Sender(gst::Pipeline);
-
-    impl Sender {
-        fn start(to: SocketAddr, latency_ms: i32, passphrase: Option<&str>) -> Sender {
-            let make = gst::ElementFactory::make;
-            let picture = make("videotestsrc").property("is-live", true).build().unwrap();
-            let size = gst::Caps::builder("video/x-raw").field("width", 320).field("height", 240);
-            let size = size.field("framerate", gst::Fraction::new(30, 1)).build();
-            let size = make("capsfilter").property("caps", size).build().unwrap();
-            let video = make("x264enc").property("key-int-max", 30_u32).property("bitrate", 800_u32);
-            let video =
-                video.property_from_str("tune", "zerolatency").property_from_str("speed-preset", "ultrafast");
-            let video = video.build().unwrap();
-            let parse = make("h264parse").property("config-interval", -1).build().unwrap();
-            let tone = make("audiotestsrc").property("is-live", true).build().unwrap();
-            let audio = make("avenc_aac").build().unwrap();
-            let adts = make("aacparse").build().unwrap();
-            let mux = make("mpegtsmux").property("alignment", 7).property("pcr-interval", 2700_u32);
-            let mux = mux.build().unwrap();
-            let sink = make("srtsink").property("uri", format!("srt://{to}")).property("latency", latency_ms);
-            let sink = sink.property("wait-for-connection", false).build().unwrap();
-            if let Some(passphrase) = passphrase {
-                sink.set_property("passphrase", passphrase);
-                sink.set_property_from_str("pbkeylen", "32");
-            }
-            let pipeline = gst::Pipeline::new();
-            pipeline.add_many([&picture, &size, &video, &parse, &tone, &audio, &adts, &mux, &sink]).unwrap();
-            gst::Element::link_many([&picture, &size, &video, &parse, &mux, &sink]).unwrap();
-            gst::Element::link_many([&tone, &audio, &adts, &mux]).unwrap();
-            // Running time is the monotonic clock, as in our own pipelines.
-            pipeline.use_clock(Some(&gst::SystemClock::obtain()));
-            pipeline.set_start_time(gst::ClockTime::NONE);
-            pipeline.set_base_time(gst::ClockTime::ZERO);
-            pipeline.set_state(gst::State::Playing).unwrap();
-            Sender(pipeline)
-        }
-    }
-
-    impl Drop for Sender {
-        fn drop(&mut self) {
-            self.0.set_state(gst::State::Null).unwrap();
-        }
-    }
-
-    fn options(latency_ms: u64) -> Options {
-        Options {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            latency: Duration::from_millis(latency_ms),
-            encryption: None,
-            save: None,
-        }
-    }
-
-    fn through(receiver: &Receiver, spec: &str) -> Relay {
-        let listen = "127.0.0.1:0".parse().unwrap();
-        Relay::start(listen, receiver.address(), spec.parse().unwrap()).unwrap()
-    }
-
-    fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-        let begun = Instant::now();
-        while !holds() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "in vain: {what}");
-            sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn frames(receiver: &Receiver) -> u64 {
-        receiver.report().stream.video.map_or(0, |video| video.units)
-    }
-
-    #[test]
-    fn receives_checks_and_saves_an_encrypted_stream() {
-        gst::init().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("received.ts");
-        let encryption = Some(("a good long secret".to_owned(), KeyLength::Aes256));
-        let receiver =
-            Receiver::start(&Options { encryption, save: Some(path.clone()), ..options(200) }).unwrap();
-        let relay = through(&receiver, "delay=20ms");
-        let sender = Sender::start(relay.address(), 200, Some("a good long secret"));
-        wait_until("two seconds of picture", || frames(&receiver) > 60);
-        let running = receiver.report();
-        assert!(running.stream.delivered.as_kbps() > 100, "{running:?}");
-        let delay = running.delay.unwrap();
-        // The latency asked for, and never less; a busy machine may add to it.
-        assert!(delay.smallest >= Duration::from_millis(200), "{delay:?}");
-        assert!(delay.smallest < Duration::from_millis(900), "{delay:?}");
-        assert!(delay.smallest <= delay.newest && delay.newest <= delay.largest);
-        drop(sender);
-        let reception = receiver.stop();
-        let stream = &reception.stream;
-        assert_eq!(
-            stream.continuity_errors() + stream.excused_gaps() + stream.sync_losses,
-            0,
-            "{reception:?}"
-        );
-        assert_eq!(stream.backward_timestamps(), 0, "{reception:?}");
-        assert!(stream.audio.unwrap().aac_frames > 80, "{reception:?}");
-        assert_eq!((reception.srt.connections, reception.srt.gaps), (1, 0));
-        assert!(reception.srt.packets > 60, "{reception:?}");
-        assert!(reception.srt.rtt >= Duration::from_millis(40), "{reception:?}");
-        assert_eq!(reception.srt.negotiated_latency, Duration::from_millis(200));
-        let saved = std::fs::read(path).unwrap();
-        assert_eq!((reception.save_error, reception.failure), (None, None));
-        assert_eq!(reception.saved, ByteCount::new(saved.len() as u64));
-        assert_eq!(stream.bytes, reception.saved);
-    }
-
-    #[test]
-    fn tells_packets_that_came_too_late_from_defects() {
-        gst::init().unwrap();
-        let receiver = Receiver::start(&options(60)).unwrap();
-        // A retransmission takes longer than the receiver waits.
-        let relay = through(&receiver, "delay=50ms,loss=0.05,seed=3");
-        let _sender = Sender::start(relay.address(), 60, None);
-        wait_until("gaps", || receiver.report().stream.excused_gaps() >= 3);
-        let reception = receiver.stop();
-        assert_eq!(reception.stream.continuity_errors(), 0, "{reception:?}");
-        assert!(reception.srt.gaps > 0 && reception.srt.missed_packets > 0, "{reception:?}");
-    }
-
-    #[test]
-    fn goes_on_listening_when_its_caller_has_gone() {
-        gst::init().unwrap();
-        let receiver = Receiver::start(&options(100)).unwrap();
-        for round in 1..=2 {
-            let before = frames(&receiver);
-            let packets = receiver.report().srt.packets;
-            let _sender = Sender::start(receiver.address(), 100, None);
-            wait_until("a picture", || frames(&receiver) > before + 15);
-            wait_until("statistics", || receiver.report().srt.packets > packets);
-            let srt = receiver.report().srt;
-            assert_eq!((srt.connections, srt.gaps), (round, round - 1));
-        }
-        assert_eq!(receiver.stop().failure, None);
-    }
-
-    #[test]
-    fn says_why_it_cannot_save() {
-        gst::init().unwrap();
-        let save = Some(PathBuf::from("/nowhere/received.ts"));
-        let Err(error) = Receiver::start(&Options { save, ..options(100) }) else { panic!("started") };
-        assert_eq!(error.to_string(), "cannot write /nowhere/received.ts");
-        let full = Some(PathBuf::from("/dev/full"));
-        let receiver = Receiver::start(&Options { save: full, ..options(100) }).unwrap();
-        let _sender = Sender::start(receiver.address(), 100, None);
-        wait_until("a picture", || frames(&receiver) > 15);
-        let reception = receiver.stop();
-        assert!(reception.save_error.is_some_and(|error| error.contains("No space left")));
-    }
-
-    #[test]
-    fn time_stamps_of_another_clock_give_no_delay() {
-        let lag = |ticks| checker::Lag { newest: ticks, smallest: ticks, spread: Duration::ZERO };
-        let hour_before = Ticks::new((1 << 33) - MPEGTSMUX_OFFSET.value() + 45_000);
-        let half_a_second = Duration::from_millis(500);
-        let same = Delay { newest: half_a_second, smallest: half_a_second, largest: half_a_second };
-        assert_eq!(Delay::of(lag(Ticks::new(45_000))), Some(same));
-        assert_eq!(Delay::of(lag(hour_before)), Some(same));
-        assert_eq!(Delay::of(lag(Ticks::new(2 * 3600 * TICKS_PER_SECOND))), None);
-    }
-}
+mod tests;

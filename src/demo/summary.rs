@@ -328,6 +328,7 @@ mod tests {
             packets: 6000,
             missed_packets: 120,
             gaps: 0,
+            restarts: 0,
             rtt: ms(51),
             negotiated_latency: ms(500),
         };
