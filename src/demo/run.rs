@@ -19,7 +19,7 @@ use crate::config::{self, Config, Listen, Problems};
 use crate::link::Spec;
 use crate::link::relay::Relay;
 use crate::media;
-use crate::supervisor::status::Status;
+use crate::supervisor::status::{SourceState, Status};
 use crate::supervisor::{StreamHandle, Supervisor};
 use crate::units::Bitrate;
 
@@ -108,6 +108,7 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
         sender: totals.sender(),
         relay: relay.counters(),
         reception: receiver.stop(),
+        source_missing: totals.source_missing,
         saved_to: options.save.map(|path| path.display().to_string()),
     };
     print(&table(&summary))?;
@@ -163,15 +164,24 @@ struct Totals {
     /// Of the newest connection.
     present: SenderTotals,
     connections: u64,
+    /// Why the source has not given a picture yet.
+    source_missing: Option<String>,
+    source_seen: bool,
 }
 
 impl Totals {
     fn add(&mut self, status: &Status) {
+        self.source_seen |= status.source.state == SourceState::Live;
+        self.source_missing = match &status.source.reason {
+            Some(reason) if !self.source_seen => Some(reason.clone()),
+            Some(_) | None => None,
+        };
         if let Some(encoder) = &status.encoder {
             self.encoder = encoder.element;
             self.earlier.target = encoder.target;
             self.earlier.frames_encoded = encoder.frames;
-            self.earlier.frames_dropped = encoder.dropped_frames;
+            let left_out: u64 = status.outputs.iter().map(|output| output.left_out.pictures).sum();
+            self.earlier.frames_dropped = encoder.dropped_frames + left_out;
             self.earlier.encoded = encoder.bytes;
         }
         let Some((output, link)) =

@@ -20,6 +20,8 @@ pub struct Summary {
     pub sender: SenderTotals,
     pub relay: RelayCounters,
     pub reception: Reception,
+    /// Why the source never gave a picture, where it did not: then all that was sent is the slate.
+    pub source_missing: Option<String>,
     /// The file that the stream was saved to.
     pub saved_to: Option<String>,
 }
@@ -95,7 +97,17 @@ pub fn table(summary: &Summary) -> String {
         write_to(&mut table, format_args!("  saved    {saved:.1} MB in {path}\n"));
     }
     match Verdict::of(summary) {
-        Verdict::Clean => table.push_str("  verdict  clean: everything arrived, in order and in time\n"),
+        Verdict::Clean if summary.sender.frames_dropped == 0 => {
+            table.push_str("  verdict  clean: everything arrived, in order and in time\n");
+        }
+        Verdict::Clean => write_to(
+            &mut table,
+            format_args!(
+                "  verdict  clean: everything that was sent arrived, in order and in time; but {} pictures were \
+                 left out before, since the link or this machine is too slow for them\n",
+                summary.sender.frames_dropped
+            ),
+        ),
         Verdict::LateOnly { gaps } => write_to(
             &mut table,
             format_args!(
@@ -123,6 +135,9 @@ fn defects(summary: &Summary) -> Vec<String> {
     };
     if let Some(failure) = &reception.failure {
         complain(true, format!("the receiver failed: {failure}"));
+    }
+    if let Some(reason) = &summary.source_missing {
+        complain(true, format!("the source never gave a picture, what was sent is the slate: {reason}"));
     }
     complain(stream.bytes == ByteCount::ZERO, "nothing arrived".to_owned());
     let has = |units: Option<u64>| units.is_some_and(|units| units > 0);
@@ -152,6 +167,8 @@ fn picture(summary: &Summary) -> String {
     let Some(video) = summary.reception.stream.video else {
         return format!("{frames_encoded} frames encoded, none received");
     };
+    // The frames between the sender's last status and its encoder's end are counted by the receiver only.
+    let frames_encoded = frames_encoded.max(video.units);
     format!(
         "{frames_encoded} frames encoded, {frames_dropped} left out, {} received{}, {} of them key frames, \
          {} damaged; longest step {} ms",
@@ -395,6 +412,10 @@ mod tests {
         check(|s| s.reception.save_error = Some("disk full".to_owned()), "saving stopped: disk full");
         check(|s| s.reception.failure = Some("no socket".to_owned()), "the receiver failed: no socket");
         check(|s| s.reception = Reception::default(), "nothing arrived");
+        check(
+            |s| s.source_missing = Some("no such file".to_owned()),
+            "the source never gave a picture, what was sent is the slate: no such file",
+        );
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub enum State {
     Starting,
     /// It encodes; no output is connected yet.
     Connecting,
-    /// Every output's receiver acknowledges more and more, and the source is live.
+    /// Every output's receiver acknowledges more and more, nothing is left out, and the source is live.
     Streaming,
     /// On air, but not as it should be: the reason says how.
     Degraded,
@@ -216,7 +216,8 @@ impl Life {
 fn on_air(parts: &Parts<'_>) -> (State, Option<String>) {
     let is = |state: OutputState| parts.outputs.iter().filter(|output| output.state == state).count();
     let streaming = is(OutputState::Streaming);
-    let state = if streaming == parts.outputs.len() && streaming > 0 && parts.slate.is_none() {
+    let is_whole = parts.slate.is_none() && parts.outputs.iter().all(|output| output.reason.is_none());
+    let state = if streaming == parts.outputs.len() && streaming > 0 && is_whole {
         State::Streaming
     } else if streaming > 0 || is(OutputState::Stalled) > 0 {
         State::Degraded
@@ -235,7 +236,9 @@ fn reasons(parts: &Parts<'_>) -> Option<String> {
         text.push_str("slate: ");
         text.push_str(slate);
     }
-    for output in parts.outputs.iter().filter(|output| output.state != OutputState::Streaming) {
+    let has_reason =
+        |output: &&OutputView<'_>| output.state != OutputState::Streaming || output.reason.is_some();
+    for output in parts.outputs.iter().filter(has_reason) {
         let separator = if text.is_empty() { "" } else { "; " };
         let reason = output.reason.unwrap_or(match output.state {
             OutputState::Idle => "not started yet",
@@ -300,6 +303,16 @@ mod tests {
             assert_eq!(life.state(), *expected, "{slate:?} {outputs:?}");
             assert_eq!(life.reason().is_none(), *expected == State::Streaming || outputs.is_empty());
         }
+    }
+
+    #[test]
+    fn an_output_that_streams_with_gaps_degrades_the_stream() {
+        let now = Instant::now();
+        let mut life = running(now);
+        let reason = Some("groups of pictures are left out");
+        life.observe(now, &parts(None, &[OutputView { reason, ..output(OutputState::Streaming) }]));
+        assert_eq!(life.state(), State::Degraded);
+        assert_eq!(life.reason(), Some("output studio: groups of pictures are left out"));
     }
 
     #[test]

@@ -194,18 +194,25 @@ struct Publisher {
     sent: Meter,
     acknowledged: Meter,
     published: Instant,
+    /// How often groups had been left out by then, and when that last rose on this connection.
+    gaps: u64,
+    gap_at: Option<Instant>,
 }
 
 impl Publisher {
     fn new(name: &OutputName, machine: &OutputMachine) -> (Self, watch::Receiver<OutputStatus>) {
         let (status, receiver) = watch::channel(bare_status(name, machine, LeftOut::default()));
         let (sent, acknowledged) = (Meter::default(), Meter::default());
-        (Publisher { name: name.clone(), status, sent, acknowledged, published: machine.since() }, receiver)
+        let published = machine.since();
+        let (name, gap_at) = (name.clone(), None);
+        (Publisher { name, status, sent, acknowledged, published, gaps: 0, gap_at }, receiver)
     }
 
     fn unconnected(&mut self, machine: &OutputMachine, left_out: LeftOut) {
         self.sent = Meter::default();
         self.acknowledged = Meter::default();
+        self.gaps = left_out.gaps;
+        self.gap_at = None;
         self.status.send_replace(bare_status(&self.name, machine, left_out));
     }
 
@@ -221,11 +228,18 @@ impl Publisher {
         let now = Instant::now();
         self.sent.observe(now, measurement.sent.bytes.get());
         self.acknowledged.observe(now, measurement.acknowledged.bytes.get());
+        if left_out.gaps > self.gaps {
+            self.gaps = left_out.gaps;
+            self.gap_at = Some(now);
+        }
+        let is_too_slow = self.gap_at.is_some_and(|at| now.duration_since(at) < GAP_MEMORY);
         if !urgent && now.duration_since(self.published) < PUBLISH_INTERVAL {
             return;
         }
         self.published = now;
+        let bare = bare_status(&self.name, machine, left_out);
         self.status.send_replace(OutputStatus {
+            reason: bare.reason.or_else(|| is_too_slow.then(|| TOO_SLOW.to_string())),
             sent: self.sent.bitrate(),
             acknowledged: self.acknowledged.bitrate(),
             link: Some(LinkStatus {
@@ -242,7 +256,7 @@ impl Publisher {
                 late_packets: measurement.late_packets,
                 rejected_datagrams: measurement.rejected_datagrams,
             }),
-            ..bare_status(&self.name, machine, left_out)
+            ..bare
         });
     }
 }
@@ -345,6 +359,12 @@ const QUEUE_SPAN: Duration = Duration::from_secs(10);
 
 /// In bytes: far above the 79 that SRT allows.
 const LARGEST_SECRET: u64 = 4096;
+
+/// Said of an output that streams with gaps.
+const TOO_SLOW: &str = "the link is slower than the stream: groups of pictures are left out";
+
+/// For how long it is said after the last gap: longer than a group of pictures usually is.
+const GAP_MEMORY: Duration = Duration::from_secs(4);
 
 /// Ten times a second.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
