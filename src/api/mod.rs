@@ -25,7 +25,7 @@ use axum::{Router, serve};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::Listen;
-use crate::supervisor::{Command, StreamHandle, Streams};
+use crate::supervisor::{Command, Refusal, StreamHandle, Streams};
 use problem::Problem;
 
 /// A bound API that does not answer yet.
@@ -168,8 +168,10 @@ async fn act(
             return Err(Problem::not_found(&format!("there is no action {other:?}: {known}")));
         }
     };
-    let gone = |_| Problem::not_found(&format!("there is no stream {id:?}"));
-    stream.command(command).await.map_err(gone)?;
+    stream.command(command).map_err(|refusal| match refusal {
+        Refusal::Gone => Problem::not_found(&refusal.to_string()),
+        Refusal::Busy => Problem::new(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()),
+    })?;
     Ok((StatusCode::ACCEPTED, Json(wire::Stream::from(&stream.status()))))
 }
 

@@ -18,14 +18,15 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     super::say(&format!("{warnings}{}: good, for this machine too\n", path.display()))
 }
 
-/// What this machine cannot do of it, and what it will wait for: lines in the form of the parser's errors.
+/// What this machine cannot do of it, and what it will wait for (or would, were the stream enabled):
+/// a line each, with the key and what to do.
 fn findings(path: &Path, config: &Config) -> (String, String) {
     let (mut errors, mut warnings) = (String::new(), String::new());
     for (name, stream) in &config.streams {
         for Finding { key, message, fix, severity } in media::check(stream) {
             let (lines, kind) = match severity {
-                Severity::Error => (&mut errors, ""),
-                Severity::Warning => (&mut warnings, "warning: "),
+                Severity::Error if stream.enabled => (&mut errors, ""),
+                Severity::Error | Severity::Warning => (&mut warnings, "warning: "),
             };
             lines.push_str(&format!("{}: {kind}streams.{name}.{key}: {message}; {fix}\n", path.display()));
         }

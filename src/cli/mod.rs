@@ -15,6 +15,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
@@ -96,11 +97,12 @@ fn say(text: &str) -> Result<(), Failure> {
 }
 
 /// Runs a daemon or a demo to its end, on a runtime of its own. A call that hangs in a driver, a
-/// file server or a name look-up is left behind: it must not keep the process from ending.
+/// file server or a name look-up is left behind after a moment: it must not keep the process from
+/// ending. The moment is for what ends by being dropped: sockets that say farewell, files that go.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = runtime()?;
     let result = runtime.block_on(work);
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(FAREWELL);
     Ok(result)
 }
 
@@ -109,6 +111,8 @@ fn runtime() -> Result<Runtime, Failure> {
     let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
     Builder::new_multi_thread().worker_threads(threads).enable_all().build().map_err(Failure::other)
 }
+
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// `sysexits.h`: a service that is needed is not there.
 const EX_UNAVAILABLE: u8 = 69;

@@ -72,7 +72,9 @@ pub struct OutputView<'a> {
 enum Encoder {
     Down,
     Starting,
-    Running,
+    Running {
+        since: Instant,
+    },
     /// `retry_at` is `None` where trying again cannot help.
     Failed {
         reason: String,
@@ -128,21 +130,13 @@ impl Life {
             && match &self.encoder {
                 Encoder::Down => true,
                 Encoder::Failed { retry_at, .. } => retry_at.is_some_and(|at| now >= at),
-                Encoder::Starting | Encoder::Running => false,
+                Encoder::Starting | Encoder::Running { .. } => false,
             }
     }
 
     /// Whether the stream is meant to be on air.
     pub fn is_wanted(&self) -> bool {
         self.wanted
-    }
-
-    /// When [`Life::wants_encoder`] may change by itself.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        match &self.encoder {
-            Encoder::Failed { retry_at, .. } if self.wanted => *retry_at,
-            Encoder::Failed { .. } | Encoder::Down | Encoder::Starting | Encoder::Running => None,
-        }
     }
 
     /// Somebody wants it on air. A failure is forgotten: they may have mended it.
@@ -169,10 +163,17 @@ impl Life {
         self.enter(now, State::Starting, None);
     }
 
-    /// It gave its first unit.
-    pub fn encoder_running(&mut self) {
-        self.encoder = Encoder::Running;
-        self.backoff.reset();
+    /// It gives units.
+    pub fn encoder_running(&mut self, now: Instant) {
+        match self.encoder {
+            Encoder::Running { since } if now.saturating_duration_since(since) >= PROVEN => {
+                self.backoff.reset()
+            }
+            Encoder::Running { .. } => {}
+            Encoder::Down | Encoder::Starting | Encoder::Failed { .. } => {
+                self.encoder = Encoder::Running { since: now };
+            }
+        }
     }
 
     /// It was taken down as asked.
@@ -189,18 +190,26 @@ impl Life {
     /// Derives the state from what is the case now. Tells whether it changed.
     pub fn observe(&mut self, now: Instant, parts: &Parts<'_>) -> bool {
         let before = self.state;
-        let (state, reason) = match &self.encoder {
-            _ if !self.wanted && parts.draining => {
-                (before, Some(format!("{}: delivering what was captured", self.unwanted)))
-            }
-            _ if !self.wanted => (State::Stopped, Some(self.unwanted.clone())),
+        let (state, reason) = if self.wanted { self.wanted_state(parts) } else { self.unwanted_state(parts) };
+        self.enter(now, state, reason);
+        self.state != before
+    }
+
+    fn wanted_state(&self, parts: &Parts<'_>) -> (State, Option<String>) {
+        match &self.encoder {
             Encoder::Down | Encoder::Starting => (State::Starting, None),
             Encoder::Failed { reason, retry_at: Some(_) } => (State::BackingOff, Some(reason.clone())),
             Encoder::Failed { reason, retry_at: None } => (State::Failed, Some(reason.clone())),
-            Encoder::Running => on_air(parts),
-        };
-        self.enter(now, state, reason);
-        self.state != before
+            Encoder::Running { .. } => on_air(parts),
+        }
+    }
+
+    fn unwanted_state(&self, parts: &Parts<'_>) -> (State, Option<String>) {
+        if parts.draining {
+            (self.state, Some(format!("{}: delivering what was captured", self.unwanted)))
+        } else {
+            (State::Stopped, Some(self.unwanted.clone()))
+        }
     }
 
     fn enter(&mut self, now: Instant, state: State, reason: Option<String>) {
@@ -255,6 +264,9 @@ fn reasons(parts: &Parts<'_>) -> Option<String> {
 /// Why a stream that nobody has started is stopped.
 const NOT_ENABLED: &str = "not enabled";
 
+/// An encoder that has worked for so long is forgiven what was before.
+const PROVEN: Duration = Duration::from_secs(10);
+
 /// A pipeline that broke is rebuilt at once; one that breaks each time, every half minute.
 const REBUILDS: Policy = Policy { first: Duration::from_millis(500), longest: Duration::from_secs(30) };
 
@@ -275,7 +287,7 @@ mod tests {
     fn running(now: Instant) -> Life {
         let mut life = Life::new(now, true);
         life.encoder_starting(now);
-        life.encoder_running();
+        life.encoder_running(now);
         life
     }
 
@@ -338,15 +350,33 @@ mod tests {
         life.encoder_failed(now, "x264enc: out of memory".into(), false, 0.5);
         life.observe(now, &parts);
         assert_eq!(life.state(), State::BackingOff);
-        let retry = life.next_deadline().expect("a retry is due");
+        let retry = now + REBUILDS.first;
         assert!(!life.wants_encoder(now) && life.wants_encoder(retry));
 
         life.encoder_failed(retry, "no element vah264enc".into(), true, 0.5);
         life.observe(retry, &parts);
-        assert_eq!((life.state(), life.next_deadline()), (State::Failed, None));
+        assert_eq!(life.state(), State::Failed);
         assert!(!life.wants_encoder(retry + Duration::from_secs(3600)));
         life.start(retry);
         assert!(life.wants_encoder(retry), "starting it by hand tries again");
+    }
+
+    #[test]
+    fn an_encoder_that_breaks_soon_after_each_start_is_rebuilt_ever_more_rarely() {
+        let mut now = Instant::now();
+        let mut life = Life::new(now, true);
+        let mut break_after = |life: &mut Life, seconds: u64| {
+            life.encoder_starting(now);
+            life.encoder_running(now);
+            now += Duration::from_secs(seconds);
+            life.encoder_running(now);
+            life.encoder_failed(now, "broke".into(), false, 0.5);
+            let waits = [500u64, 1000, 2000, 4000].map(Duration::from_millis);
+            waits.into_iter().find(|&wait| life.wants_encoder(now + wait)).expect("a retry")
+        };
+        let waits: Vec<_> = (0..3).map(|_| break_after(&mut life, 1).as_millis()).collect();
+        assert_eq!(waits, [500, 1000, 2000]);
+        assert_eq!(break_after(&mut life, 11).as_millis(), 500, "it had proven itself");
     }
 
     #[test]
@@ -366,26 +396,28 @@ mod tests {
     proptest! {
         /// Whatever happens: stopped exactly when not wanted, and `since` moves exactly when the state does.
         #[test]
-        fn any_history(steps in prop::collection::vec(0usize..8, 0..80)) {
+        fn any_history(steps in prop::collection::vec((0usize..8, any::<bool>()), 0..80)) {
             let start = Instant::now();
             let mut life = Life::new(start, true);
-            for (count, step) in steps.into_iter().enumerate() {
+            for (count, (step, draining)) in steps.into_iter().enumerate() {
                 let now = start + Duration::from_millis(count as u64 + 1);
                 let (state, since) = (life.state(), life.since());
                 match step {
                     0 => life.start(now),
                     1 => life.stop("asked"),
                     2 if life.wants_encoder(now) => life.encoder_starting(now),
-                    2 | 3 => life.encoder_running(),
+                    2 | 3 => life.encoder_running(now),
                     4 => life.encoder_failed(now, "broke".into(), false, 0.5),
                     5 => life.encoder_failed(now, "broke".into(), true, 0.5),
                     6 => life.encoder_down(),
                     _ => {}
                 }
-                life.observe(now, &parts(None, &[output(OutputState::Streaming)]));
-                prop_assert_eq!(life.state() == State::Stopped, !life.is_wanted());
-                prop_assert_eq!(life.since() == since || life.since() == now, true);
-                if life.state() != state { prop_assert_eq!(life.since(), now); }
+                life.observe(now, &Parts { draining, ..parts(None, &[output(OutputState::Streaming)]) });
+                if life.is_wanted() || !draining {
+                    prop_assert_eq!(life.state() == State::Stopped, !life.is_wanted());
+                }
+                prop_assert_eq!(life.since() == now, life.state() != state);
+                prop_assert!(life.since() == now || life.since() == since);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! One encode, any number of outputs: each unit goes into the queue of each output.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -45,8 +45,8 @@ impl Fanout {
 
 impl OutputQueue {
     /// A connection is there: see [`GopQueue::open`].
-    pub fn open(&self) {
-        lock(&self.queue).open();
+    pub fn open(&self, longest_wait: Duration) {
+        lock(&self.queue).open(longest_wait);
     }
 
     /// The connection is gone: see [`GopQueue::close`].

@@ -7,14 +7,17 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::fanout::OutputQueue;
+use super::fanout::{Fanout, OutputQueue};
 use crate::media::{Error, Mux, Tracks};
 use crate::transport::Chunk;
-use crate::transport::gate::{Gate, LinkAge};
+use crate::transport::gate::{Gate, LinkAge, longest_wait};
+use crate::transport::gop_queue::Limits;
+use crate::units::ByteCount;
 
 /// One output's feed. Its mux outlives connections, so that continuity counters and timestamps go
 /// on where they were.
 pub struct Feed {
+    fanout: Fanout,
     queue: Arc<OutputQueue>,
     mux: Mux,
     gate: Gate,
@@ -28,9 +31,12 @@ pub struct Feed {
 }
 
 impl Feed {
-    pub fn new(queue: Arc<OutputQueue>, tracks: Tracks, latency: Duration) -> Self {
+    /// Takes units from the fan-out from now on; they are kept once a connection has begun. At most
+    /// `room` bytes wait.
+    pub fn new(fanout: Fanout, tracks: Tracks, latency: Duration, room: ByteCount) -> Self {
+        let queue = fanout.attach(Limits { age: longest_wait(latency), bytes: room });
         let (gate, link, mux) = (Gate::new(latency), LinkAge::default(), Mux::new(tracks));
-        Feed { queue, mux, gate, link, driver: None, rest: VecDeque::new(), finishing: false }
+        Feed { fanout, queue, mux, gate, link, driver: None, rest: VecDeque::new(), finishing: false }
     }
 
     pub fn queue(&self) -> &Arc<OutputQueue> {
@@ -46,7 +52,7 @@ impl Feed {
         self.gate = Gate::new(latency);
         self.link = LinkAge::default();
         self.mux.resend_tables();
-        self.queue.open();
+        self.queue.open(longest_wait(latency));
         chunks
     }
 
@@ -63,8 +69,9 @@ impl Feed {
     }
 
     /// From now on everything that waits is moved on, in whatever state the link is, and nothing new
-    /// is waited for.
+    /// is taken in: what comes now is its successor's.
     pub fn finish(&mut self) {
+        self.fanout.detach(&self.queue);
         self.finishing = true;
     }
 
@@ -103,6 +110,12 @@ impl Feed {
             }
         }
         true
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.fanout.detach(&self.queue);
     }
 }
 

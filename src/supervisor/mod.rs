@@ -25,17 +25,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 use crate::config::diff::{self, Changes, StreamChange};
 use crate::config::{self, Config, StreamName};
-use status::Status;
+use status::{State, Status};
 pub use stream::Command;
-use stream::StreamTask;
+use stream::{Memory, StreamTask};
 
-/// Owns the streams. Dropping it drains them in the background; [`Supervisor::shut_down`] waits for that.
+/// Owns the streams; [`Supervisor::shut_down`] drains them. Dropped, it leaves them to the runtime.
 pub struct Supervisor {
     config: Config,
     tasks: BTreeMap<StreamName, (StreamHandle, JoinHandle<()>)>,
@@ -55,10 +56,14 @@ pub struct StreamHandle {
     commands: mpsc::Sender<Command>,
 }
 
-/// A command could not be given: the stream is gone.
-#[derive(Debug, thiserror::Error)]
-#[error("the stream has been removed")]
-pub struct Gone;
+/// Why a command could not be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the stream is shutting down or has been removed")]
+    Gone,
+    #[error("the stream has not carried out earlier commands yet")]
+    Busy,
+}
 
 type Directory = Arc<BTreeMap<StreamName, StreamHandle>>;
 
@@ -92,7 +97,7 @@ impl Supervisor {
                     let reconfigure =
                         Command::Reconfigure { config: Box::new(stream.clone()), effects: effects.clone() };
                     if let Some((handle, _)) = self.tasks.get(name)
-                        && let Err(error) = handle.command(reconfigure).await
+                        && let Err(error) = handle.commands.send(reconfigure).await
                     {
                         log::error!(stream = name.as_str(), error:%; "cannot reconfigure");
                     }
@@ -118,7 +123,8 @@ impl Supervisor {
     fn add(&mut self, name: StreamName, config: config::Stream) {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (sender, status) = watch::channel(stream::initial_status(&name, &config));
-        let task = tokio::spawn(keep_alive(name.clone(), config, sender, receiver));
+        let memory = Memory { wanted: config.enabled, config };
+        let task = tokio::spawn(keep_alive(name.clone(), memory, sender, receiver));
         self.tasks.insert(name, (StreamHandle { status, commands }, task));
     }
 
@@ -158,12 +164,15 @@ impl StreamHandle {
         Some(self.status.borrow_and_update().clone())
     }
 
-    /// Hands a command over; it is carried out soon after.
+    /// Hands a command over; it is carried out soon after. Never waits.
     ///
     /// # Errors
-    /// [`Gone`] when the stream has been removed.
-    pub async fn command(&self, command: Command) -> Result<(), Gone> {
-        self.commands.send(command).await.map_err(|_| Gone)
+    /// See [`Refusal`].
+    pub fn command(&self, command: Command) -> Result<(), Refusal> {
+        self.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => Refusal::Busy,
+            TrySendError::Closed(_) => Refusal::Gone,
+        })
     }
 }
 
@@ -171,22 +180,26 @@ impl StreamHandle {
 /// streams do not notice.
 async fn keep_alive(
     name: StreamName,
-    mut config: config::Stream,
+    mut memory: Memory,
     status: watch::Sender<Status>,
     mut commands: mpsc::Receiver<Command>,
 ) {
     loop {
-        let task = StreamTask::new(name.clone(), &mut config, status.clone());
+        let task = StreamTask::new(name.clone(), &mut memory, status.clone());
         match AssertUnwindSafe(task.run(&mut commands)).catch_unwind().await {
             Ok(()) => return,
-            Err(_) => log::error!(stream = name.as_str(); "stream task panicked, starting it anew"),
+            Err(_) => log::error!(stream = name.as_str(); "stream task panicked, it is started anew"),
         }
+        status.send_modify(|status| {
+            status.state = State::BackingOff;
+            status.reason = Some("an internal error; the stream is started anew".to_string());
+        });
         sleep(AFTER_PANIC).await;
     }
 }
 
 async fn drain(handle: StreamHandle, task: JoinHandle<()>) {
-    if handle.command(Command::Shutdown).await.is_err() {
+    if handle.commands.send(Command::Shutdown).await.is_err() {
         log::debug!("stream had ended before it was shut down");
     }
     if let Err(error) = task.await {
@@ -194,7 +207,7 @@ async fn drain(handle: StreamHandle, task: JoinHandle<()>) {
     }
 }
 
-/// Commands that may wait while a stream drains; whoever sends one more waits too.
+/// Commands that may wait. A stream looks at them at once; who sends more than this at a time is told so.
 const COMMANDS: usize = 16;
 
 /// Long enough that a task which panics at once does not fill the journal.

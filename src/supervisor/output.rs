@@ -14,14 +14,14 @@ use tokio::time::sleep_until;
 
 use super::fanout::Fanout;
 use super::feed::Feed;
-use super::status::{LinkStatus, OutputStatus};
+use super::status::{LinkStatus, OutputStatus, Totals};
 use crate::causes::with_causes;
 use crate::config::{self, OutputName};
 use crate::media::{self, Tracks};
 use crate::session::meter::Meter;
 use crate::session::output::{OutputMachine, Progress, Setback};
-use crate::transport::gate::{LinkAge, longest_wait};
-use crate::transport::gop_queue::{LeftOut, Limits};
+use crate::transport::gate::LinkAge;
+use crate::transport::gop_queue::LeftOut;
 use crate::transport::srt::{
     self, ConnectError, Connection, Encryption, Ended, Measurement, Passphrase, PassphraseLength, Target,
 };
@@ -50,13 +50,12 @@ pub struct StreamContext {
 impl OutputHandle {
     /// Starts connecting at once.
     pub fn spawn(settings: config::Output, context: StreamContext) -> Self {
-        let limits = Limits { age: longest_wait(settings.latency), bytes: context.peak * QUEUE_SPAN };
-        let queue = context.fanout.attach(limits);
         let machine = OutputMachine::new(Instant::now());
         let (publisher, status) = Publisher::new(&settings.name, &machine);
         let (stop, stopping) = watch::channel(false);
-        let feed = Feed::new(queue, context.tracks, settings.latency);
-        let output = Output { settings, context, machine, feed, stopping, publisher, attempts: 0 };
+        let room = context.peak * QUEUE_SPAN;
+        let feed = Feed::new(context.fanout.clone(), context.tracks, settings.latency, room);
+        let output = Output { settings, context, machine, feed, stopping, publisher, address: 0 };
         OutputHandle { status, stop, task: tokio::spawn(output.run()) }
     }
 
@@ -65,10 +64,20 @@ impl OutputHandle {
         self.status.borrow().clone()
     }
 
+    /// Follows the status, also while the output drains.
+    pub fn watch(&self) -> watch::Receiver<OutputStatus> {
+        self.status.clone()
+    }
+
+    /// Whether its task has ended, which it does by itself only by a panic.
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
     /// Sends what still waits, waits until the receiver has it (at most the latency and a second), and ends.
     pub async fn stop(self) {
         if self.stop.send(true).is_err() {
-            return; // ended by itself already
+            log::debug!("output had ended before it was stopped");
         }
         if let Err(error) = self.task.await {
             log::error!(error:%; "output task failed");
@@ -83,7 +92,8 @@ struct Output {
     feed: Feed,
     stopping: watch::Receiver<bool>,
     publisher: Publisher,
-    attempts: usize,
+    /// Which of the receiver's addresses is called: the next one after an attempt that failed.
+    address: usize,
 }
 
 /// Why a connection could not be made, or ended.
@@ -97,17 +107,23 @@ enum OutputError {
     Connect(#[from] ConnectError),
     #[error("connection lost: {0}")]
     Lost(String),
+    #[error("closed by the receiver before it had acknowledged anything: does it want another stream id?")]
+    Dismissed,
     #[error(transparent)]
     Media(#[from] media::Error),
 }
 
 impl Output {
     async fn run(mut self) {
+        let mut last_reason = String::new();
         while let Err(error) = self.run_once().await {
-            let (stream, output, reason) =
-                (self.context.name.as_str(), self.settings.name.as_str(), with_causes(&error));
-            log::warn!(stream, output, reason:%; "output has no connection");
-            self.machine.setback(Instant::now(), error.setback(), reason, rand::random());
+            let reason = with_causes(&error);
+            // A network that is away for the night is one line in the journal, not one a second.
+            let level = if reason == last_reason { log::Level::Debug } else { log::Level::Warn };
+            let (stream, output) = (self.context.name.as_str(), self.settings.name.as_str());
+            log::log!(level, stream, output, reason; "output has no connection");
+            self.machine.setback(Instant::now(), error.setback(), reason.clone(), rand::random());
+            last_reason = reason;
             self.publish();
             let retry_at = self.machine.next_deadline().unwrap_or_else(Instant::now);
             tokio::select! {
@@ -115,7 +131,6 @@ impl Output {
                 () = requested(&mut self.stopping) => break,
             }
         }
-        self.context.fanout.detach(self.feed.queue());
         self.machine.stopped(Instant::now());
         self.publish();
     }
@@ -124,12 +139,13 @@ impl Output {
     async fn run_once(&mut self) -> Result<(), OutputError> {
         self.machine.attempt(Instant::now());
         self.publish();
-        self.attempts += 1;
         let connection = tokio::select! {
-            connection = connect(&self.settings, self.context.peak, self.attempts) => connection?,
+            connection = connect(&self.settings, self.context.peak, self.address) => connection,
             () = requested(&mut self.stopping) => return Ok(()),
         };
+        let connection = connection.inspect_err(|_| self.address += 1)?;
         self.machine.connected(Instant::now());
+        self.publisher.connected();
         self.publish();
         let (stream, output) = (self.context.name.as_str(), self.settings.name.as_str());
         log::info!(stream, output, latency_ms = connection.latency().as_millis() as u64; "output connected");
@@ -137,6 +153,7 @@ impl Output {
         self.feed.end();
         match ended? {
             Ended::Drained => Ok(()),
+            Ended::ClosedByPeer if !self.machine.has_delivered() => Err(OutputError::Dismissed),
             Ended::ClosedByPeer => Err(OutputError::Lost("closed by the receiver".into())),
             Ended::PeerIdle { silence } => Err(OutputError::Lost(format!(
                 "nothing from the receiver for {:.1} s",
@@ -159,7 +176,10 @@ impl Output {
         loop {
             tokio::select! {
                 ended = &mut run => {
-                    log_totals(context, &publisher.name, &reported.borrow());
+                    let measurement = reported.borrow().clone();
+                    log_totals(context, &publisher.name, &measurement);
+                    publisher.measured(machine, &measurement, latency, queue.left_out(), true);
+                    publisher.ended(&measurement);
                     return Ok(ended);
                 }
                 Ok(()) = reported.changed() => {
@@ -172,7 +192,6 @@ impl Output {
                 () = queue.arrived() => {}
                 () = requested(stopping), if !finishing => {
                     finishing = true;
-                    context.fanout.detach(&queue); // what comes now is its successor's
                     feed.finish();
                 }
             }
@@ -197,6 +216,8 @@ struct Publisher {
     /// How often groups had been left out by then, and when that last rose on this connection.
     gaps: u64,
     gap_at: Option<Instant>,
+    /// Of connections that have ended.
+    earlier: Totals,
 }
 
 impl Publisher {
@@ -205,7 +226,27 @@ impl Publisher {
         let (sent, acknowledged) = (Meter::default(), Meter::default());
         let published = machine.since();
         let (name, gap_at) = (name.clone(), None);
-        (Publisher { name, status, sent, acknowledged, published, gaps: 0, gap_at }, receiver)
+        (
+            Publisher {
+                name,
+                status,
+                sent,
+                acknowledged,
+                published,
+                gaps: 0,
+                gap_at,
+                earlier: Totals::default(),
+            },
+            receiver,
+        )
+    }
+
+    fn connected(&mut self) {
+        self.earlier.connections += 1;
+    }
+
+    fn ended(&mut self, measurement: &Measurement) {
+        self.earlier = self.earlier.with(measurement);
     }
 
     fn unconnected(&mut self, machine: &OutputMachine, left_out: LeftOut) {
@@ -213,7 +254,10 @@ impl Publisher {
         self.acknowledged = Meter::default();
         self.gaps = left_out.gaps;
         self.gap_at = None;
-        self.status.send_replace(bare_status(&self.name, machine, left_out));
+        self.status.send_replace(OutputStatus {
+            totals: self.earlier,
+            ..bare_status(&self.name, machine, left_out)
+        });
     }
 
     /// Measurements come every 20 ms; people and programs are told ten times a second, of a new state at once.
@@ -247,15 +291,8 @@ impl Publisher {
                 rtt: measurement.rtt,
                 send_buffer: measurement.oldest_unacknowledged,
                 in_flight_packets: measurement.in_flight_packets,
-                sent_packets: measurement.sent.packets,
-                sent_bytes: measurement.sent.bytes,
-                acknowledged_bytes: measurement.acknowledged.bytes,
-                retransmitted_packets: measurement.retransmitted.packets,
-                retransmitted_bytes: measurement.retransmitted.bytes,
-                lost_packets: measurement.nak_packets,
-                late_packets: measurement.late_packets,
-                rejected_datagrams: measurement.rejected_datagrams,
             }),
+            totals: self.earlier.with(measurement),
             ..bare
         });
     }
@@ -270,19 +307,20 @@ fn bare_status(name: &OutputName, machine: &OutputMachine, left_out: LeftOut) ->
         sent: Bitrate::ZERO,
         acknowledged: Bitrate::ZERO,
         link: None,
+        totals: Totals::default(),
         left_out,
-        connections: machine.connections(),
     }
 }
 
-/// One attempt to reach the output's receiver. A name with several addresses gives each of them its turn.
-async fn connect(output: &config::Output, peak: Bitrate, attempt: usize) -> Result<Connection, OutputError> {
+/// One attempt to reach the output's receiver, at one of its addresses: the resolver's first choice
+/// first, and in turn where that does not answer.
+async fn connect(output: &config::Output, peak: Bitrate, address: usize) -> Result<Connection, OutputError> {
     let encryption = match &output.passphrase_file {
         Some(path) => Some(Encryption { passphrase: passphrase(path).await?, key_length: output.key_length }),
         None => None,
     };
     let addresses = srt::resolve(&output.url.host, output.url.port).await?;
-    let remote = addresses[attempt % addresses.len()];
+    let remote = addresses[address % addresses.len()];
     let (latency, stream_id) = (output.latency, output.stream_id.clone());
     Ok(srt::connect(&Target { remote, latency, stream_id, encryption, peak }).await?)
 }
@@ -313,6 +351,7 @@ impl OutputError {
             OutputError::Connect(error) if error.is_refusal() => Setback::Refused,
             OutputError::Passphrase { .. }
             | OutputError::PassphraseUnusable { .. }
+            | OutputError::Dismissed
             | OutputError::Media(_) => Setback::Refused,
             OutputError::Connect(_) | OutputError::Lost(_) => Setback::Unreachable,
         }
@@ -337,7 +376,7 @@ fn log_totals(context: &StreamContext, output: &OutputName, measurement: &Measur
 fn progress(measurement: &Measurement) -> Progress {
     Progress {
         acknowledged: measurement.acknowledged.bytes,
-        silence: measurement.silence,
+        in_flight: measurement.in_flight_packets > 0,
         rtt: measurement.rtt,
     }
 }

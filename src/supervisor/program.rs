@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::fanout::Fanout;
 use crate::causes::with_causes;
@@ -79,11 +79,12 @@ impl Program {
         if self.capture.as_ref().is_some_and(|slot| slot.opening.is_some()) {
             return;
         }
-        self.close_capture();
+        let before = self.capture.take();
         let (sender, events) = media::events();
         let (opened, opening) = oneshot::channel();
         let (config, inputs) = (config.clone(), self.encode.inputs());
         spawn_blocking(move || {
+            drop(before); // first: a device opens once
             if let Err(abandoned) = opened.send(Capture::start(&config, &inputs, sender)) {
                 drop(abandoned); // on this thread, where closing a device may take its time
             }
@@ -91,11 +92,10 @@ impl Program {
         self.capture = Some(CaptureSlot { opening: Some(opening), open: None, events });
     }
 
-    /// Closes the source; the encoder goes on with the slate.
-    pub fn close_capture(&mut self) {
-        if let Some(slot) = self.capture.take() {
-            spawn_blocking(move || drop(slot.open));
-        }
+    /// Closes the source; the encoder goes on with the slate. The task ends when the device is closed.
+    pub fn close_capture(&mut self) -> JoinHandle<()> {
+        let slot = self.capture.take();
+        spawn_blocking(move || drop(slot))
     }
 
     /// The next thing that encoder or capture has to say; cancel safe.
@@ -174,10 +174,12 @@ impl Program {
 
     /// Ends capture and encoder; what was encoded has gone to the fan-out.
     pub async fn stop(mut self) {
-        self.close_capture();
+        let closing = self.close_capture();
         let encode = self.encode;
-        if let Err(error) = spawn_blocking(move || encode.stop()).await {
-            log::error!(error:%; "stopping the encoder failed");
+        for ended in [spawn_blocking(move || encode.stop()).await, closing.await] {
+            if let Err(error) = ended {
+                log::error!(error:%; "stopping encoder or capture failed");
+            }
         }
     }
 }

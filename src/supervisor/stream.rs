@@ -1,9 +1,10 @@
 //! The task of one stream: it owns capture, encoder and outputs, and drives the pure machines.
 //!
 //! Everything that can happen to a stream arrives in one `select!`: commands, media events, wishes
-//! for a key frame, and a tick every 50 ms. After each of them `step` brings the world in line with
-//! what the machines want, and the status is published. Nothing in the loop waits for the network
-//! or a device: outputs are tasks of their own, capture is opened and closed on a blocking thread.
+//! for a key frame, departures, and a tick every 50 ms. After each of them `step` brings the world in
+//! line with what the machines want, and the status is published. Nothing in the loop waits for the
+//! network or a device: outputs are tasks of their own, capture is opened and closed on a blocking
+//! thread, and what is taken down leaves through [`Departures`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
@@ -44,11 +45,18 @@ pub enum Command {
     Shutdown,
 }
 
+/// What must outlive a panic of the stream's task.
+#[derive(Debug)]
+pub struct Memory {
+    pub config: config::Stream,
+    /// Whether it is to be on air: as configured, or as somebody has said since.
+    pub wanted: bool,
+}
+
 /// One stream, until it is shut down.
 pub struct StreamTask<'a> {
     name: StreamName,
-    /// Kept by the caller, so that it outlives a panic of this task.
-    config: &'a mut config::Stream,
+    memory: &'a mut Memory,
     life: Life,
     source: SourceMachine,
     program: Option<Program>,
@@ -65,16 +73,13 @@ pub struct StreamTask<'a> {
 }
 
 impl<'a> StreamTask<'a> {
-    /// A stream that starts by itself when it is enabled.
-    pub fn new(name: StreamName, config: &'a mut config::Stream, status: watch::Sender<Status>) -> Self {
+    pub fn new(name: StreamName, memory: &'a mut Memory, status: watch::Sender<Status>) -> Self {
         let now = Instant::now();
-        let life = Life::new(now, config.enabled);
-        let source = SourceMachine::new(now, config.video.framerate.frame_duration());
         StreamTask {
             name,
-            config,
-            life,
-            source,
+            life: Life::new(now, memory.wanted),
+            memory,
+            source: SourceMachine::new(now),
             program: None,
             outputs: BTreeMap::new(),
             departures: Departures::default(),
@@ -105,6 +110,7 @@ impl<'a> StreamTask<'a> {
             }
             self.step();
         }
+        commands.close(); // nothing is promised any more
         self.stop("shutting down");
         while !self.departures.is_empty() {
             tokio::select! {
@@ -120,7 +126,7 @@ impl<'a> StreamTask<'a> {
         match command {
             Command::Start => {
                 log::info!(stream; "start requested");
-                self.life.start(now);
+                self.start(now);
             }
             Command::Stop => {
                 log::info!(stream; "stop requested");
@@ -129,7 +135,7 @@ impl<'a> StreamTask<'a> {
             Command::Restart => {
                 log::info!(stream; "restart requested");
                 self.take_down();
-                self.life.start(now);
+                self.start(now);
             }
             Command::KeyFrame => self.force_key_frame(),
             Command::Reconfigure { config, effects } => self.reconfigure(*config, &effects),
@@ -137,34 +143,38 @@ impl<'a> StreamTask<'a> {
         }
     }
 
+    fn start(&mut self, now: Instant) {
+        self.memory.wanted = true;
+        self.life.start(now);
+    }
+
     fn stop(&mut self, reason: &str) {
+        self.memory.wanted = false;
         self.life.stop(reason);
         self.take_down();
     }
 
     fn reconfigure(&mut self, config: config::Stream, effects: &BTreeSet<Effect>) {
-        let tracks_before = Tracks::of(self.config);
-        *self.config = config;
+        let before = std::mem::replace(&mut self.memory.config, config);
         for effect in effects {
             match effect {
                 Effect::RateBounds => {
                     if let Some(program) = &mut self.program {
-                        program.set_target(self.config.rate.start);
+                        program.set_target(self.memory.config.rate.start);
                     }
                 }
                 Effect::Output(name) => self.close_output(name), // `step` opens it again if it is still wanted
                 Effect::Lead => {} // there is no rate controller yet that would follow one
-                Effect::Slate | Effect::RestartStream => {
-                    self.abandon_program();
-                    self.life.encoder_down();
-                }
-                Effect::Enabled if self.config.enabled => self.life.start(Instant::now()),
+                Effect::Slate | Effect::RestartStream => self.abandon_program(),
+                Effect::Enabled if self.memory.config.enabled => self.start(Instant::now()),
                 Effect::Enabled => self.stop("not enabled"),
             }
         }
-        if Tracks::of(self.config) != tracks_before {
+        // Muxes are made for their tracks, send buffers and queues for their peak.
+        let config = &self.memory.config;
+        if Tracks::of(config) != Tracks::of(&before) || peak(config) > peak(&before) {
             let names: Vec<_> = self.outputs.keys().cloned().collect();
-            names.iter().for_each(|name| self.close_output(name)); // their muxes were made for other tracks
+            names.iter().for_each(|name| self.close_output(name));
         }
     }
 
@@ -190,7 +200,8 @@ impl<'a> StreamTask<'a> {
     /// Brings the world in line with what the machines want.
     fn step(&mut self) {
         let now = Instant::now();
-        if self.life.wants_encoder(now) {
+        self.bury_outputs();
+        if self.life.wants_encoder(now) && !self.departures.has_program() {
             self.open_program(now);
         }
         self.watch_program(now);
@@ -202,18 +213,19 @@ impl<'a> StreamTask<'a> {
     }
 
     fn open_program(&mut self, now: Instant) {
+        let config = &self.memory.config;
         self.life.encoder_starting(now);
-        self.source = SourceMachine::new(now, self.config.video.framerate.frame_duration());
+        self.source.opened(now, config.video.framerate.frame_duration());
+        self.silence = None;
         let slate = self.source.reason().unwrap_or_default().to_string();
-        let (target, fanout) = (self.config.rate.start, self.fanout.clone());
-        // Plugins are loaded and threads started here: tens of milliseconds in which the runtime's
+        let (target, fanout) = (config.rate.start, self.fanout.clone());
+        // Plugins are loaded, threads started and the slate is drawn here; meanwhile the runtime's
         // other tasks go on elsewhere.
-        match block_in_place(|| Program::start(self.config, target, fanout, slate)) {
+        match block_in_place(|| Program::start(config, target, fanout, slate)) {
             Ok(mut program) => {
-                self.silence = None;
                 let (stream, element) = (self.name.as_str(), program.encoder().element);
                 log::info!(stream, element, target_kbps = target.as_kbps(); "encoder started");
-                program.open_capture(self.config);
+                program.open_capture(config);
                 self.program = Some(program);
             }
             Err(error) => self.encoder_failed(now, with_causes(&error), error.is_hopeless()),
@@ -224,7 +236,7 @@ impl<'a> StreamTask<'a> {
         let Some(program) = &mut self.program else { return };
         let counters = program.observe(now);
         if program.has_given_units() {
-            self.life.encoder_running();
+            self.life.encoder_running(now);
         }
         if let Some(show) = self.source.observe(now, counters.last_live_frame) {
             put_on_air(&self.name, program, show);
@@ -232,7 +244,7 @@ impl<'a> StreamTask<'a> {
         if self.source.next_deadline().is_some_and(|at| now >= at) {
             self.source.restarted(now);
             self.silence = None;
-            program.open_capture(self.config);
+            program.open_capture(&self.memory.config);
         }
         if program.silence(now) > ENCODER_STALL {
             let reason =
@@ -247,7 +259,7 @@ impl<'a> StreamTask<'a> {
         self.format = None;
         let show = self.source.failed(now, reason, rand::random());
         if let Some(program) = &mut self.program {
-            program.close_capture();
+            drop(program.close_capture()); // closes by itself, and before it is opened again
             put_on_air(&self.name, program, show);
         }
     }
@@ -255,34 +267,52 @@ impl<'a> StreamTask<'a> {
     fn encoder_failed(&mut self, now: Instant, reason: String, hopeless: bool) {
         let stream = self.name.as_str();
         log::error!(stream, reason, hopeless; "encoder failed");
-        self.life.encoder_failed(now, reason, hopeless, rand::random());
         self.abandon_program();
+        self.life.encoder_failed(now, reason, hopeless, rand::random());
     }
 
-    /// Lets go of a program at once: nothing that it still gives is sent.
+    /// Lets go of a program at once, and of nothing else: what it still gives is not sent.
     fn abandon_program(&mut self) {
-        self.format = None;
+        self.capture_closed();
+        self.life.encoder_down();
         if let Some(program) = self.program.take() {
             program.cut_off();
             self.departures.add(Some(program), Vec::new());
         }
     }
 
+    fn capture_closed(&mut self) {
+        self.source.closed(Instant::now());
+        self.format = None;
+        self.silence = None;
+    }
+
     fn open_outputs(&mut self) {
         let is_missing = |output: &&config::Output| {
             !self.outputs.contains_key(&output.name) && !self.departures.has_output(&output.name)
         };
-        let missing: Vec<_> = self.config.outputs.iter().filter(is_missing).cloned().collect();
+        let config = &self.memory.config;
+        let missing: Vec<_> = config.outputs.iter().filter(is_missing).cloned().collect();
         for settings in missing {
             let context = StreamContext {
                 name: self.name.clone(),
-                tracks: Tracks::of(self.config),
-                peak: peak(self.config),
+                tracks: Tracks::of(config),
+                peak: peak(config),
                 fanout: self.fanout.clone(),
                 key_frame_wanted: self.key_frame_wanted.clone(),
             };
             let name = settings.name.clone();
             self.outputs.insert(name, OutputHandle::spawn(settings, context));
+        }
+    }
+
+    /// An output ends by itself only by a panic; `open_outputs` makes it anew.
+    fn bury_outputs(&mut self) {
+        let is_dead = |(_, output): &(&OutputName, &OutputHandle)| output.is_finished();
+        let dead: Vec<_> = self.outputs.iter().filter(is_dead).map(|(name, _)| name.clone()).collect();
+        for name in dead {
+            log::error!(stream = self.name.as_str(), output = name.as_str(); "output has failed, it is made anew");
+            self.close_output(&name);
         }
     }
 
@@ -294,10 +324,11 @@ impl<'a> StreamTask<'a> {
 
     /// Takes everything off air, so that what was captured is still sent.
     fn take_down(&mut self) {
-        self.format = None;
+        self.capture_closed();
         self.life.encoder_down();
         let outputs = std::mem::take(&mut self.outputs).into_iter().collect();
         self.departures.add(self.program.take(), outputs);
+        self.fanout = Fanout::default(); // successors' units are not for those who leave
     }
 
     /// Forces a key frame, unless one was forced just now: each costs as much as many frames.
@@ -331,11 +362,9 @@ impl<'a> StreamTask<'a> {
     }
 
     fn publish(&self) {
-        let bare = bare_status(&self.name, self.config, &self.life, &self.source);
-        let program = self.program.as_ref();
-        let encoder = program.map(|program| {
-            let counters = program.counters();
-            let info = program.encoder();
+        let bare = bare_status(&self.name, &self.memory.config, &self.life, &self.source);
+        let encoder = self.program.as_ref().map(|program| {
+            let (counters, info) = (program.counters(), program.encoder());
             EncoderStatus {
                 backend: info.backend,
                 element: info.element,
@@ -344,20 +373,19 @@ impl<'a> StreamTask<'a> {
                 encoded: program.encoded(),
                 fps: program.fps(),
                 dropped_frames: counters.frames_dropped,
+                crowded_frames: counters.frames_crowded,
+                dropped_sounds: counters.sound_dropped,
                 frames: counters.frames_out,
                 bytes: counters.bytes_out,
             }
         });
-        // In the order of the configuration, which is the order that their owner thinks in.
-        let outputs = self
-            .config
-            .outputs
-            .iter()
-            .filter_map(|output| self.outputs.get(&output.name))
-            .map(OutputHandle::status);
+        // In the order of the configuration, which is the order that their owner thinks in; then
+        // those that leave.
+        let present = self.memory.config.outputs.iter().filter_map(|output| self.outputs.get(&output.name));
+        let outputs = present.map(OutputHandle::status).chain(self.departures.statuses()).collect();
         let (format, silence) = (self.format.clone(), self.silence.clone());
         let source = SourceStatus { format, silence, ..bare.source };
-        self.status.send_replace(Status { encoder, outputs: outputs.collect(), source, ..bare });
+        self.status.send_replace(Status { encoder, outputs, source, ..bare });
     }
 }
 
@@ -385,8 +413,7 @@ fn put_on_air(stream: &StreamName, program: &Program, show: Show) {
 /// The status of a stream whose task has not looked at it yet.
 pub fn initial_status(name: &StreamName, config: &config::Stream) -> Status {
     let now = Instant::now();
-    let source = SourceMachine::new(now, config.video.framerate.frame_duration());
-    bare_status(name, config, &Life::new(now, config.enabled), &source)
+    bare_status(name, config, &Life::new(now, config.enabled), &SourceMachine::new(now))
 }
 
 fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, source: &SourceMachine) -> Status {
