@@ -19,7 +19,7 @@ use crate::causes::with_causes;
 use crate::config::{self, OutputName};
 use crate::media::{self, Tracks};
 use crate::session::meter::Meter;
-use crate::session::output::{OutputMachine, Progress, Setback};
+use crate::session::output::{OutputMachine, OutputState, Progress, Setback};
 use crate::transport::gate::LinkAge;
 use crate::transport::gop_queue::LeftOut;
 use crate::transport::srt::{
@@ -274,7 +274,9 @@ impl Publisher {
         self.acknowledged.observe(now, measurement.acknowledged.bytes.get());
         if left_out.gaps > self.gaps {
             self.gaps = left_out.gaps;
-            self.gap_at = Some(now);
+            // What an outage has cost is not said of the link that has just come back.
+            let is_steady = machine.state() == OutputState::Streaming && now - machine.since() > SETTLED;
+            self.gap_at = is_steady.then_some(now).or(self.gap_at);
         }
         let is_too_slow = self.gap_at.is_some_and(|at| now.duration_since(at) < GAP_MEMORY);
         if !urgent && now.duration_since(self.published) < PUBLISH_INTERVAL {
@@ -404,6 +406,9 @@ const TOO_SLOW: &str = "the link is slower than the stream: groups of pictures a
 
 /// For how long it is said after the last gap: longer than a group of pictures usually is.
 const GAP_MEMORY: Duration = Duration::from_secs(4);
+
+/// After so long, gaps are no longer those of an outage before.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// Ten times a second.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
