@@ -316,7 +316,7 @@ fn half_a_frame(live: &gst_app::AppSrc) -> gst::ClockTime {
 /// when live and slate alternate, timestamps keep rising and the rate stays the stream's.
 fn keep_apart(pad: &gst::Pad, half_a_frame: gst::ClockTime, gates: &Gates) {
     let (last_out, queued, crowded) = (gates.last_out.clone(), gates.queued.clone(), gates.crowded.clone());
-    // Left out with `Handled`: `Drop` makes GStreamer 1.22 release the buffer twice.
+    // Left out with `Handled`: with `Drop`, GStreamer 1.22 wants to release a buffer that is not there.
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let Some(at) = info.buffer().and_then(|buffer| buffer.pts()) else {
             return gst::PadProbeReturn::Handled; // every inlet's buffers are stamped

@@ -141,7 +141,7 @@ impl Inputs {
 }
 
 /// Pushes a buffer unless as many wait as may: then it is lost, and the answer is false. (appsrc can
-/// leak by itself, but that of GStreamer 1.22.0 leaks memory with it.)
+/// leak by itself, but does not tell how often.)
 pub(super) fn offer(inlet: &gst_app::AppSrc, buffer: gst::Buffer) -> Result<bool, gst::FlowError> {
     let (buffers, time) = (inlet.max_buffers(), inlet.max_time());
     let full = (buffers > 0 && inlet.current_level_buffers() >= buffers)

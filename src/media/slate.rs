@@ -175,7 +175,7 @@ impl Pusher {
 
     fn push(&mut self) {
         let Some(shown) = &mut self.shown else { return };
-        let Some(mut picture) = self.face.picture(shown) else { return };
+        let mut picture = self.face.picture(shown);
         let header = picture.make_mut();
         header.set_pts(shown.next);
         header.set_dts(gst::ClockTime::NONE);
@@ -190,20 +190,20 @@ impl Pusher {
 
 impl Face {
     /// The picture to show now. Cloned buffers share their pixels.
-    fn picture(&mut self, shown: &mut Shown) -> Option<gst::Buffer> {
+    fn picture(&mut self, shown: &mut Shown) -> gst::Buffer {
         match self {
-            Face::Picture(picture) => Some(picture.clone()),
-            Face::Hold { held, before } => Some(held.newest().unwrap_or_else(|| before.clone())),
+            Face::Picture(picture) => picture.clone(),
+            Face::Hold { held, before } => held.newest().unwrap_or_else(|| before.clone()),
             Face::Text(painter) => {
                 let time = painter.time_of_day();
                 if let Some((drawn_at, picture)) = &shown.drawn
                     && *drawn_at == time
                 {
-                    return Some(picture.clone());
+                    return picture.clone();
                 }
                 let picture = painter.draw(&shown.reason, &time);
                 shown.drawn = Some((time, picture.clone()));
-                Some(picture)
+                picture
             }
         }
     }
@@ -236,7 +236,7 @@ impl TextPainter {
         graph.play(gst::ClockTime::ZERO)?;
         let painter = TextPainter { background: dark(formats)?, _graph: graph, inlet, text, outlet };
         painter
-            .try_draw("", "00:00:00")
+            .try_draw("", "00:00:00", DRAWING_LIMIT)
             .ok_or_else(|| Error::Slate { reason: "no text can be drawn".to_owned() })?;
         Ok(painter)
     }
@@ -249,19 +249,19 @@ impl TextPainter {
     }
 
     fn draw(&self, reason: &str, time: &str) -> gst::Buffer {
-        self.try_draw(reason, time).unwrap_or_else(|| {
+        self.try_draw(reason, time, REDRAWING_LIMIT).unwrap_or_else(|| {
             log::warn!("the slate's text was not drawn in time");
             self.background.clone()
         })
     }
 
-    fn try_draw(&self, reason: &str, time: &str) -> Option<gst::Buffer> {
+    fn try_draw(&self, reason: &str, time: &str, limit: gst::ClockTime) -> Option<gst::Buffer> {
         let reason = gst::glib::markup_escape_text(reason);
         self.text.set_property("text", format!("{reason}\n<small>{time}</small>"));
         let mut blank = self.background.clone();
         blank.make_mut().set_pts(gst::ClockTime::ZERO);
         self.inlet.push_buffer(blank).ok()?;
-        let sample = self.outlet.try_pull_sample(DRAWING_LIMIT)?;
+        let sample = self.outlet.try_pull_sample(limit)?;
         sample.buffer_owned()
     }
 }
@@ -324,6 +324,9 @@ const SEAMLESS: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 
 /// One picture takes milliseconds; decoding a large photograph on a small machine, a second or two.
 const DRAWING_LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(5);
+
+/// With fonts loaded, text takes a few milliseconds; beyond this, the picture goes without.
+const REDRAWING_LIMIT: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 
 /// Alpha, red, green, blue.
 const DARK: u32 = 0xff10_1418;
