@@ -1,7 +1,77 @@
 //! uplinkd: a live encoder appliance.
+//!
+//! A picture and its sound go in, MPEG-TS over SRT goes out, and what the receiver sees never stops
+//! for longer than it must. One page of map; each module's head says more.
+//!
+//! ```text
+//! capture ─▶ slate switch ─▶ encode ─▶ fan-out ─▶ for each output: GOP queue ─▶ mux ─▶ driver ─▶ network
+//!              (frames)               (access units,                 (drops here)
+//!                                      audio frames)                      │
+//!                               ▲                                         │ Measurement, every 20 ms
+//!                               └── commands ── supervisor ◀──────────────┘
+//!                                                ▲      │ Status
+//!                                        api, systemd, demo
+//! ```
+//!
+//! Data goes one way, measurements come back one way, commands come from one place.
+//!
+//! # Invariants
+//!
+//! 1. **One encode, any number of outputs.** An output that blocks or dies fills its own
+//!    [queue](transport::gop_queue) and nothing else.
+//! 2. **What must give way gives way before the mux**: frames before the encoder, or whole groups
+//!    of pictures before an output's mux; sound last. No TS packet is ever dropped between mux and
+//!    driver, so continuity counters, PCR and timestamps stay whole.
+//! 3. **"Streaming" is measured**: it means that acknowledged bytes are rising ([`session::output`]).
+//! 4. **A dead source never touches the encoder**: the slate takes its place ([`session::source`]).
+//! 5. **A configuration is taken wholly or refused wholly**, with all its errors ([`config`]); the
+//!    running one stays.
+//! 6. **No packet from the network and no panic of a connection ends the daemon**
+//!    ([`transport::srt`], [`supervisor`]).
+//! 7. **Secrets are in files** and in no log, answer or error.
+//!
+//! # Pure core, thin shell
+//!
+//! Modules marked ● decide, and read no clock, file or socket: time comes in as an argument. The
+//! others carry out. `tests/tidy.rs` keeps it that way, and keeps dependencies pointing down this
+//! list's other way round: a module uses only what stands above it.
+//!
+//! # Reading order
+//!
+//! - ● [`units`]: `Bitrate × Duration = ByteCount`.
+//! - ● [`config`]: the TOML document as a tree of values that cannot be wrong.
+//! - ● [`session`]: the life of a stream, an output, a source: drawn state machines.
+//! - ● [`link`]: one model of a bad network; `link::relay` is its real-time shell.
+//! - [`transport`]: the GOP queue ●, the gate before the mux ●, and `transport::srt`, our driver
+//!   over `srt-protocol`.
+//! - [`capture`]: which V4L2 device is meant.
+//! - [`media`]: all of GStreamer: sources, slate, encoders; and the mux.
+//! - [`supervisor`]: the tasks that own all of the above, one a stream and one an output.
+//! - [`api`]: statuses out, commands in, over local HTTP.
+//! - [`demo`]: the whole job against an emulated link and a receiver that checks what arrives.
+//! - [`systemd`], [`telemetry`], [`causes`]: readiness and watchdog; the log; errors in one line.
+//! - [`cli`]: arguments, commands, exit codes.
+//!
+//! # Glossary
+//!
+//! - **access unit**: one coded picture. **Group (of pictures)**: a key frame and those that need it.
+//! - **slate**: the picture on air while the source gives none.
+//! - **latency**: SRT's: how long the receiver holds each packet before it releases it.
+//! - **send buffer**: what was handed to SRT and is not acknowledged. **TLPKTDROP**: SRT gives up a
+//!   packet that can no longer be in time; here such packets are *late*.
+//! - **peer**: the other end of an SRT connection. **caller**, **listener**: who dials, who is dialled.
 
+pub mod api;
 pub mod capture;
+pub mod causes;
+pub mod cli;
 pub mod config;
+pub mod demo;
+pub mod link;
 pub mod media;
+pub mod session;
+pub mod supervisor;
+pub mod systemd;
+pub mod telemetry;
 pub mod transport;
 pub mod units;

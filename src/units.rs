@@ -90,7 +90,7 @@ impl Mul<Duration> for Bitrate {
     type Output = ByteCount;
 
     fn mul(self, time: Duration) -> ByteCount {
-        let bytes = u128::from(self.0) * time.as_nanos() / (8 * NANOS_PER_SECOND);
+        let bytes = u128::from(self.0).saturating_mul(time.as_nanos()) / (8 * NANOS_PER_SECOND);
         ByteCount(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 }

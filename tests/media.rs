@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -397,24 +398,19 @@ fn stream(video: &str, audio: &str) -> Stream {
 }
 
 /// All packets of the units that are wanted.
-fn mux(units: &[Unit], mut is_wanted: impl FnMut(&Unit, &Mux) -> bool) -> Vec<u8> {
-    let packets = Arc::new(Mutex::new(Vec::new()));
-    let sink = packets.clone();
+fn mux(units: &[Unit], mut is_wanted: impl FnMut(&Unit, &mut Mux) -> bool) -> Vec<u8> {
     let track = |track| units.iter().any(|unit| unit.track == track);
     let tracks =
         Tracks { video: config::Codec::H264, audio: track(Track::Audio), audio_lateness: Duration::ZERO };
-    let mux = Mux::start(tracks, move |chunk| {
-        assert!(chunk.data.len() % 188 == 0 && chunk.data.len() <= 1316);
-        sink.lock().unwrap().extend_from_slice(&chunk.data);
-    })
-    .unwrap();
+    let mut mux = Mux::new(tracks);
+    let mut chunks = VecDeque::new();
     for unit in units {
-        if is_wanted(unit, &mux) {
-            mux.push(unit).unwrap();
+        if is_wanted(unit, &mut mux) {
+            mux.push(unit, &mut chunks).unwrap();
         }
     }
-    drop(mux);
-    Arc::try_unwrap(packets).unwrap().into_inner().unwrap()
+    assert!(chunks.iter().all(|chunk| chunk.data.len() % 188 == 0 && chunk.data.len() <= 1316));
+    chunks.iter().flat_map(|chunk| chunk.data.iter().copied()).collect()
 }
 
 fn video(units: &[Unit]) -> impl Iterator<Item = &Unit> {

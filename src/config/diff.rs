@@ -1,7 +1,7 @@
 //! What lies between two configurations, and what each change touches.
 //!
 //! The two are compared as data ([`Config::to_table`]), so that no key can be forgotten here; what
-//! a change touches is a table of path prefixes ([`EFFECTS`]).
+//! a change touches is a table of path prefixes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -263,3 +263,108 @@ fn shown(value: &Option<Value>) -> String {
 
 /// Some receivers have user and password in the stream id.
 const CONFIDENTIAL: [&str; 1] = ["stream_id"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    const OLD: &str = r#"
+        [streams.main]
+        enabled = true
+        [[streams.main.outputs]]
+        name = "studio"
+        url = "srt://ingest.example.net:9000"
+        [[streams.main.outputs]]
+        name = "spare"
+        url = "srt://ingest.example.net:9001"
+    "#;
+
+    fn compare(old: &str, new: &str) -> Changes {
+        changes(&parse(old).unwrap(), &parse(new).unwrap())
+    }
+
+    /// The effects on the stream `main` of putting `to` in the place of `from`.
+    fn effects(from: &str, to: &str) -> Vec<Effect> {
+        assert!(OLD.contains(from));
+        let changes = compare(OLD, &OLD.replacen(from, to, 1));
+        assert!(!changes.api && !changes.log_level);
+        match changes.streams.values().next() {
+            Some(StreamChange::Modified { effects, .. }) => effects.iter().cloned().collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn output(name: &str) -> Effect {
+        Effect::Output(OutputName::new(name).unwrap())
+    }
+
+    #[test]
+    fn the_same_is_no_change() {
+        let changes = compare(OLD, &OLD.replace("enabled = true", "video.width = 1280\nenabled = true"));
+        assert!(changes.is_empty(), "a default that is written out changes nothing: {changes:?}");
+        assert_eq!(changes, Changes::default());
+    }
+
+    #[test]
+    fn each_change_touches_what_it_must_alone() {
+        let within = |section: &str| effects("enabled = true", &format!("enabled = true\n{section}"));
+        assert_eq!(effects("enabled = true", "enabled = false"), [Effect::Enabled]);
+        assert_eq!(within("rate = { max_kbps = 4000 }"), [Effect::RateBounds]);
+        assert_eq!(within("rate = { min_kbps = 400, start_kbps = 900 }"), [Effect::RateBounds]);
+        assert_eq!(within("rate = { ladder = 'off' }"), [Effect::RestartStream]);
+        assert_eq!(within("video = { slate = 'hold' }"), [Effect::Slate]);
+        assert_eq!(within("video = { width = 640, slate = 'hold' }"), [Effect::Slate, Effect::RestartStream]);
+        assert_eq!(within("audio = { source = 'test' }"), [Effect::RestartStream]);
+        assert_eq!(effects(":9001\"", ":9001\"\nlatency_ms = 500"), [output("spare")]);
+        assert_eq!(effects("spare", "reserve"), [output("reserve"), output("spare")]);
+        assert_eq!(effects(":9001\"", ":9001\"\nlead = true"), [Effect::Lead]);
+    }
+
+    #[test]
+    fn another_order_of_outputs_connects_none_of_them_anew() {
+        let (head, first) = OLD.split_at(OLD.find("[[").unwrap());
+        let (first, second) = first.split_at(first.rfind("[[").unwrap());
+        let changes = compare(OLD, &format!("{head}{second}{first}"));
+        let said: Vec<String> = changes.list.iter().map(Change::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "streams.main.outputs: [\"studio\", \"spare\"] → [\"spare\", \"studio\"]",
+                "streams.main.outputs[spare].lead: false → true",
+                "streams.main.outputs[studio].lead: true → false",
+            ]
+        );
+        let Some(StreamChange::Modified { effects, .. }) = changes.streams.values().next() else { panic!() };
+        assert_eq!(effects.iter().collect::<Vec<_>>(), [&Effect::Lead]);
+    }
+
+    #[test]
+    fn streams_come_and_go() {
+        let both = format!("{OLD}\n[streams.second]");
+        let second = StreamName::new("second").unwrap();
+        let added = compare(OLD, &both);
+        assert_eq!(added.streams, BTreeMap::from([(second.clone(), StreamChange::Added)]));
+        assert_eq!(added.list[0].to_string(), "streams.second: none → present");
+        let removed = compare(&both, OLD);
+        assert_eq!(removed.streams, BTreeMap::from([(second, StreamChange::Removed)]));
+    }
+
+    #[test]
+    fn the_daemon_s_own_sections_are_told_apart() {
+        let changes = compare("", "[log]\nlevel = 'debug'");
+        assert!(changes.log_level && !changes.api && changes.streams.is_empty());
+        assert_eq!(changes.list[0].to_string(), "log.level: \"info\" → \"debug\"");
+        let changes = compare("", "[api]\nlisten = 'unix:/run/uplinkd/api.sock'");
+        assert!(changes.api && !changes.log_level);
+    }
+
+    #[test]
+    fn a_stream_id_is_not_shown() {
+        let id = |id: &str| OLD.replacen(":9000\"", &format!(":9000\"\nstream_id = {id:?}"), 1);
+        let said = |old: &str, new: &str| compare(old, new).list[0].to_string();
+        assert_eq!(said(&id("user:one"), &id("user:two")), "streams.main.outputs[studio].stream_id: changed");
+        assert_eq!(said(OLD, &id("user:two")), "streams.main.outputs[studio].stream_id: added");
+        assert_eq!(said(&id("user:two"), OLD), "streams.main.outputs[studio].stream_id: removed");
+    }
+}

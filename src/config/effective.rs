@@ -113,8 +113,10 @@ fn output(output: &Output) -> Table {
     if let Some(stream_id) = &output.stream_id {
         put(&mut table, "stream_id", stream_id.as_str());
     }
-    put_path(&mut table, "passphrase_file", output.passphrase_file.as_ref());
-    put(&mut table, "key_length", i64::from(output.key_length.bytes() as u32));
+    if let Some(passphrase_file) = &output.passphrase_file {
+        put_path(&mut table, "passphrase_file", Some(passphrase_file));
+        put(&mut table, "key_length", i64::from(output.key_length));
+    }
     table
 }
 

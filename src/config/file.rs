@@ -47,9 +47,9 @@ fn text(bytes: &[u8]) -> Result<&str, Problems> {
     })
 }
 
-/// Bytes. A thousand times what the shipped file has, and small enough that a wrong path
+/// Bytes. A hundred times what the shipped file has, and small enough that a wrong path
 /// (`/dev/zero`, a video) does no harm.
-const LARGEST_FILE: u64 = 4 * 1024 * 1024;
+const LARGEST_FILE: u64 = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn an_endless_file_is_refused() {
         let error = load(Path::new("/dev/zero")).unwrap_err();
-        assert!(error.to_string().contains("larger than 4096 KiB"), "{error}");
+        assert!(error.to_string().contains("larger than 1024 KiB"), "{error}");
     }
 
     #[test]

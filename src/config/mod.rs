@@ -1,9 +1,9 @@
 //! The configuration: a tree of sections whose values cannot be wrong.
 //!
 //! A TOML document becomes this tree at once and wholly, or is refused with *all* of its errors,
-//! each with line, column, key and what to write instead ([`parse`]). Nothing checks a value again
+//! each with line, column, key and what to write instead ([`parse()`]). Nothing checks a value again
 //! afterwards. What only the machine can tell (a missing file, an encoder that is not there) is
-//! the caller's to check; [`file`] is the only I/O here.
+//! the caller's to check; [`mod@file`] is the only I/O here.
 //!
 //! The way back is [`Config::to_table`], the effective configuration in the document's own keys;
 //! [`diff::changes`] says what lies between two configurations, and what each change touches.
@@ -225,6 +225,7 @@ pub struct Output {
     pub latency: Duration,
     /// At most 512 bytes.
     pub stream_id: Option<String>,
+    /// Without it, nothing is encrypted.
     pub passphrase_file: Option<PathBuf>,
     pub key_length: KeyLength,
 }

@@ -1,5 +1,6 @@
 //! The small values of the tree: how they are made, and how they are written.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use log::LevelFilter;
 
 use super::{
     AudioDevice, Codec, EncoderChoice, Framerate, KeyLength, Ladder, Listen, OutputName, Slate, SrtMode,
-    SrtUrl, StreamName, VideoDevice,
+    SrtUrl, StreamName, VideoDevice, VideoSource,
 };
 
 /// A value that is written as one of a few words.
@@ -101,6 +102,18 @@ impl OutputName {
     }
 }
 
+impl Borrow<str> for StreamName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for OutputName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 fn checked(name: &str) -> Result<String, InvalidName> {
     let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let allowed = |c: u8| plain(c) || c == b'-' || c == b'_';
@@ -185,12 +198,30 @@ impl KeyLength {
     }
 }
 
+impl From<KeyLength> for i64 {
+    /// The number of the document.
+    fn from(length: KeyLength) -> i64 {
+        length.bytes() as i64 // 32 at most
+    }
+}
+
 impl fmt::Display for Listen {
     /// `127.0.0.1:9980`, `unix:/run/uplinkd/api.sock`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Listen::Tcp(address) => write!(f, "{address}"),
             Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for VideoSource {
+    /// What its owner calls it: the device, the path, or `test`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VideoSource::V4l2 { device } => device.fmt(f),
+            VideoSource::Test => f.write_str("test"),
+            VideoSource::File { path } => path.display().fmt(f),
         }
     }
 }

@@ -35,9 +35,6 @@ pub fn check(stream: &Stream) -> Vec<Finding> {
     check_source(stream, &mut findings);
     check_slate(stream, &mut findings);
     check_sound(stream, &mut findings);
-    for element in ALWAYS_NEEDED {
-        need(element, "video", &mut findings);
-    }
     findings
 }
 
@@ -151,6 +148,3 @@ fn missing(error: &Error, key: &'static str) -> Finding {
 fn install(package: &str) -> String {
     format!("apt install {package}")
 }
-
-/// By every stream.
-const ALWAYS_NEEDED: [&str; 5] = ["appsrc", "appsink", "queue", "capsfilter", "videotestsrc"];

@@ -49,3 +49,24 @@ pub enum Error {
     #[error("the memory of a unit cannot be read")]
     UnitUnreadable,
 }
+
+impl Error {
+    /// Whether the same attempt would fail again until somebody changes the machine or the configuration.
+    pub fn is_hopeless(&self) -> bool {
+        match self {
+            Error::Init(_)
+            | Error::Register(_)
+            | Error::Unavailable { .. }
+            | Error::MissingElement { .. } => true,
+            // Too few descriptors or too little memory may be the reason, and pass.
+            Error::Create { .. }
+            | Error::Assemble { .. }
+            | Error::Start { .. }
+            | Error::Thread { .. }
+            | Error::File { .. }
+            | Error::Slate { .. }
+            | Error::Device(_)
+            | Error::UnitUnreadable => false,
+        }
+    }
+}

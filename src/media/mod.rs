@@ -48,12 +48,21 @@ pub use self::unit::{Track, Tracks, Unit};
 
 /// Starts GStreamer and the plugins that are built in. Comes before everything else here; may be
 /// repeated.
+///
+/// # Errors
+/// When GStreamer does not start, or lacks what every stream needs: then nothing can be streamed.
 pub fn init() -> Result<(), Error> {
     gst::init().map_err(Error::Init)?;
+    ALWAYS_NEEDED.into_iter().try_for_each(graph::require)?;
     gstfallbackswitch::plugin_register_static().map_err(Error::Register)?;
     gstlivesync::plugin_register_static().map_err(Error::Register)?;
     quieten();
     Ok(())
+}
+
+/// GStreamer's version, as it calls itself.
+pub fn version() -> String {
+    gst::version_string().to_string()
 }
 
 /// GStreamer's own log goes to ours, errors only: what concerns a stream comes over the bus anyway.
@@ -72,3 +81,6 @@ fn quieten() {
         });
     });
 }
+
+/// Of GStreamer's core and its base plugins; what only some streams need, [`check`] looks at.
+const ALWAYS_NEEDED: [&str; 5] = ["appsrc", "appsink", "queue", "capsfilter", "videotestsrc"];

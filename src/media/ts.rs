@@ -30,6 +30,7 @@ pub(super) struct AccessUnit<'a> {
 }
 
 /// Writes one program.
+#[derive(Debug)]
 pub(super) struct Writer {
     codec: Codec,
     pat: [u8; PACKET],
@@ -461,9 +462,9 @@ mod tests {
 
     #[test]
     fn a_missing_delimiter_is_supplied() {
-        assert_eq!(missing_delimiter(Codec::H264, &DELIMITED), []);
+        assert_eq!(missing_delimiter(Codec::H264, &DELIMITED), b"");
         assert_eq!(missing_delimiter(Codec::H264, &[0, 0, 1, 0x65]), [0, 0, 0, 1, 9, 0xf0]);
-        assert_eq!(missing_delimiter(Codec::H265, &[0, 0, 0, 1, 0x46, 1, 0x50]), []);
+        assert_eq!(missing_delimiter(Codec::H265, &[0, 0, 0, 1, 0x46, 1, 0x50]), b"");
         assert_eq!(missing_delimiter(Codec::H265, &[0, 0, 0, 1, 0x40, 1])[4], 0x46);
     }
 

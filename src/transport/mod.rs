@@ -1,5 +1,9 @@
 //! What carries a stream away: one module an output protocol, and what they have in common.
 
+pub mod gate;
+pub mod gop_queue;
+pub mod srt;
+
 use std::time::Instant;
 
 use bytes::Bytes;

@@ -22,7 +22,7 @@ pub(super) fn text<'a>(value: &Value<'a>) -> Result<&'a str, Complaint> {
     match value.contents {
         DeValue::String(text) => Ok(text.as_ref()),
         other => Err(Complaint::new(
-            format!("is {}, but is a text", kind(other)),
+            format!("is {}, not a text", kind(other)),
             format!("write {} = \"…\", in quotes", value.key),
         )),
     }
@@ -34,11 +34,11 @@ pub(super) fn boolean(value: &Value<'_>) -> Result<bool, Complaint> {
     match value.contents {
         DeValue::Boolean(truth) => Ok(*truth),
         DeValue::String(text) if text == "true" || text == "false" => Err(Complaint::new(
-            "is a text, but is true or false",
+            "is a text, not true or false",
             format!("write {key} = {text}, without quotes"),
         )),
         other => Err(Complaint::new(
-            format!("is {}, but is true or false", kind(other)),
+            format!("is {}, not true or false", kind(other)),
             format!("write {key} = true or {key} = false"),
         )),
     }
@@ -49,12 +49,12 @@ pub(super) fn integer(value: &Value<'_>, range: RangeInclusive<i64>) -> Result<i
     let key = value.key;
     let (lowest, highest) = (range.start(), range.end());
     let unit = unit(key).map(|unit| format!(" {}", unit.name)).unwrap_or_default();
-    let within = format!("write {key} = a whole number from {lowest} to {highest}{unit}");
+    let within = format!("write a whole number from {lowest} to {highest}");
     let DeValue::Integer(digits) = value.contents else {
         let fix = same_in_unit(key, key, value.contents)
             .filter(|number| range.contains(number))
             .map_or(within, |number| format!("write {key} = {number}"));
-        let message = format!("is {}, but is a whole number", kind(value.contents));
+        let message = format!("is {}, not a whole number", kind(value.contents));
         return Err(Complaint::new(message, fix));
     };
     match i64::from_str_radix(digits.as_str(), digits.radix()) {
@@ -63,7 +63,7 @@ pub(super) fn integer(value: &Value<'_>, range: RangeInclusive<i64>) -> Result<i
             let message = format!("is {number}, not within {lowest} to {highest}{unit}");
             Err(Complaint::new(message, other_unit(key, number, &range).unwrap_or(within)))
         }
-        Err(_) => Err(Complaint::new(format!("is not within {lowest} to {highest}{unit}"), within)),
+        Err(_) => Err(Complaint::new(format!("is far outside {lowest} to {highest}{unit}"), within)),
     }
 }
 
@@ -92,14 +92,14 @@ pub(super) fn choice<T>(
     let offered: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
     let offered = offered.join(", ");
     let DeValue::String(written) = value.contents else {
-        let message = format!("is {}, but is a text", kind(value.contents));
-        return Err(Complaint::new(message, format!("write {key} = one of {offered}")));
+        let message = format!("is {}, not a text", kind(value.contents));
+        return Err(Complaint::new(message, format!("write one of {offered}")));
     };
     if let Some(index) = words.iter().position(|(word, _)| word == written) {
         return Ok(words.swap_remove(index).1);
     }
     let fix = match suggest::closest(written, words.iter().map(|(word, _)| *word)) {
-        Some(meant) => format!("did you mean {key} = {meant:?}? There are {offered}"),
+        Some(meant) => format!("did you mean {key} = {meant:?}? All are {offered}"),
         None => format!("write one of {offered}"),
     };
     Err(Complaint::new(format!("{} is not one of its values", shown(written)), fix))
@@ -115,12 +115,12 @@ pub(super) fn path(value: &Value<'_>) -> Result<PathBuf, Complaint> {
     Err(Complaint::new(message, format!("write {} = \"/…\", the whole path from / on", value.key)))
 }
 
-/// A text as it may stand in a message: whole where it is short, never with line breaks.
+/// A text as it may stand in a message: whole where it is short, never with line breaks, and never
+/// where it looks as if somebody had put an address with a password there.
 pub(super) fn shown(text: &str) -> String {
-    match text.chars().count() {
-        0..=LONGEST_SHOWN => format!("{text:?}"),
-        _ => "this text".into(),
-    }
+    let short = text.chars().count() <= LONGEST_SHOWN;
+    let plain = !text.contains(['@', '?']) && !text.to_lowercase().contains("pass");
+    if short && plain { format!("{text:?}") } else { "this text".into() }
 }
 
 /// What a value is, as a person would say.

@@ -9,6 +9,7 @@
 mod api;
 mod audio;
 mod convert;
+mod lines;
 mod outputs;
 mod report;
 mod section;
@@ -30,10 +31,10 @@ use super::{Config, Log, Problems};
 /// All problems of the document, sorted by their place; at least one.
 pub fn parse(text: &str) -> Result<Config, Problems> {
     let document = syntax::Document::new(text);
-    let report = Report::new(text, document.errors());
+    let report = Report::new(text, document.mended(), document.errors());
     let table = document.table();
-    for (span, key, complaint) in document.complaints(&table) {
-        report.push(span.start, key, complaint);
+    for (offset, key, complaint) in document.complaints(&table) {
+        report.push(offset, key, complaint);
     }
     let config = read(Section::root(&report, &table));
     report.finish(config)

@@ -44,7 +44,13 @@ fn read_one(mut section: Section<'_>, seen: &mut Seen) -> Option<Output> {
         section.read("latency_ms", |value| convert::milliseconds(value, LATENCY_MS)).or(DEFAULT_LATENCY);
     let stream_id = section.read("stream_id", stream_id).optional();
     let passphrase_file = section.read("passphrase_file", convert::path).optional();
-    let key_length = section.read("key_length", key_length).or(KeyLength::Aes128);
+    let key_length = section.read("key_length", key_length).optional();
+
+    if let (Some(Some(_)), Some(None)) = (key_length, &passphrase_file) {
+        let message = "is set, but without a passphrase_file nothing is encrypted";
+        let fix = "write passphrase_file = \"/…\", or remove key_length";
+        section.complain("key_length", Complaint::new(message, fix));
+    }
 
     if let Some(name) = &name {
         if let Some((_, line)) = seen.names.iter().find(|(seen, _)| seen == name) {
@@ -77,7 +83,7 @@ fn read_one(mut section: Section<'_>, seen: &mut Seen) -> Option<Output> {
         latency: latency?,
         stream_id: stream_id?,
         passphrase_file: passphrase_file?,
-        key_length: key_length?,
+        key_length: key_length?.unwrap_or(KeyLength::Aes128),
     })
 }
 
@@ -103,20 +109,21 @@ fn stream_id(value: &Value<'_>) -> Result<String, Complaint> {
 
 fn key_length(value: &Value<'_>) -> Result<KeyLength, Complaint> {
     let DeValue::Integer(number) = value.contents else {
-        let message = format!("is {}, but is a number of bytes", convert::kind(value.contents));
+        let message = format!("is {}, not a number of bytes", convert::kind(value.contents));
         return Err(Complaint::new(message, "write key_length = 16, 24 or 32"));
     };
-    let fitting =
-        |number: &str| KeyLength::ALL.into_iter().find(|length| length.bytes().to_string() == number);
-    fitting(number.as_str()).ok_or_else(|| {
-        let bytes = match number.as_str() {
-            "128" => "16, the bytes of AES-128",
-            "192" => "24, the bytes of AES-192",
-            "256" => "32, the bytes of AES-256",
-            _ => "16, 24 or 32",
+    let number = i64::from_str_radix(number.as_str(), number.radix()).ok();
+    let bytes = number.and_then(|number| usize::try_from(number).ok());
+    let fitting = |bytes: usize| KeyLength::ALL.into_iter().find(|length| length.bytes() == bytes);
+    bytes.and_then(fitting).ok_or_else(|| {
+        let meant = bytes.filter(|bits| bits % 8 == 0).and_then(|bits| fitting(bits / 8));
+        let fix = match meant {
+            Some(length) => {
+                format!("write key_length = {}, the bytes of {} bits", length.bytes(), length.bytes() * 8)
+            }
+            None => "write key_length = 16, 24 or 32, for AES-128, AES-192 or AES-256".into(),
         };
-        let message = format!("is {}, but is 16, 24 or 32 bytes", number.as_str());
-        Complaint::new(message, format!("write key_length = {bytes}"))
+        Complaint::new("is no length of an AES key in bytes", fix)
     })
 }
 

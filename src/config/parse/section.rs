@@ -1,7 +1,6 @@
 //! One table of the document, from which keys are read by name.
 
-use std::ops::Range;
-
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::convert::{self, Value};
@@ -18,6 +17,8 @@ pub(super) struct Section<'a> {
     /// Where the table begins: there, what is missing is missed.
     start: usize,
     known: Vec<&'static str>,
+    /// Keys that were complained about already.
+    refused: Vec<&'static str>,
 }
 
 #[derive(Clone, Copy)]
@@ -33,7 +34,7 @@ enum Contents<'a> {
 pub(super) enum Key<T> {
     Absent,
     Given(T),
-    /// It was complained about, or a syntax error may have swallowed it.
+    /// It was complained about, or a syntax error destroyed or swallowed it.
     Unreadable,
 }
 
@@ -60,7 +61,8 @@ impl<T> Key<T> {
 impl<'a> Section<'a> {
     /// The document itself.
     pub fn root(report: &'a Report<'a>, table: &'a DeTable<'a>) -> Self {
-        Section { report, path: String::new(), contents: Contents::Table(table), start: 0, known: Vec::new() }
+        let contents = Contents::Table(table);
+        Section { report, path: String::new(), contents, start: 0, known: Vec::new(), refused: Vec::new() }
     }
 
     /// Dotted path of the section itself.
@@ -80,16 +82,17 @@ impl<'a> Section<'a> {
         convert: impl FnOnce(&Value<'a>) -> Result<T, E>,
     ) -> Key<T> {
         self.known.push(name);
-        let (value, span) = match self.look_up(name) {
-            Found::Value(value, span) => (value, span),
+        let value = match self.look_up(name) {
+            Found::Value(value) if self.report.is_broken(&value.span()) => return Key::Unreadable,
+            Found::Value(value) => value,
             Found::Nothing => return Key::Absent,
             Found::Unreadable => return Key::Unreadable,
         };
-        match convert(&Value { key: name, contents: value }) {
+        match convert(&Value { key: name, contents: value.get_ref() }) {
             Ok(value) => Key::Given(value),
             Err(complaints) => {
                 for complaint in complaints.into().0 {
-                    self.report.push(span.start, self.key(name), complaint);
+                    self.report.push(value.span().start, self.key(name), complaint);
                 }
                 Key::Unreadable
             }
@@ -154,31 +157,34 @@ impl<'a> Section<'a> {
     /// The sections `[[…name]]`, in their order; `None` where they could not be read.
     pub fn list(&mut self, name: &'static str) -> Option<Vec<Section<'a>>> {
         self.known.push(name);
-        let (value, span) = match self.look_up(name) {
-            Found::Value(value, span) => (value, span),
+        let value = match self.look_up(name) {
+            Found::Value(value) => value,
             Found::Nothing => return Some(Vec::new()),
             Found::Unreadable => return None,
         };
         let path = self.key(name);
-        let Some(array) = value.as_array() else {
-            let fix = match value {
+        let Some(array) = value.get_ref().as_array() else {
+            if self.report.is_broken(&value.span()) {
+                return None;
+            }
+            let fix = match value.get_ref() {
                 DeValue::Table(_) => format!("write [[{path}]], with two brackets on each side"),
                 _ => format!("write [[{path}]] above the settings of each"),
             };
-            let message = format!("is {}, but is a list of sections", convert::kind(value));
-            self.report.push(span.start, path, Complaint::new(message, fix));
+            let message = format!("is {}, not a list of sections", convert::kind(value.get_ref()));
+            self.report.push(value.span().start, path, Complaint::new(message, fix));
             return None;
         };
         let elements = array.iter().enumerate();
-        Some(elements.map(|(i, e)| self.nested(format!("{path}[{i}]"), e.get_ref(), e.span())).collect())
+        Some(elements.map(|(i, e)| self.nested(format!("{path}[{i}]"), &format!("[[{path}]]"), e)).collect())
     }
 
     /// Refuses a key that the format has, and this version has not.
     pub fn not_in_this_version(&mut self, name: &'static str) {
-        self.known.push(name);
-        if let Found::Value(_, span) = self.look_up(name) {
+        self.refused.push(name);
+        if let Found::Value(value) = self.look_up(name) {
             let complaint = Complaint::new("is not in this version of uplinkd", "remove this section");
-            self.report.push(span.start, self.key(name), complaint);
+            self.report.push(value.span().start, self.key(name), complaint);
         }
     }
 
@@ -187,7 +193,8 @@ impl<'a> Section<'a> {
         let Contents::Table(table) = self.contents else { return };
         for (name, value) in table {
             let key = name.get_ref().as_ref();
-            if self.known.contains(&key) || self.report.is_broken(&name.span()) {
+            if self.known.contains(&key) || self.refused.contains(&key) || self.report.is_broken(&name.span())
+            {
                 continue;
             }
             let fix = suggest::for_unknown_key(&self.path, key, value.get_ref(), &self.known);
@@ -201,27 +208,33 @@ impl<'a> Section<'a> {
 
     fn child(&self, name: &str) -> Section<'a> {
         match self.look_up(name) {
-            Found::Value(value, span) => self.nested(self.key(name), value, span),
+            Found::Value(value) => {
+                let path = self.key(name);
+                let header = format!("[{path}]");
+                self.nested(path, &header, value)
+            }
             Found::Nothing => self.with(self.key(name), Contents::Absent, self.start),
             Found::Unreadable => self.with(self.key(name), Contents::Unreadable, self.start),
         }
     }
 
-    fn nested(&self, path: String, value: &'a DeValue<'a>, span: Range<usize>) -> Section<'a> {
-        let contents = match value {
+    fn nested(&self, path: String, header: &str, value: &'a Spanned<DeValue<'a>>) -> Section<'a> {
+        let start = value.span().start;
+        let contents = match value.get_ref() {
             DeValue::Table(table) => Contents::Table(table),
+            _ if self.report.is_broken(&value.span()) => Contents::Unreadable,
             other => {
-                let message = format!("is {}, but is a section", convert::kind(other));
-                let fix = format!("write [{path}], and its settings below");
-                self.report.push(span.start, path.clone(), Complaint::new(message, fix));
+                let message = format!("is {}, not a section", convert::kind(other));
+                let fix = format!("write {header}, and its settings below");
+                self.report.push(start, path.clone(), Complaint::new(message, fix));
                 Contents::Unreadable
             }
         };
-        self.with(path, contents, span.start)
+        self.with(path, contents, start)
     }
 
     fn with(&self, path: String, contents: Contents<'a>, start: usize) -> Section<'a> {
-        Section { report: self.report, path, contents, start, known: Vec::new() }
+        Section { report: self.report, path, contents, start, known: Vec::new(), refused: Vec::new() }
     }
 
     fn look_up(&self, name: &str) -> Found<'a> {
@@ -231,10 +244,7 @@ impl<'a> Section<'a> {
             Contents::Absent | Contents::Unreadable => return Found::Unreadable,
         };
         match table.get(name) {
-            Some(value) if self.report.is_broken(&value.span()) && !value.get_ref().is_table() => {
-                Found::Unreadable
-            }
-            Some(value) => Found::Value(value.get_ref(), value.span()),
+            Some(value) => Found::Value(value),
             None if self.report.is_whole() => Found::Nothing,
             None => Found::Unreadable,
         }
@@ -242,7 +252,7 @@ impl<'a> Section<'a> {
 
     fn place_of(&self, name: &str) -> usize {
         match self.look_up(name) {
-            Found::Value(_, span) => span.start,
+            Found::Value(value) => value.span().start,
             Found::Nothing | Found::Unreadable => self.start,
         }
     }
@@ -258,8 +268,8 @@ impl<'a> Section<'a> {
 }
 
 enum Found<'a> {
-    Value(&'a DeValue<'a>, Range<usize>),
+    Value(&'a Spanned<DeValue<'a>>),
     Nothing,
-    /// A syntax error destroyed it, or may have swallowed it.
+    /// A syntax error may have swallowed it.
     Unreadable,
 }

@@ -53,33 +53,41 @@ fn read_rate(mut section: Section<'_>) -> Option<Rate> {
     let adaptive = section.read("adaptive", convert::boolean).or(true);
     let ladder = section.read("ladder", convert::word).or(Ladder::Framerate);
 
-    if let (Some(min), Some(max)) = (min, max)
-        && min > max
-    {
-        let (min, max) = (min.as_kbps(), max.as_kbps());
-        let fix = format!("write min_kbps = {max} or less, or max_kbps = {min} or more");
-        section
-            .complain("min_kbps", Complaint::new(format!("is {min}, above max_kbps, which is {max}"), fix));
-        section.finish();
-        return None;
-    }
-    let lowest = min.unwrap_or(Bitrate::ZERO);
-    let highest = max.unwrap_or(Bitrate::from_bps(u64::MAX));
-    let start = match start {
-        Key::Given(start) if start < lowest || start > highest => {
-            let (start, message) = if start < lowest {
-                (lowest, format!("is {}, below min_kbps, which is {}", start.as_kbps(), lowest.as_kbps()))
-            } else {
-                (highest, format!("is {}, above max_kbps, which is {}", start.as_kbps(), highest.as_kbps()))
-            };
-            let fix = format!("write start_kbps = {}, or remove it", start.as_kbps());
-            section.complain("start_kbps", Complaint::new(message, fix));
-            None
+    let (min, max) = match (min, max) {
+        (Some(min), Some(max)) if min > max => {
+            let (min, max) = (min.as_kbps(), max.as_kbps());
+            let message = format!("is {min}, above max_kbps, which is {max}");
+            let fix = format!("write min_kbps = {max} or less, or max_kbps = {min} or more");
+            section.complain("min_kbps", Complaint::new(message, fix));
+            (None, None)
         }
-        start => start.or(DEFAULT_START.clamp(lowest, highest)),
+        bounds => bounds,
     };
+    let start = read_start(&section, start, min, max);
     section.finish();
     Some(Rate { min: min?, max: max?, start: start?, adaptive: adaptive?, ladder: ladder? })
+}
+
+/// Checks the start against the bounds, as far as they could be read.
+fn read_start(
+    section: &Section<'_>,
+    start: Key<Bitrate>,
+    min: Option<Bitrate>,
+    max: Option<Bitrate>,
+) -> Option<Bitrate> {
+    let lowest = min.unwrap_or(Bitrate::ZERO);
+    let highest = max.unwrap_or(Bitrate::from_bps(u64::MAX));
+    let Key::Given(given) = start else { return start.or(DEFAULT_START.clamp(lowest, highest)) };
+    let (nearest, outside) = match given.clamp(lowest, highest) {
+        nearest if nearest > given => (nearest, "below min_kbps"),
+        nearest if nearest < given => (nearest, "above max_kbps"),
+        _ => return Some(given),
+    };
+    let (given, nearest) = (given.as_kbps(), nearest.as_kbps());
+    let message = format!("is {given}, {outside}, which is {nearest}");
+    let fix = format!("write start_kbps = {nearest}, or remove it");
+    section.complain("start_kbps", Complaint::new(message, fix));
+    None
 }
 
 /// Below 50 kbit/s no encoder makes a picture worth the name; 200 Mbit/s is the most that the

@@ -14,24 +14,30 @@ pub(super) fn for_unknown_key(
     let normal = unknown.to_lowercase().replace('-', "_");
     let alias = ALIASES.iter().find(|(alias, key)| *alias == normal && known.contains(key));
     if let Some((_, key)) = alias {
-        return match (*key, normal.as_str()) {
-            ("passphrase_file", _) => {
+        return match *key {
+            "passphrase_file" => {
                 "write the passphrase alone into a file, and passphrase_file = \"/its/path\" here".into()
             }
-            _ => did_you_mean(key, &normal, value),
+            key => did_you_mean(key, &normal, value),
         };
     }
     let same_quantity = known.iter().find(|key| convert::stem(key) == convert::stem(&normal));
     if let Some(key) = same_quantity.copied().or_else(|| closest(&normal, known.iter().copied())) {
         return did_you_mean(key, &normal, value);
     }
-    let homes: Vec<_> = SECTIONS
-        .iter()
-        .filter(|(section, keys)| keys.contains(&normal.as_str()) && !same_section(section, path))
-        .map(|(section, _)| *section)
-        .collect();
+    if convert::stem(&normal) == "bitrate" && path.ends_with(".video") {
+        return "write max_kbps in [streams.NAME.rate]".into();
+    }
+    let elsewhere: Vec<_> = SECTIONS.iter().filter(|(section, _)| !same_section(section, path)).collect();
+    let exact = elsewhere.iter().filter(|(_, keys)| keys.contains(&normal.as_str()));
+    let homes: Vec<_> = exact.map(|(section, _)| *section).collect();
     if !homes.is_empty() {
-        return format!("{unknown} belongs in {}", homes.join(" or "));
+        return format!("move it to {}", homes.join(" or "));
+    }
+    let near =
+        elsewhere.iter().find_map(|(section, keys)| Some((closest(&normal, keys.iter().copied())?, section)));
+    if let Some((key, section)) = near {
+        return format!("did you mean {key}, which belongs in {section}?");
     }
     match known.len() {
         0 => "remove it".into(),
@@ -51,12 +57,11 @@ pub(super) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 fn did_you_mean(key: &str, unknown: &str, value: &DeValue<'_>) -> String {
-    match convert::same_in_unit(key, unknown, value) {
-        Some(number) => format!("did you mean {key} = {number}?"),
-        None => match convert::unit(key) {
-            Some(unit) => format!("did you mean {key}, in {}?", unit.name),
-            None => format!("did you mean {key}?"),
-        },
+    // A value is repeated only where it is a quantity, and so no secret.
+    match (convert::unit(key), convert::same_in_unit(key, unknown, value)) {
+        (Some(_), Some(number)) => format!("did you mean {key} = {number}?"),
+        (Some(unit), None) => format!("did you mean {key}, in {}?", unit.name),
+        (None, _) => format!("did you mean {key}?"),
     }
 }
 
@@ -76,9 +81,11 @@ fn same_section(section: &str, path: &str) -> bool {
 const SLIPS: usize = 3;
 
 /// What other programs, and other versions of the same thought, call a key.
-const ALIASES: [(&str, &str); 25] = [
+const ALIASES: [(&str, &str); 29] = [
     ("address", "url"),
     ("bind", "listen"),
+    ("bitrate", "max_kbps"),
+    ("bitrate_kbps", "max_kbps"),
     ("cert", "tls_certificate_file"),
     ("file", "path"),
     ("fps", "framerate"),
@@ -89,6 +96,7 @@ const ALIASES: [(&str, &str); 25] = [
     ("interface", "listen"),
     ("keyint", "keyframe_interval_ms"),
     ("leader", "lead"),
+    ("logging", "log"),
     ("maximum_kbps", "max_kbps"),
     ("minimum_kbps", "min_kbps"),
     ("output", "outputs"),
@@ -98,6 +106,7 @@ const ALIASES: [(&str, &str); 25] = [
     ("pbkeylen", "key_length"),
     ("primary", "lead"),
     ("srt_url", "url"),
+    ("sound", "audio"),
     ("streamid", "stream_id"),
     ("token", "token_file"),
     ("uri", "url"),
@@ -108,7 +117,7 @@ const ALIASES: [(&str, &str); 25] = [
 const SECTIONS: [(&str, &[&str]); 7] = [
     ("[api]", &["listen", "token_file", "tls_certificate_file", "tls_key_file", "insecure"]),
     ("[log]", &["level"]),
-    ("[streams.NAME]", &["enabled"]),
+    ("[streams.NAME]", &["enabled", "video", "audio", "rate", "outputs"]),
     (
         "[streams.NAME.video]",
         &[
@@ -124,10 +133,74 @@ const SECTIONS: [(&str, &[&str]); 7] = [
             "slate",
         ],
     ),
-    ("[streams.NAME.audio]", &["bitrate_kbps", "offset_ms"]),
+    ("[streams.NAME.audio]", &["source", "device", "bitrate_kbps", "offset_ms"]),
     ("[streams.NAME.rate]", &["min_kbps", "max_kbps", "start_kbps", "adaptive", "ladder"]),
     (
         "[[streams.NAME.outputs]]",
         &["name", "url", "lead", "latency_ms", "stream_id", "passphrase_file", "key_length"],
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use toml::{Table, Value};
+
+    use super::*;
+    use crate::config::parse;
+
+    const EVERY_KEY: &str = r#"
+        [api]
+        token_file = "/token"
+        tls_certificate_file = "/certificate"
+        tls_key_file = "/key"
+        [streams.a]
+        video = { source = "file", path = "/file" }
+        audio = { source = "alsa" }
+        [[streams.a.outputs]]
+        name = "a"
+        url = "srt://192.0.2.1:9000"
+        stream_id = "a"
+        passphrase_file = "/passphrase"
+        [streams.b]
+    "#;
+
+    #[test]
+    fn the_sections_have_these_keys_and_no_others() {
+        let table = parse(EVERY_KEY).unwrap().to_table();
+        let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        collect("", &table, &mut found);
+        for (section, keys) in SECTIONS {
+            let keys: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+            assert_eq!(found.remove(section).unwrap(), keys, "{section}");
+        }
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["[]", "[streams]"]);
+    }
+
+    fn collect(path: &str, table: &Table, found: &mut BTreeMap<String, BTreeSet<String>>) {
+        let section =
+            SECTIONS.iter().map(|(section, _)| *section).find(|section| same_section(section, path));
+        let section = section.map_or(format!("[{path}]"), str::to_owned);
+        found.entry(section).or_default().extend(table.keys().cloned());
+        for (key, value) in table {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            match value {
+                Value::Table(table) => collect(&path, table, found),
+                Value::Array(list) => {
+                    list.iter().for_each(|e| collect(&format!("{path}[0]"), e.as_table().unwrap(), found));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn slips_are_near_and_other_words_are_far() {
+        let words = ["framerate", "slate", "codec"];
+        assert_eq!(closest("framreate", words), Some("framerate"));
+        assert_eq!(closest("SLAET", words), Some("slate"));
+        assert_eq!(closest("colour", words), None);
+        assert_eq!(closest("", words), None);
+    }
+}

@@ -1,172 +1,236 @@
 //! The document as TOML: what could be read of it, and what is wrong with its syntax.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue, Error};
 
 use super::convert;
+use super::lines::{Lines, Place};
 use super::report::Complaint;
 
-/// A text, of which each line that ends toml's recovery is blanked out.
+/// A text, mended so far that toml reads all of it.
 pub(super) struct Document<'a> {
     original: &'a str,
-    /// As long as the original, so that every place is the same in both.
-    readable: String,
+    lines: Lines,
+    /// The same lines. What stands on them keeps its column, but for the rest of a mended line.
+    mended: String,
+    mended_lines: Lines,
     errors: Vec<SyntaxError>,
 }
 
+/// Its places are the same in the original and in the mended text.
 struct SyntaxError {
-    span: Range<usize>,
+    start: Place,
+    end: Place,
     message: String,
 }
 
 impl<'a> Document<'a> {
     /// Finds all syntax errors of `text`.
     pub fn new(text: &'a str) -> Self {
-        let mut document = Document { original: text, readable: text.to_owned(), errors: Vec::new() };
+        let mut document = Document {
+            original: text,
+            lines: Lines::new(text),
+            mended: text.to_owned(),
+            mended_lines: Lines::new(text),
+            errors: Vec::new(),
+        };
         for _ in 0..ROUNDS {
-            let found: Vec<SyntaxError> =
-                DeTable::parse_recoverable(&document.readable).1.iter().map(SyntaxError::new).collect();
-            let (ending, others): (Vec<_>, Vec<_>) = found.into_iter().partition(SyntaxError::ends_recovery);
-            if ending.is_empty() {
-                document.errors.extend(others);
+            let found = document.syntax_errors();
+            let mendable: Vec<_> = found.into_iter().filter(SyntaxError::hides_the_rest).collect();
+            if mendable.is_empty() {
                 break;
             }
-            for error in &ending {
-                document.blank_out(line_around(text, error.span.start));
-            }
-            document.errors.extend(ending);
+            document.mend(&mendable);
+            document.errors.extend(mendable);
         }
-        document.errors.sort_by_key(|error| error.span.start);
-        // The first error of a line is the cause of the others.
-        document.errors.dedup_by_key(|error| line_around(text, error.span.start));
+        let rest = document.syntax_errors();
+        document.errors.extend(rest);
+        document.errors.sort_by_key(|error| error.start);
+        // The first error of a line, or of a list or inline table, is the cause of those behind it.
+        document.errors.dedup_by(|error, previous| {
+            error.start.line == previous.start.line || (error.is_in_brackets() && previous.is_in_brackets())
+        });
         document
+    }
+
+    /// The text to which every place in [`Self::table`] and of an error refers.
+    pub fn mended(&self) -> &str {
+        &self.mended
     }
 
     /// Where the errors are.
     pub fn errors(&self) -> Vec<Range<usize>> {
-        self.errors.iter().map(|error| error.span.clone()).collect()
+        self.errors.iter().map(|error| error.span(&self.mended_lines)).collect()
     }
 
     /// What could be read.
     pub fn table(&self) -> DeTable<'_> {
-        DeTable::parse_recoverable(&self.readable).0.into_inner()
+        DeTable::parse_recoverable(&self.mended).0.into_inner()
     }
 
     /// Each syntax error with its place and the dotted key that it most likely concerns.
-    pub fn complaints<'d>(
-        &'d self,
-        table: &'d DeTable<'_>,
-    ) -> impl Iterator<Item = (Range<usize>, String, Complaint)> + 'd {
-        self.errors.iter().map(|error| {
-            let key = self.key_at(table, error.span.start);
-            (error.span.clone(), key, self.complaint(error))
-        })
-    }
-
-    fn blank_out(&mut self, line: Range<usize>) {
-        let blanks = " ".repeat(line.len());
-        self.readable.replace_range(line, &blanks);
-    }
-
-    fn key_at(&self, table: &DeTable<'_>, offset: usize) -> String {
-        let mut section = (0, String::new());
-        nearest_header(self.original, table, "", offset, &mut section);
-        let (_, section) = section;
-        let line = &self.original[line_around(self.original, offset)];
-        let Some((key, _)) = line.split_once('=') else { return section };
-        let key = key.trim();
-        if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-            return section;
-        }
-        if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
-    }
-
-    fn complaint(&self, error: &SyntaxError) -> Complaint {
-        let written = self.original.get(error.span.clone()).unwrap_or_default();
-        let line = &self.original[line_around(self.original, error.span.start)];
-        let (what, expected) = match error.message.split_once(", expected ") {
-            Some((what, expected)) => (what, Some(expected)),
-            None => (error.message.as_str(), None),
+    pub fn complaints(&self, table: &DeTable<'_>) -> Vec<(usize, String, Complaint)> {
+        let mut headers = vec![(0, String::new())];
+        collect_headers(&self.mended, table, "", &mut headers);
+        headers.sort();
+        let complaint = |error: &SyntaxError| {
+            let offset = self.mended_lines.offset(error.start);
+            let line = &self.original[self.lines.range(error.start.line)];
+            let (_, section) = &headers[headers.partition_point(|(start, _)| *start <= offset) - 1];
+            (offset, key_in(section, line), self.complaint(error, line))
         };
-        match what {
+        self.errors.iter().map(complaint).collect()
+    }
+
+    fn syntax_errors(&self) -> Vec<SyntaxError> {
+        let (_, errors) = DeTable::parse_recoverable(&self.mended);
+        let mut errors: Vec<_> =
+            errors.iter().map(|error| SyntaxError::new(&self.mended_lines, error)).collect();
+        errors.sort_by_key(|error| error.start);
+        errors
+    }
+
+    /// Closes the names of sections; blanks a line out that cannot be mended.
+    fn mend(&mut self, errors: &[SyntaxError]) {
+        let tried: BTreeSet<usize> = self.errors.iter().map(|error| error.start.line).collect();
+        let mut lines: Vec<Cow<'_, str>> = self.mended.split('\n').map(Cow::Borrowed).collect();
+        for error in errors {
+            let line = &mut lines[error.start.line];
+            let (before, behind) = line.split_at(line.floor_char_boundary(error.start.byte));
+            let bracket = match error.what() {
+                _ if tried.contains(&error.start.line) => None,
+                UNCLOSED_TABLE => Some("]"),
+                UNCLOSED_ARRAY_TABLE if before.ends_with(']') => Some("]"),
+                UNCLOSED_ARRAY_TABLE => Some("]]"),
+                _ => None,
+            };
+            *line = match bracket {
+                Some(bracket) => format!("{before}{bracket}{behind}").into(),
+                None => " ".repeat(line.len()).into(),
+            };
+        }
+        self.mended = lines.join("\n");
+        self.mended_lines = Lines::new(&self.mended);
+    }
+
+    /// Says it without repeating anything of the value, which may be a secret.
+    fn complaint(&self, error: &SyntaxError, line: &str) -> Complaint {
+        let written = self.original.get(error.span(&self.lines)).unwrap_or_default();
+        let (key, value) = line.split_once('=').unwrap_or_default();
+        let number = value.trim_start().starts_with(|c: char| c.is_ascii_digit());
+        let (message, fix) = match error.what() {
             "duplicate key" if line.trim_start().starts_with('[') => {
-                Complaint::new("this section is already there", "put the settings of both into one of them")
+                ("this section is already there", "put the settings of both into one of them")
             }
-            "duplicate key" => Complaint::new("is already set in this section", "remove one of the two"),
-            "string values must be quoted" if written.is_empty() => {
-                Complaint::new("has no value", "write one after the =")
-            }
+            "duplicate key" => ("is already set in this section", "remove one of the two"),
+            "string values must be quoted" if written.is_empty() => ("has no value", "write one after the ="),
             "string values must be quoted" if SPOKEN_BOOLEANS.contains(&written) => {
-                Complaint::new("this is not TOML", "write true or false, or put quotes around a text")
+                ("is no TOML value", "write true or false, or put quotes around a text")
             }
-            "string values must be quoted" | "invalid integer number" | "unexpected key or value" => {
-                let (key, value) = line.split_once('=').unwrap_or_default();
-                match convert::quantity_fix(key.trim(), value.trim()) {
-                    Some(fix) => Complaint::new("a number has no unit behind it: the key has it", fix),
-                    None if what == "unexpected key or value" => Complaint::new(
-                        "the value ends before this",
-                        "write one setting a line, and # before a comment",
-                    ),
-                    None => Complaint::new("a text stands in quotes", "put quotes around the value"),
+            "invalid boolean" => ("is no TOML value", "write true or false, or put quotes around a text"),
+            "string values must be quoted" | "invalid integer number" | "invalid float" if number => {
+                if let Some(fix) = convert::quantity_fix(key.trim(), value.trim()) {
+                    return Complaint::new("has a unit behind the number, but the key has it already", fix);
                 }
+                ("is no TOML value", "write the number alone, or put quotes around a text")
+            }
+            "string values must be quoted" => ("is a text without quotes", "put quotes around it"),
+            "unexpected leading zero" => ("is a number with a leading zero", "write it without the zero"),
+            "unexpected key or value" => {
+                ("this line goes on behind its end", "write one setting a line, and # before a comment")
             }
             "invalid basic string" | "invalid literal string" => {
-                Complaint::new("this text is not closed", "write the quote at its end, on the same line")
+                ("this text is not closed", "write the quote at its end, on the same line")
             }
-            "missing escaped value" => Complaint::new(
+            "missing escaped value" => (
                 "a backslash in double quotes begins an escape",
-                "write \\\\, or put the text in single quotes",
+                "write \\\\ for a backslash, or put the text in single quotes",
             ),
-            "unclosed table" => Complaint::new("the section's name is not closed", "write ] behind it"),
-            "unclosed array table" => {
-                Complaint::new("the section's name is not closed", "write ]] behind it")
-            }
-            "key with no value" => {
-                Complaint::new("this line sets nothing", "write KEY = VALUE, or # before a comment")
-            }
+            UNCLOSED_TABLE => ("the section's name is not closed", "write ] behind it"),
+            UNCLOSED_ARRAY_TABLE => ("the section's name is not closed", "write ]] behind it"),
+            NO_VALUE => ("this line sets nothing", "write KEY = VALUE, or # before a comment"),
+            "invalid unquoted key" => (
+                "a key without quotes has only a-z, A-Z, 0-9, - and _",
+                "write it without the other signs, or # before a comment",
+            ),
+            "unquoted keys cannot be empty" => ("there is no key", "write one before the ="),
+            _ if error.is_in_brackets() => (
+                "a list or table in brackets is not closed before this, or a comma is missing",
+                "write the missing ] or } or comma",
+            ),
             other => {
-                let fix = match expected {
-                    Some(expected) => format!("write {expected} here"),
-                    None => "correct the TOML here".into(),
+                let fix = match error.message.split_once(EXPECTED) {
+                    Some((_, "nothing")) | None => "correct the TOML here".into(),
+                    Some((_, expected)) => format!("write {expected} here"),
                 };
-                Complaint::new(other, fix)
+                return Complaint::new(other, fix);
             }
-        }
+        };
+        Complaint::new(message, fix)
     }
 }
 
 impl SyntaxError {
-    fn new(error: &Error) -> Self {
-        SyntaxError { span: error.span().unwrap_or_default(), message: error.message().to_owned() }
+    fn new(lines: &Lines, error: &Error) -> Self {
+        let span = error.span().unwrap_or_default();
+        let (start, end) = (lines.place(span.start), lines.place(span.end));
+        SyntaxError { start, end, message: error.message().to_owned() }
     }
 
-    /// toml reads nothing behind a line without `=`.
-    fn ends_recovery(&self) -> bool {
-        self.message.starts_with("key with no value")
+    fn span(&self, lines: &Lines) -> Range<usize> {
+        lines.offset(self.start)..lines.offset(self.end)
+    }
+
+    /// The message without what was expected instead.
+    fn what(&self) -> &str {
+        self.message.split_once(EXPECTED).map_or(self.message.as_str(), |(what, _)| what)
+    }
+
+    /// toml reads nothing behind a line without `=`, and takes lines behind an open bracket for a
+    /// part of the section's name.
+    fn hides_the_rest(&self) -> bool {
+        [NO_VALUE, UNCLOSED_TABLE, UNCLOSED_ARRAY_TABLE].contains(&self.what())
+    }
+
+    fn is_in_brackets(&self) -> bool {
+        IN_BRACKETS.contains(&self.what())
     }
 }
 
-/// Finds the last section header at or before `offset`: its start and path.
-fn nearest_header(text: &str, table: &DeTable<'_>, path: &str, offset: usize, best: &mut (usize, String)) {
+/// The dotted key that `line` of a section sets, or the section where that is not clear.
+fn key_in(section: &str, line: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match line.split_once('=').map(|(key, _)| key.trim()) {
+        Some(key) if !key.is_empty() && key.chars().all(plain) => match section {
+            "" => key.to_owned(),
+            section => format!("{section}.{key}"),
+        },
+        _ => section.to_owned(),
+    }
+}
+
+/// Collects each section header's place and path.
+fn collect_headers(text: &str, table: &DeTable<'_>, path: &str, headers: &mut Vec<(usize, String)>) {
     for (name, value) in table {
         let path = match path {
             "" => name.get_ref().to_string(),
             parent => format!("{parent}.{}", name.get_ref()),
         };
-        let mut visit = |span: Range<usize>, table: &DeTable<'_>, path: &str| {
-            let header = text[span.start..].starts_with('[') && span.start <= offset;
-            if header && (span.start >= best.0) {
-                *best = (span.start, path.to_owned());
+        let mut visit = |start: usize, table: &DeTable<'_>, path: &str| {
+            if text[start..].starts_with('[') {
+                headers.push((start, path.to_owned()));
             }
-            nearest_header(text, table, path, offset, best);
+            collect_headers(text, table, path, headers);
         };
         match value.get_ref() {
-            DeValue::Table(table) => visit(value.span(), table, &path),
+            DeValue::Table(table) => visit(value.span().start, table, &path),
             DeValue::Array(elements) => {
                 for (index, element) in elements.iter().enumerate() {
                     if let DeValue::Table(table) = element.get_ref() {
-                        visit(element.span(), table, &format!("{path}[{index}]"));
+                        visit(element.span().start, table, &format!("{path}[{index}]"));
                     }
                 }
             }
@@ -175,17 +239,28 @@ fn nearest_header(text: &str, table: &DeTable<'_>, path: &str, offset: usize, be
     }
 }
 
-/// The line, without its break, in which a byte offset lies.
-fn line_around(text: &str, offset: usize) -> Range<usize> {
-    let offset = text.floor_char_boundary(offset);
-    let start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
-    let end = text[offset..].find('\n').map_or(text.len(), |at| offset + at);
-    start..end
-}
-
-/// All lines that end the recovery are known after the first round; what a blanked line uncovers
-/// takes few more. A bound, so that no text is read without end.
+/// Errors that hide others are nearly all found in the first round, and what they hid in the
+/// second. A bound, so that no text is read without end.
 const ROUNDS: usize = 8;
+
+// Messages of toml 1.2, as far as something better can be said; the golden files show when they change.
+const EXPECTED: &str = ", expected ";
+const NO_VALUE: &str = "key with no value";
+const UNCLOSED_TABLE: &str = "unclosed table";
+const UNCLOSED_ARRAY_TABLE: &str = "unclosed array table";
+const IN_BRACKETS: [&str; 11] = [
+    "extra assignment between key-value pairs",
+    "extra comma in array",
+    "extra comma in inline table",
+    "invalid inline table element",
+    "missing assignment between key-value pairs",
+    "missing comma between array elements",
+    "missing comma between key-value pairs",
+    "missing key for inline table element",
+    "unclosed array",
+    "unclosed inline table",
+    "unexpected `=` in array",
+];
 
 /// What people write for a boolean that TOML does not know.
 const SPOKEN_BOOLEANS: [&str; 12] =

@@ -1,7 +1,7 @@
 //! `outputs.url`, in the spelling of libsrt's URIs.
 //!
-//! No message here repeats any part of the text but host, port and the names of parameters: their
-//! values may be secrets that stand in the wrong place.
+//! No message here repeats any part of the text but parameters that are known
+//! by their names: the rest may be a secret that stands in the wrong place.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -21,12 +21,10 @@ fn parse(text: &str) -> Result<SrtUrl, Complaints> {
     };
     let mut complaints = Vec::new();
     if !scheme.eq_ignore_ascii_case("srt") {
-        let scheme = convert::shown(scheme);
-        let message = format!("begins with {scheme}, but this version sends SRT only");
-        complaints.push(Complaint::new(message, format!("write {EXAMPLE}")));
-        return Err(Complaints(complaints));
+        let message = "begins with another protocol, but this version sends SRT only";
+        return Err(Complaint::new(message, format!("write {EXAMPLE}")).into());
     }
-    // Only the parameters end at a `#`-free place: stream ids begin with `#!::`.
+    // A `#` behind the `?` begins no fragment here: stream ids begin with `#!::`.
     let (address, parameters) = rest.split_once('?').unwrap_or((rest, ""));
     let address = match address.split_once(['/', '#']) {
         Some((address, "")) => address,
@@ -76,17 +74,16 @@ fn read_parameters(parameters: &str, complaints: &mut Vec<Complaint>) -> SrtMode
                 complaints.push(Complaint::new("has the passphrase in it", fix));
                 continue;
             }
-            "latency" | "rcvlatency" | "peerlatency" => "latency_ms = 2000, for instance",
+            "latency" | "rcvlatency" | "peerlatency" => "latency_ms = …",
             "streamid" | "stream_id" | "srt_streamid" => "stream_id = \"…\"",
-            "pbkeylen" | "key_length" => "key_length = 16, 24 or 32",
+            "pbkeylen" | "key_length" => "key_length = …",
             _ => {
-                let known = suggest::closest(&name, ["mode"]).map(|mode| format!("did you mean {mode}?"));
-                let fix = known.unwrap_or_else(|| "remove it: mode is the only one".into());
-                let message = match name.chars().all(|c| c.is_ascii_alphabetic()) {
-                    true => format!("has the parameter {}, which is not known", convert::shown(&name)),
-                    false => "has a parameter that is not known".into(),
-                };
-                complaints.push(Complaint::new(message, fix));
+                let slip = suggest::closest(&name, ["mode"]);
+                let fix = slip.map_or("remove it: mode is the only one", |_| "did you mean ?mode=?");
+                let complaint = Complaint::new("has a parameter that is not known here", fix);
+                if !complaints.contains(&complaint) {
+                    complaints.push(complaint);
+                }
                 continue;
             }
         };
@@ -187,3 +184,40 @@ const EXAMPLE: &str = "\"srt://HOST:PORT\", such as \"srt://ingest.example.net:9
 
 /// Bytes, the limit of DNS.
 const LONGEST_HOST: usize = 253;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_and_addresses() {
+        for (text, host, port) in [
+            ("srt://ingest.example.net:9000", "ingest.example.net", 9000),
+            ("SRT://Ingest.Example.NET:1", "ingest.example.net", 1),
+            ("srt://localhost:65535/", "localhost", 65535),
+            ("srt://192.0.2.1:9000?mode=client", "192.0.2.1", 9000),
+            ("srt://[2001:DB8:0::1]:9000", "2001:db8::1", 9000),
+            ("srt://[::ffff:192.0.2.1]:9000?mode=caller", "::ffff:192.0.2.1", 9000),
+            ("srt://host_1.:9000", "host_1.", 9000),
+        ] {
+            let url = parse(text).unwrap();
+            assert_eq!((url.host.as_str(), url.port, url.mode), (host, port, SrtMode::Caller), "{text}");
+            assert_eq!(parse(&url.to_string()), Ok(url));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_repeats_a_part_of_the_url(
+            before in "(srt://|)[a-z0-9@:/?&=%#\\[\\].]{0,20}",
+            behind in "[a-z0-9@:/?&=%#\\[\\].]{0,20}",
+        ) {
+            if let Err(complaints) = parse(&format!("{before}hunter2{behind}")) {
+                let said = format!("{complaints:?}");
+                prop_assert!(!said.contains("hunter2"), "{}", said);
+            }
+        }
+    }
+}

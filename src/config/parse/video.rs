@@ -134,13 +134,16 @@ fn framerate(value: &Value<'_>) -> Result<Framerate, Complaint> {
             Framerate::new(numerator.trim().parse().ok()?, denominator.trim().parse().ok()?)
         }),
         other => {
-            let message = format!("is {}, but is a number of frames per second", convert::kind(other));
+            let message = format!("is {}, not a number of frames per second", convert::kind(other));
             return Err(Complaint::new(message, FRAMERATE_FIX));
         }
     };
     rate.ok_or_else(|| {
-        let message = format!("is no frame rate from 1 to {LARGEST_FRAMERATE} frames per second");
-        Complaint::new(message, FRAMERATE_FIX)
+        let message = format!("is no frame rate in use from 1 to {LARGEST_FRAMERATE} frames per second");
+        match value.contents.as_str().filter(|text| text.parse::<f64>().is_ok()) {
+            Some(number) => Complaint::new("is a text, not a number", format!("write framerate = {number}")),
+            None => Complaint::new(message, FRAMERATE_FIX),
+        }
     })
 }
 
@@ -171,7 +174,10 @@ fn encoder(value: &Value<'_>) -> Result<EncoderChoice, Complaint> {
     let words = EncoderChoice::FAMILIES.map(|(word, _)| word);
     let fix = match suggest::closest(text, words) {
         Some(word) => format!("did you mean encoder = {word:?}?"),
-        None => format!("write one of {words:?}, or an element's name such as \"x264enc\""),
+        None => format!(
+            "write one of {}, or an element's name such as \"x264enc\"",
+            words.map(|w| format!("{w:?}")).join(", ")
+        ),
     };
     let message = format!("{} is neither a family of encoders nor the name of one", convert::shown(text));
     Err(Complaint::new(message, fix))

@@ -1,0 +1,213 @@
+//! What the API's answers look like. Kept apart from the daemon's own types: these are a promise.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Serialize;
+
+use crate::supervisor::status::{
+    EncoderStatus, OutputState, OutputStatus, RateStatus, SourceState, SourceStatus, Status,
+};
+
+/// `GET /v1/info`.
+#[derive(Serialize)]
+pub struct Info {
+    name: &'static str,
+    version: &'static str,
+    gstreamer: String,
+    /// RFC 3339.
+    started: Option<String>,
+    uptime_s: u64,
+}
+
+/// `GET /v1/streams`.
+#[derive(Serialize)]
+pub struct Streams {
+    pub items: Vec<Stream>,
+}
+
+/// `GET /v1/streams/{id}`. Rates in bits per second over the last second; what is not known is `null`.
+#[derive(Serialize)]
+pub struct Stream {
+    id: String,
+    state: &'static str,
+    /// RFC 3339.
+    since: Option<String>,
+    reason: Option<String>,
+    source: Source,
+    encoder: Option<Encoder>,
+    outputs: Vec<Output>,
+    rate: Rate,
+}
+
+#[derive(Serialize)]
+struct Source {
+    state: &'static str,
+    device: String,
+    format: Option<String>,
+    reason: Option<String>,
+    silence: Option<String>,
+    losses: u64,
+}
+
+#[derive(Serialize)]
+struct Encoder {
+    backend: &'static str,
+    element: &'static str,
+    hardware: bool,
+    target_bps: u64,
+    encoded_bps: u64,
+    fps: f64,
+    frames: u64,
+    bytes: u64,
+    dropped_frames: u64,
+}
+
+#[derive(Serialize)]
+struct Output {
+    name: String,
+    state: &'static str,
+    since: Option<String>,
+    reason: Option<String>,
+    sent_bps: u64,
+    acked_bps: u64,
+    latency_ms: Option<u64>,
+    rtt_ms: Option<f64>,
+    send_buffer_ms: Option<u64>,
+    in_flight_packets: Option<u64>,
+    sent_packets: Option<u64>,
+    sent_bytes: Option<u64>,
+    acked_bytes: Option<u64>,
+    retransmitted_packets: Option<u64>,
+    retransmitted_bytes: Option<u64>,
+    lost_packets: Option<u64>,
+    late_packets: Option<u64>,
+    rejected_datagrams: Option<u64>,
+    left_out_frames: u64,
+    left_out_gaps: u64,
+    left_out_sounds: u64,
+    connections: u64,
+}
+
+#[derive(Serialize)]
+struct Rate {
+    target_bps: u64,
+    estimate_bps: Option<u64>,
+    rule: &'static str,
+}
+
+impl Info {
+    pub fn new(started: Instant, gstreamer: String) -> Self {
+        Info {
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            gstreamer,
+            started: rfc3339(started),
+            uptime_s: started.elapsed().as_secs(),
+        }
+    }
+}
+
+impl From<&Status> for Stream {
+    fn from(status: &Status) -> Self {
+        Stream {
+            id: status.name.to_string(),
+            state: status.state.as_str(),
+            since: rfc3339(status.since),
+            reason: status.reason.clone(),
+            source: Source::from(&status.source),
+            encoder: status.encoder.as_ref().map(Encoder::from),
+            outputs: status.outputs.iter().map(Output::from).collect(),
+            rate: Rate::from(&status.rate),
+        }
+    }
+}
+
+impl From<&SourceStatus> for Source {
+    fn from(source: &SourceStatus) -> Self {
+        Source {
+            state: match source.state {
+                SourceState::Waiting => "waiting",
+                SourceState::Live => "live",
+                SourceState::Lost => "lost",
+            },
+            device: source.device.clone(),
+            format: source.format.clone(),
+            reason: source.reason.clone(),
+            silence: source.silence.clone(),
+            losses: source.losses,
+        }
+    }
+}
+
+impl From<&EncoderStatus> for Encoder {
+    fn from(encoder: &EncoderStatus) -> Self {
+        Encoder {
+            backend: encoder.backend,
+            element: encoder.element,
+            hardware: encoder.hardware,
+            target_bps: encoder.target.as_bps(),
+            encoded_bps: encoder.encoded.as_bps(),
+            fps: (encoder.fps * 100.0).round() / 100.0,
+            frames: encoder.frames,
+            bytes: encoder.bytes.get(),
+            dropped_frames: encoder.dropped_frames,
+        }
+    }
+}
+
+impl From<&OutputStatus> for Output {
+    fn from(output: &OutputStatus) -> Self {
+        let link = output.link.as_ref();
+        Output {
+            name: output.name.to_string(),
+            state: match output.state {
+                OutputState::Idle => "stopped",
+                OutputState::Connecting => "connecting",
+                OutputState::Streaming => "streaming",
+                OutputState::Stalled => "degraded",
+                OutputState::BackingOff => "backing_off",
+            },
+            since: rfc3339(output.since),
+            reason: output.reason.clone(),
+            sent_bps: output.sent.as_bps(),
+            acked_bps: output.acknowledged.as_bps(),
+            latency_ms: link.map(|link| millis(link.latency)),
+            rtt_ms: link.map(|link| (link.rtt.as_secs_f64() * 1e5).round() / 1e2),
+            send_buffer_ms: link.map(|link| millis(link.send_buffer)),
+            in_flight_packets: link.map(|link| link.in_flight_packets),
+            sent_packets: link.map(|link| link.sent_packets),
+            sent_bytes: link.map(|link| link.sent_bytes.get()),
+            acked_bytes: link.map(|link| link.acknowledged_bytes.get()),
+            retransmitted_packets: link.map(|link| link.retransmitted_packets),
+            retransmitted_bytes: link.map(|link| link.retransmitted_bytes.get()),
+            lost_packets: link.map(|link| link.lost_packets),
+            late_packets: link.map(|link| link.late_packets),
+            rejected_datagrams: link.map(|link| link.rejected_datagrams),
+            left_out_frames: output.left_out.pictures,
+            left_out_gaps: output.left_out.gaps,
+            left_out_sounds: output.left_out.sounds,
+            connections: output.connections,
+        }
+    }
+}
+
+impl From<&RateStatus> for Rate {
+    fn from(rate: &RateStatus) -> Self {
+        Rate {
+            target_bps: rate.target.as_bps(),
+            estimate_bps: rate.estimate.map(|estimate| estimate.as_bps()),
+            rule: rate.rule,
+        }
+    }
+}
+
+/// An instant as wall-clock time of now; `None` where that clock stands outside of what RFC 3339 can say.
+fn rfc3339(at: Instant) -> Option<String> {
+    let time = SystemTime::now().checked_sub(at.elapsed())?;
+    let whole = jiff::Timestamp::try_from(time).ok()?.round(jiff::Unit::Millisecond).ok()?;
+    Some(whole.to_string())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,34 @@
+//! `uplinkd check-config`: everything that is wrong with a configuration, before it is on air.
+
+use std::path::Path;
+
+use super::Failure;
+use crate::config::{Config, file};
+use crate::media::{self, Finding, Severity};
+
+/// Parses, and then checks against this machine. What a stream would wait for (a camera) is told, and
+/// is no mistake.
+pub fn run(path: &Path) -> Result<(), Failure> {
+    let config = file::load(path).map_err(Failure::configuration)?;
+    media::init().map_err(Failure::gstreamer)?;
+    let (errors, warnings) = findings(path, &config);
+    if !errors.is_empty() {
+        return Err(Failure::configuration([errors, warnings].concat().trim_end()));
+    }
+    super::say(&format!("{warnings}{}: good, for this machine too\n", path.display()))
+}
+
+/// What this machine cannot do of it, and what it will wait for: lines in the form of the parser's errors.
+fn findings(path: &Path, config: &Config) -> (String, String) {
+    let (mut errors, mut warnings) = (String::new(), String::new());
+    for (name, stream) in &config.streams {
+        for Finding { key, message, fix, severity } in media::check(stream) {
+            let (lines, kind) = match severity {
+                Severity::Error => (&mut errors, ""),
+                Severity::Warning => (&mut warnings, "warning: "),
+            };
+            lines.push_str(&format!("{}: {kind}streams.{name}.{key}: {message}; {fix}\n", path.display()));
+        }
+    }
+    (errors, warnings)
+}

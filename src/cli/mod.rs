@@ -1,0 +1,121 @@
+//! The command line: what each command does, and its exit code.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done, or drained after SIGTERM or SIGINT |
+//! | 1 | something else went wrong: the message says what |
+//! | 69 | GStreamer is unusable (never "no camera") |
+//! | 78 | the configuration is wrong |
+
+mod check_config;
+mod daemon;
+mod demo;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::causes::with_causes;
+
+/// A live encoder: camera and sound in, hardware encoding, MPEG-TS over SRT out.
+#[derive(Debug, Parser)]
+#[command(name = "uplinkd", version, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The daemon, from its configuration file
+    Run {
+        #[arg(long, value_name = "PATH", default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// The whole job on this machine, over an emulated link, to a receiver that checks what arrives
+    Demo(demo::DemoArguments),
+    /// Parse a configuration and check it against this machine; all errors at once
+    CheckConfig {
+        #[arg(value_name = "PATH", default_value = DEFAULT_CONFIG)]
+        path: PathBuf,
+    },
+    /// Print the version
+    Version,
+}
+
+/// Runs the command to its end.
+pub fn run(arguments: Arguments) -> ExitCode {
+    let result = match arguments.command {
+        Command::Run { config } => daemon::run(&config),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::CheckConfig { path } => check_config::run(&path),
+        Command::Version => say(&format!("uplinkd {}\n", env!("CARGO_PKG_VERSION"))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Why a command ended without doing its job: for people, and for the exit code.
+#[derive(Debug)]
+struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    fn configuration(message: impl ToString) -> Self {
+        Failure { message: message.to_string(), code: EX_CONFIG }
+    }
+
+    fn gstreamer(error: impl Error) -> Self {
+        Failure { message: with_causes(&error), code: EX_UNAVAILABLE }
+    }
+
+    fn plain(message: &str) -> Self {
+        Failure { message: message.to_string(), code: EX_OTHER }
+    }
+
+    fn other(error: impl Error) -> Self {
+        Failure { message: with_causes(&error), code: EX_OTHER }
+    }
+}
+
+/// Writes to standard output, which may be a full disk or a closed pipe.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failure::other)
+}
+
+/// Runs a daemon or a demo to its end, on a runtime of its own. A call that hangs in a driver, a
+/// file server or a name look-up is left behind: it must not keep the process from ending.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    Ok(result)
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    // Two threads at least, so that one that opens a pipeline does not stop the network.
+    let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
+    Builder::new_multi_thread().worker_threads(threads).enable_all().build().map_err(Failure::other)
+}
+
+/// `sysexits.h`: a service that is needed is not there.
+const EX_UNAVAILABLE: u8 = 69;
+
+/// `sysexits.h`: something in the configuration is wrong.
+const EX_CONFIG: u8 = 78;
+
+const EX_OTHER: u8 = 1;
+
+const DEFAULT_CONFIG: &str = "/etc/uplinkd/uplinkd.toml";

@@ -1,0 +1,608 @@
+//! A link in real time: UDP datagrams between clients and a server, through the link model.
+//!
+//! One thread owns the sockets and waits with `ppoll`, which keeps departures to a fraction of a
+//! millisecond (tokio's timers have a grain of 1 ms). Each client address has a socket of its own
+//! towards the server, so that a client that comes back from another port, or a second client, is
+//! another peer to the server too; all of them share the two directions of the one link. The link's
+//! time starts with the first datagram of a client.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::io::{self, PipeReader, PipeWriter};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
+
+use super::srt_header::SrtCounter;
+pub use super::srt_header::SrtPackets;
+use super::{Counters, Link, Spec, Verdict};
+use crate::units::{Bitrate, ByteCount};
+
+/// A running relay. Dropping it stops it; what is still under way is lost.
+#[derive(Debug)]
+pub struct Relay {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    /// Dropped to wake the thread for the last time.
+    stop: Option<PipeWriter>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What one direction of a relay has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DirectionCounters {
+    /// What the link made of the datagrams.
+    pub link: Counters,
+    /// Datagrams that the link delivered and the relay could not hand on: the link was cut while
+    /// they were under way, their client was forgotten, or a socket refused them.
+    pub not_forwarded: u64,
+    /// SRT packets among the datagrams received, before the link touched them.
+    pub srt: SrtPackets,
+    /// Bytes that wait for the bottleneck.
+    pub queued: ByteCount,
+    /// What the bottleneck can carry now; `None` is unlimited.
+    pub capacity: Option<Bitrate>,
+}
+
+/// What a relay has seen, in both directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelayCounters {
+    /// From clients to the server.
+    pub up: DirectionCounters,
+    /// From the server to clients.
+    pub down: DirectionCounters,
+    /// Client addresses seen, one that came back after having been forgotten counted again.
+    pub clients: u64,
+}
+
+impl Relay {
+    /// Listens on `listen` (port 0 takes a free one, see [`Relay::address`]) and forwards to
+    /// `target` and back, through a link as `spec` says.
+    pub fn start(listen: SocketAddr, target: SocketAddr, spec: Spec) -> io::Result<Relay> {
+        let front = socket(listen)?;
+        let address = front.local_addr()?;
+        let (woken, stop) = io::pipe()?;
+        let shared = Arc::new(Shared { front, state: Mutex::new(State::new(&spec)) });
+        let worker = Worker::new(Arc::clone(&shared), woken, target);
+        let thread = thread::Builder::new().name("link-relay".to_owned()).spawn(move || worker.run())?;
+        Ok(Relay { address, shared, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where clients send to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn counters(&self) -> RelayCounters {
+        let mut state = self.shared.state();
+        let now = state.now();
+        let clients = state.clients;
+        RelayCounters { up: state.up.counters(now), down: state.down.counters(now), clients }
+    }
+
+    /// Cuts the link in both directions, with all that is under way, or restores it.
+    pub fn set_outage(&self, cut: bool) {
+        let mut state = self.shared.state();
+        state.cut = cut;
+        state.up.link.set_outage(cut);
+        state.down.link.set_outage(cut);
+    }
+
+    /// Sends a datagram to the newest client at once, past the link, from the address that the
+    /// client believes to be its server. `NotConnected` before there is a client.
+    pub fn inject(&self, datagram: &[u8]) -> io::Result<()> {
+        let client = self.client().ok_or(io::ErrorKind::NotConnected)?;
+        self.shared.front.send_to(datagram, client).map(|_| ())
+    }
+
+    /// The client that a new address was last seen of.
+    pub fn client(&self) -> Option<SocketAddr> {
+        self.shared.state().newest_client
+    }
+
+    /// The SRT socket id of a client, as the server last addressed it.
+    pub fn client_srt_socket(&self) -> Option<u32> {
+        self.shared.state().down.srt.last_destination()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!(address:% = self.address; "link relay panicked");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    front: UdpSocket,
+    state: Mutex<State>,
+}
+
+impl Shared {
+    /// Counters and links stay usable after a panic elsewhere.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    started: Option<Instant>,
+    up: Direction,
+    down: Direction,
+    cut: bool,
+    newest_client: Option<SocketAddr>,
+    clients: u64,
+}
+
+#[derive(Debug)]
+struct Direction {
+    link: Link,
+    srt: SrtCounter,
+    not_forwarded: u64,
+}
+
+impl State {
+    fn new(spec: &Spec) -> Self {
+        let direction = |link| Direction { link, srt: SrtCounter::default(), not_forwarded: 0 };
+        State {
+            started: None,
+            up: direction(spec.uplink()),
+            down: direction(spec.downlink()),
+            cut: false,
+            newest_client: None,
+            clients: 0,
+        }
+    }
+
+    /// The link's time: since the first datagram of a client.
+    fn now(&self) -> Duration {
+        self.started.map_or(Duration::ZERO, |started| started.elapsed())
+    }
+
+    fn direction(&mut self, way: Way) -> &mut Direction {
+        match way {
+            Way::Up => &mut self.up,
+            Way::Down => &mut self.down,
+        }
+    }
+}
+
+impl Direction {
+    fn counters(&mut self, now: Duration) -> DirectionCounters {
+        DirectionCounters {
+            link: self.link.counters(),
+            not_forwarded: self.not_forwarded,
+            srt: self.srt.packets(),
+            queued: self.link.queued(now),
+            capacity: self.link.capacity(now),
+        }
+    }
+}
+
+/// The relay's thread.
+struct Worker {
+    shared: Arc<Shared>,
+    woken: PipeReader,
+    target: SocketAddr,
+    /// At most [`MAX_SESSIONS`]; the one silent for longest gives way.
+    sessions: Vec<Session>,
+    /// Under way, at most [`MAX_HELD_BYTES`]; newcomers lose.
+    departures: BinaryHeap<Reverse<Departure>>,
+    held_bytes: usize,
+    order: u64,
+}
+
+/// A client's address, and the socket that stands for it towards the server.
+struct Session {
+    id: u64,
+    client: SocketAddr,
+    back: UdpSocket,
+    heard: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Up,
+    Down,
+}
+
+struct Departure {
+    at: Duration,
+    /// Keeps packets of the same time in their order.
+    order: u64,
+    way: Way,
+    session: u64,
+    datagram: Box<[u8]>,
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, woken: PipeReader, target: SocketAddr) -> Self {
+        Worker {
+            shared,
+            woken,
+            target,
+            sessions: Vec::new(),
+            departures: BinaryHeap::new(),
+            held_bytes: 0,
+            order: 0,
+        }
+    }
+
+    fn run(mut self) {
+        let mut buffer = vec![0; LARGEST_DATAGRAM];
+        loop {
+            match self.wait() {
+                Ok(Wake::Stop) => return,
+                Ok(Wake::Work) => {}
+                Err(error) => {
+                    log::error!(error:%; "link relay cannot wait for its sockets and stops");
+                    return;
+                }
+            }
+            self.receive_from_clients(&mut buffer);
+            self.receive_from_server(&mut buffer);
+            self.forward_due();
+        }
+    }
+
+    /// Until a socket is readable, a departure is due or the relay is to stop.
+    fn wait(&self) -> io::Result<Wake> {
+        let timeout = self.departures.peek().map(|Reverse(next)| {
+            let wait = next.at.saturating_sub(self.shared.state().now());
+            // An i64 holds the seconds of any wait that a link can ask for, and 32 bits the rest.
+            Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) as _ }
+        });
+        let mut sources =
+            vec![PollFd::new(&self.woken, PollFlags::IN), PollFd::new(&self.shared.front, PollFlags::IN)];
+        sources.extend(self.sessions.iter().map(|session| PollFd::new(&session.back, PollFlags::IN)));
+        match poll(&mut sources, timeout.as_ref()) {
+            Ok(_) if !sources[0].revents().is_empty() => Ok(Wake::Stop),
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(Wake::Work),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn receive_from_clients(&mut self, buffer: &mut [u8]) {
+        for _ in 0..BATCH {
+            match self.shared.front.recv_from(buffer) {
+                Ok((length, client)) => match self.session_of(client) {
+                    Ok(session) => self.offer(Way::Up, session, &buffer[..length]),
+                    Err(error) => {
+                        log::warn!(client:%, error:%; "link relay has no socket for a client");
+                        self.shared.state().up.not_forwarded += 1;
+                    }
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // What went wrong with a datagram sent earlier is reported here.
+                Err(_) => self.shared.state().down.not_forwarded += 1,
+            }
+        }
+    }
+
+    fn receive_from_server(&mut self, buffer: &mut [u8]) {
+        for index in 0..self.sessions.len() {
+            for _ in 0..BATCH {
+                match self.sessions[index].back.recv(buffer) {
+                    Ok(length) => self.offer(Way::Down, self.sessions[index].id, &buffer[..length]),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // Nobody listens at the target (yet): an earlier datagram was refused.
+                    Err(_) => self.shared.state().up.not_forwarded += 1,
+                }
+            }
+        }
+    }
+
+    /// Puts a datagram on the link.
+    fn offer(&mut self, way: Way, session: u64, datagram: &[u8]) {
+        let mut state = self.shared.state();
+        let now = state.now();
+        let direction = state.direction(way);
+        direction.srt.see(datagram);
+        let Verdict::Deliver { at, .. } = direction.link.offer(now, datagram.len()) else { return };
+        if self.held_bytes + datagram.len() > MAX_HELD_BYTES {
+            direction.not_forwarded += 1;
+            return;
+        }
+        drop(state);
+        self.held_bytes += datagram.len();
+        self.order += 1;
+        let order = self.order;
+        self.departures.push(Reverse(Departure { at, order, way, session, datagram: datagram.into() }));
+    }
+
+    fn forward_due(&mut self) {
+        let mut state = self.shared.state();
+        let now = state.now();
+        while let Some(Reverse(next)) = self.departures.peek()
+            && next.at <= now
+        {
+            let Some(Reverse(due)) = self.departures.pop() else { return };
+            self.held_bytes -= due.datagram.len();
+            let session = self.sessions.iter().find(|session| session.id == due.session);
+            let forwarded = match session {
+                Some(session) if !state.cut => match due.way {
+                    Way::Up => session.back.send(&due.datagram).is_ok(),
+                    Way::Down => self.shared.front.send_to(&due.datagram, session.client).is_ok(),
+                },
+                _ => false,
+            };
+            if !forwarded {
+                state.direction(due.way).not_forwarded += 1;
+            }
+        }
+    }
+
+    /// The session of a client, made when it is new.
+    fn session_of(&mut self, client: SocketAddr) -> io::Result<u64> {
+        let now = Instant::now();
+        if let Some(session) = self.sessions.iter_mut().find(|session| session.client == client) {
+            session.heard = now;
+            return Ok(session.id);
+        }
+        let back = socket(unspecified(self.target.ip()))?;
+        back.connect(self.target)?;
+        if self.sessions.len() >= MAX_SESSIONS
+            && let Some(oldest) = (0..self.sessions.len()).min_by_key(|index| self.sessions[*index].heard)
+        {
+            self.sessions.swap_remove(oldest);
+        }
+        let mut state = self.shared.state();
+        state.started.get_or_insert(now);
+        state.newest_client = Some(client);
+        state.clients += 1;
+        let id = state.clients;
+        self.sessions.push(Session { id, client, back, heard: now });
+        Ok(id)
+    }
+}
+
+enum Wake {
+    Stop,
+    Work,
+}
+
+impl Ord for Departure {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+impl PartialOrd for Departure {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Departure {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Departure {}
+
+/// A non-blocking socket with large buffers: a burst must be lost by the model or not at all.
+fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    // Only root may pass the system's limit; what the system allows has to do for others.
+    if sockopt::set_socket_recv_buffer_size_force(&socket, SOCKET_BUFFER_BYTES).is_err() {
+        sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER_BYTES)?;
+    }
+    if sockopt::set_socket_send_buffer_size_force(&socket, SOCKET_BUFFER_BYTES).is_err() {
+        sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER_BYTES)?;
+    }
+    Ok(socket)
+}
+
+/// Any free port of the family of `ip`.
+fn unspecified(ip: IpAddr) -> SocketAddr {
+    match ip {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
+/// Client addresses at a time: enough for tests with several senders, each with reconnects.
+const MAX_SESSIONS: usize = 16;
+/// Datagrams read from one socket before the others, and departures, have their turn.
+const BATCH: usize = 64;
+/// Bytes under way: a second at half a Gbit/s.
+const MAX_HELD_BYTES: usize = 64 << 20;
+/// Bytes: half a second at 60 Mbit/s of a relay that gets no CPU.
+const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+/// Bytes: what UDP can carry.
+const LARGEST_DATAGRAM: usize = 65_535;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> UdpSocket {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        server
+    }
+
+    fn relay(server: &UdpSocket, spec: &str) -> Relay {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        Relay::start(listen, server.local_addr().unwrap(), spec.parse().unwrap()).unwrap()
+    }
+
+    fn client(relay: &Relay) -> UdpSocket {
+        let client = server();
+        client.connect(relay.address()).unwrap();
+        client
+    }
+
+    fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+        let mut buffer = [0; 2000];
+        let (length, from) = socket.recv_from(&mut buffer).unwrap();
+        (buffer[..length].to_vec(), from)
+    }
+
+    fn wait_until(mut holds: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < Duration::from_secs(5), "in vain");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn carries_both_ways_with_the_delay_asked_for() {
+        let server = server();
+        let relay = relay(&server, "delay=20ms");
+        let client = client(&relay);
+        let mut trips = Vec::new();
+        for number in 0..50_u8 {
+            let sent = Instant::now();
+            client.send(&[number; 100]).unwrap();
+            let (there, from) = receive(&server);
+            assert_eq!(there, [number; 100]);
+            server.send_to(&[number; 50], from).unwrap();
+            assert_eq!(receive(&client).0, [number; 50]);
+            trips.push(sent.elapsed());
+        }
+        // The quickest tells how well the relay keeps time; others a busy machine may hold up.
+        let quickest = trips.iter().min().unwrap();
+        assert!((Duration::from_millis(40)..Duration::from_millis(41)).contains(quickest), "{trips:?}");
+        let counters = relay.counters();
+        assert_eq!(counters.up.link.delivered.packets, 50);
+        assert_eq!(counters.up.link.delivered.bytes, ByteCount::new(50 * 128));
+        assert_eq!(counters.down.link.delivered.packets, 50);
+        assert_eq!((counters.up.not_forwarded, counters.down.not_forwarded, counters.clients), (0, 0, 1));
+    }
+
+    #[test]
+    fn the_rate_holds_in_real_time() {
+        let server = server();
+        let relay = relay(&server, "rate=8M,queue=1000000");
+        let client = client(&relay);
+        // 200 packets of 1000 bytes on the wire take 200 ms at 8 Mbit/s.
+        let sent = Instant::now();
+        for _ in 0..200 {
+            client.send(&[0; 972]).unwrap();
+        }
+        let mut longest = ByteCount::ZERO;
+        for _ in 0..200 {
+            receive(&server);
+            longest = longest.max(relay.counters().up.queued);
+        }
+        let took = sent.elapsed();
+        assert!(longest > ByteCount::new(100_000), "{longest:?}");
+        assert!((Duration::from_millis(198)..Duration::from_millis(400)).contains(&took), "{took:?}");
+        assert_eq!(relay.counters().up.capacity, Some(Bitrate::from_kbps(8000)));
+    }
+
+    #[test]
+    fn a_client_that_comes_back_from_another_port_and_a_second_one_both_have_their_way() {
+        let server = server();
+        let relay = relay(&server, "");
+        let (first, second) = (client(&relay), client(&relay));
+        first.send(b"first").unwrap();
+        let (_, first_peer) = receive(&server);
+        second.send(b"second").unwrap();
+        let (_, second_peer) = receive(&server);
+        assert_ne!(first_peer, second_peer);
+        server.send_to(b"to second", second_peer).unwrap();
+        server.send_to(b"to first", first_peer).unwrap();
+        assert_eq!(receive(&first).0, b"to first");
+        assert_eq!(receive(&second).0, b"to second");
+        assert_eq!(relay.client(), Some(second.local_addr().unwrap()));
+    }
+
+    #[test]
+    fn sessions_are_bounded_and_the_silent_one_goes() {
+        let server = server();
+        let relay = relay(&server, "");
+        let clients: Vec<_> = (0..=MAX_SESSIONS).map(|_| client(&relay)).collect();
+        let mut peers = Vec::new();
+        for client in &clients {
+            client.send(b"hello").unwrap();
+            peers.push(receive(&server).1);
+        }
+        // The first was silent for longest; coming back, it is another peer.
+        clients[0].send(b"again").unwrap();
+        let (_, again) = receive(&server);
+        assert!(!peers.contains(&again));
+        assert_eq!(relay.counters().clients, MAX_SESSIONS as u64 + 2);
+    }
+
+    #[test]
+    fn cuts_and_restores() {
+        let server = server();
+        server.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let relay = relay(&server, "delay=500ms");
+        let client = client(&relay);
+        client.send(b"under way").unwrap();
+        wait_until(|| relay.counters().up.link.delivered.packets == 1);
+        relay.set_outage(true);
+        client.send(b"cut").unwrap();
+        wait_until(|| relay.counters().up.not_forwarded == 1);
+        assert!(server.recv(&mut [0; 100]).is_err());
+        relay.set_outage(false);
+        server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        client.send(b"back").unwrap();
+        assert_eq!(receive(&server).0, b"back");
+        let up = relay.counters().up;
+        assert_eq!((up.link.outage_drops.packets, up.not_forwarded), (1, 1));
+    }
+
+    #[test]
+    fn injects_in_the_servers_name() {
+        let server = server();
+        let relay = relay(&server, "");
+        assert_eq!(relay.inject(b"x").unwrap_err().kind(), io::ErrorKind::NotConnected);
+        let client = client(&relay);
+        client.send(b"hello").unwrap();
+        let (_, peer) = receive(&server);
+        assert_eq!(relay.client_srt_socket(), None);
+        let mut acknowledgement = [0; 16];
+        acknowledgement[0] = 0x80;
+        acknowledgement[1] = 2;
+        acknowledgement[12..].copy_from_slice(&0x1234_5678_u32.to_be_bytes());
+        server.send_to(&acknowledgement, peer).unwrap();
+        receive(&client);
+        assert_eq!(relay.client_srt_socket(), Some(0x1234_5678));
+        // The client's socket is connected, so only the relay's own address can reach it.
+        relay.inject(b"hostile").unwrap();
+        assert_eq!(receive(&client).0, b"hostile");
+    }
+
+    #[test]
+    fn survives_a_server_that_is_not_there_yet() {
+        let port = server();
+        let target = port.local_addr().unwrap();
+        drop(port);
+        let relay = Relay::start("127.0.0.1:0".parse().unwrap(), target, Spec::default()).unwrap();
+        let client = client(&relay);
+        client.send(b"nobody").unwrap();
+        wait_until(|| relay.counters().up.not_forwarded == 1);
+        let server = UdpSocket::bind(target).unwrap();
+        server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        client.send(b"somebody").unwrap();
+        assert_eq!(receive(&server).0, b"somebody");
+        assert_eq!(relay.counters().up.not_forwarded, 1);
+    }
+
+    #[test]
+    fn stops_at_once_when_dropped() {
+        let server = server();
+        let relay = relay(&server, "delay=10s");
+        client(&relay).send(b"hello").unwrap();
+        let dropped = Instant::now();
+        drop(relay);
+        assert!(dropped.elapsed() < Duration::from_millis(500));
+    }
+}

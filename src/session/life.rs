@@ -1,0 +1,392 @@
+//! The whole stream's life, as its users see it.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use super::backoff::{Backoff, Policy};
+use super::output::OutputState;
+
+/// The machine of one stream.
+///
+/// ```text
+///               start                 first unit               every output streams, source is live
+///   Stopped ───────────▶ Starting ──────────────▶ Connecting ─────────────────────────▶ Streaming
+///      ▲                    ▲  │                    │    ▲                                │   ▲
+///      │ stop, drained      │  │ cannot be built    │    │ an output tries again          ▼   │
+///      │ (from anywhere)    │  ▼                    ▼    │                              Degraded
+///                      Failed / BackingOff       BackingOff (every output waits)
+/// ```
+///
+/// What is *wanted* and what the encoder does are told to the machine; where it stands between
+/// `Connecting` and `Streaming` is derived from the outputs and the source at each look, so that no
+/// event can be missed.
+#[derive(Clone, Debug)]
+pub struct Life {
+    wanted: bool,
+    /// Why it is not wanted.
+    unwanted: String,
+    encoder: Encoder,
+    backoff: Backoff,
+    state: State,
+    since: Instant,
+    reason: Option<String>,
+}
+
+/// The state of a stream, in the words of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Stopped,
+    /// The encoder is being started.
+    Starting,
+    /// It encodes; no output is connected yet.
+    Connecting,
+    /// Every output's receiver acknowledges more and more, nothing is left out, and the source is live.
+    Streaming,
+    /// On air, but not as it should be: the reason says how.
+    Degraded,
+    /// Nothing is on air; another attempt will be made by itself.
+    BackingOff,
+    /// Nothing is on air and nothing will change that but a change of the configuration.
+    Failed,
+}
+
+/// What stands behind the state, looked at anew each time.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// Why the slate is on air; `None` while the source is live.
+    pub slate: Option<&'a str>,
+    pub outputs: &'a [OutputView<'a>],
+    /// Something that was taken down still delivers what it had.
+    pub draining: bool,
+}
+
+/// One output, as the stream's state needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct OutputView<'a> {
+    pub name: &'a str,
+    pub state: OutputState,
+    pub reason: Option<&'a str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Encoder {
+    Down,
+    Starting,
+    Running,
+    /// `retry_at` is `None` where trying again cannot help.
+    Failed {
+        reason: String,
+        retry_at: Option<Instant>,
+    },
+}
+
+impl State {
+    /// As the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Stopped => "stopped",
+            State::Starting => "starting",
+            State::Connecting => "connecting",
+            State::Streaming => "streaming",
+            State::Degraded => "degraded",
+            State::BackingOff => "backing_off",
+            State::Failed => "failed",
+        }
+    }
+}
+
+impl Life {
+    pub fn new(now: Instant, wanted: bool) -> Self {
+        let reason = (!wanted).then(|| NOT_ENABLED.to_string());
+        Life {
+            wanted,
+            unwanted: NOT_ENABLED.to_string(),
+            encoder: Encoder::Down,
+            backoff: Backoff::new(REBUILDS),
+            state: if wanted { State::Starting } else { State::Stopped },
+            since: now,
+            reason,
+        }
+    }
+
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// When the state was entered.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// Whether the encoder should be built now.
+    pub fn wants_encoder(&self, now: Instant) -> bool {
+        self.wanted
+            && match &self.encoder {
+                Encoder::Down => true,
+                Encoder::Failed { retry_at, .. } => retry_at.is_some_and(|at| now >= at),
+                Encoder::Starting | Encoder::Running => false,
+            }
+    }
+
+    /// Whether the stream is meant to be on air.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// When [`Life::wants_encoder`] may change by itself.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match &self.encoder {
+            Encoder::Failed { retry_at, .. } if self.wanted => *retry_at,
+            Encoder::Failed { .. } | Encoder::Down | Encoder::Starting | Encoder::Running => None,
+        }
+    }
+
+    /// Somebody wants it on air. A failure is forgotten: they may have mended it.
+    pub fn start(&mut self, now: Instant) {
+        self.wanted = true;
+        if matches!(self.encoder, Encoder::Failed { .. }) {
+            self.encoder = Encoder::Down;
+            self.backoff.reset();
+        }
+        if self.encoder == Encoder::Down {
+            self.enter(now, State::Starting, None);
+        }
+    }
+
+    /// Somebody wants it off air. It counts as stopped once it has delivered what it had.
+    pub fn stop(&mut self, reason: &str) {
+        self.wanted = false;
+        self.unwanted = reason.to_string();
+    }
+
+    /// The driver has begun to build the encoder's pipeline.
+    pub fn encoder_starting(&mut self, now: Instant) {
+        self.encoder = Encoder::Starting;
+        self.enter(now, State::Starting, None);
+    }
+
+    /// It gave its first unit.
+    pub fn encoder_running(&mut self) {
+        self.encoder = Encoder::Running;
+        self.backoff.reset();
+    }
+
+    /// It was taken down as asked.
+    pub fn encoder_down(&mut self) {
+        self.encoder = Encoder::Down;
+    }
+
+    /// It could not be built, or broke. `hopeless`: the same would happen again. `jitter` is uniform in 0..1.
+    pub fn encoder_failed(&mut self, now: Instant, reason: String, hopeless: bool, jitter: f64) {
+        let retry_at = (!hopeless).then(|| now + self.backoff.next(jitter));
+        self.encoder = Encoder::Failed { reason, retry_at };
+    }
+
+    /// Derives the state from what is the case now. Tells whether it changed.
+    pub fn observe(&mut self, now: Instant, parts: &Parts<'_>) -> bool {
+        let before = self.state;
+        let (state, reason) = match &self.encoder {
+            _ if !self.wanted && parts.draining => {
+                (before, Some(format!("{}: delivering what was captured", self.unwanted)))
+            }
+            _ if !self.wanted => (State::Stopped, Some(self.unwanted.clone())),
+            Encoder::Down | Encoder::Starting => (State::Starting, None),
+            Encoder::Failed { reason, retry_at: Some(_) } => (State::BackingOff, Some(reason.clone())),
+            Encoder::Failed { reason, retry_at: None } => (State::Failed, Some(reason.clone())),
+            Encoder::Running => on_air(parts),
+        };
+        self.enter(now, state, reason);
+        self.state != before
+    }
+
+    fn enter(&mut self, now: Instant, state: State, reason: Option<String>) {
+        if self.state != state {
+            self.since = now;
+        }
+        self.state = state;
+        self.reason = reason;
+    }
+}
+
+/// The state of a stream whose encoder runs.
+fn on_air(parts: &Parts<'_>) -> (State, Option<String>) {
+    let is = |state: OutputState| parts.outputs.iter().filter(|output| output.state == state).count();
+    let streaming = is(OutputState::Streaming);
+    let is_whole = parts.slate.is_none() && parts.outputs.iter().all(|output| output.reason.is_none());
+    let state = if streaming == parts.outputs.len() && streaming > 0 && is_whole {
+        State::Streaming
+    } else if streaming > 0 || is(OutputState::Stalled) > 0 {
+        State::Degraded
+    } else if is(OutputState::BackingOff) > 0 && is(OutputState::BackingOff) == parts.outputs.len() {
+        State::BackingOff
+    } else {
+        State::Connecting
+    };
+    (state, reasons(parts))
+}
+
+/// All that is not as it should be, in one line.
+fn reasons(parts: &Parts<'_>) -> Option<String> {
+    let mut text = String::new();
+    if let Some(slate) = parts.slate {
+        text.push_str("slate: ");
+        text.push_str(slate);
+    }
+    let has_reason =
+        |output: &&OutputView<'_>| output.state != OutputState::Streaming || output.reason.is_some();
+    for output in parts.outputs.iter().filter(has_reason) {
+        let separator = if text.is_empty() { "" } else { "; " };
+        let reason = output.reason.unwrap_or(match output.state {
+            OutputState::Idle => "not started yet",
+            OutputState::Connecting => "connecting",
+            OutputState::Stalled => "nothing acknowledged",
+            OutputState::BackingOff => "waiting to try again",
+            OutputState::Streaming => "streaming",
+        });
+        write!(text, "{separator}output {}: {reason}", output.name).expect("a String takes everything");
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// Why a stream that nobody has started is stopped.
+const NOT_ENABLED: &str = "not enabled";
+
+/// A pipeline that broke is rebuilt at once; one that breaks each time, every half minute.
+const REBUILDS: Policy = Policy { first: Duration::from_millis(500), longest: Duration::from_secs(30) };
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn output(state: OutputState) -> OutputView<'static> {
+        OutputView { name: "studio", state, reason: None }
+    }
+
+    fn parts<'a>(slate: Option<&'a str>, outputs: &'a [OutputView<'a>]) -> Parts<'a> {
+        Parts { slate, outputs, draining: false }
+    }
+
+    fn running(now: Instant) -> Life {
+        let mut life = Life::new(now, true);
+        life.encoder_starting(now);
+        life.encoder_running();
+        life
+    }
+
+    #[test]
+    fn state_of_a_running_encoder_comes_from_outputs_and_source() {
+        use OutputState as O;
+        let table: &[(Option<&str>, &[OutputState], State)] = &[
+            (None, &[O::Idle], State::Connecting),
+            (None, &[O::Connecting], State::Connecting),
+            (None, &[O::Streaming], State::Streaming),
+            (Some("no signal"), &[O::Streaming], State::Degraded),
+            (Some("no signal"), &[O::Connecting], State::Connecting),
+            (None, &[O::Stalled], State::Degraded),
+            (None, &[O::BackingOff], State::BackingOff),
+            (None, &[O::BackingOff, O::Connecting], State::Connecting),
+            (None, &[O::BackingOff, O::Streaming], State::Degraded),
+            (None, &[O::Streaming, O::Streaming], State::Streaming),
+            (None, &[], State::Connecting),
+        ];
+        for (slate, outputs, expected) in table {
+            let now = Instant::now();
+            let mut life = running(now);
+            let outputs: Vec<_> = outputs.iter().map(|&state| output(state)).collect();
+            life.observe(now, &parts(*slate, &outputs));
+            assert_eq!(life.state(), *expected, "{slate:?} {outputs:?}");
+            assert_eq!(life.reason().is_none(), *expected == State::Streaming || outputs.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_output_that_streams_with_gaps_degrades_the_stream() {
+        let now = Instant::now();
+        let mut life = running(now);
+        let reason = Some("groups of pictures are left out");
+        life.observe(now, &parts(None, &[OutputView { reason, ..output(OutputState::Streaming) }]));
+        assert_eq!(life.state(), State::Degraded);
+        assert_eq!(life.reason(), Some("output studio: groups of pictures are left out"));
+    }
+
+    #[test]
+    fn every_reason_is_told() {
+        let now = Instant::now();
+        let mut life = running(now);
+        let outputs = [
+            OutputView { name: "studio", state: OutputState::Streaming, reason: None },
+            OutputView { name: "backup", state: OutputState::BackingOff, reason: Some("wrong passphrase") },
+        ];
+        life.observe(now, &parts(Some("no signal"), &outputs));
+        assert_eq!(life.reason(), Some("slate: no signal; output backup: wrong passphrase"));
+    }
+
+    #[test]
+    fn a_broken_encoder_is_rebuilt_with_growing_waits_and_a_hopeless_one_is_not() {
+        let now = Instant::now();
+        let parts = parts(None, &[]);
+        let mut life = Life::new(now, true);
+        assert!(life.wants_encoder(now));
+        life.encoder_starting(now);
+        assert!(!life.wants_encoder(now));
+        life.encoder_failed(now, "x264enc: out of memory".into(), false, 0.5);
+        life.observe(now, &parts);
+        assert_eq!(life.state(), State::BackingOff);
+        let retry = life.next_deadline().expect("a retry is due");
+        assert!(!life.wants_encoder(now) && life.wants_encoder(retry));
+
+        life.encoder_failed(retry, "no element vah264enc".into(), true, 0.5);
+        life.observe(retry, &parts);
+        assert_eq!((life.state(), life.next_deadline()), (State::Failed, None));
+        assert!(!life.wants_encoder(retry + Duration::from_secs(3600)));
+        life.start(retry);
+        assert!(life.wants_encoder(retry), "starting it by hand tries again");
+    }
+
+    #[test]
+    fn a_stop_wins_over_everything() {
+        let now = Instant::now();
+        let mut life = running(now);
+        life.observe(now, &parts(None, &[output(OutputState::Streaming)]));
+        life.stop("stopped by request");
+        life.observe(now, &Parts { draining: true, ..parts(None, &[]) });
+        assert_eq!(life.state(), State::Streaming, "it still delivers");
+        assert!(life.reason().is_some_and(|reason| reason.contains("delivering")));
+        life.observe(now, &parts(None, &[output(OutputState::Streaming)]));
+        assert_eq!(life.state(), State::Stopped);
+        assert!(!life.wants_encoder(now));
+    }
+
+    proptest! {
+        /// Whatever happens: stopped exactly when not wanted, and `since` moves exactly when the state does.
+        #[test]
+        fn any_history(steps in prop::collection::vec(0usize..8, 0..80)) {
+            let start = Instant::now();
+            let mut life = Life::new(start, true);
+            for (count, step) in steps.into_iter().enumerate() {
+                let now = start + Duration::from_millis(count as u64 + 1);
+                let (state, since) = (life.state(), life.since());
+                match step {
+                    0 => life.start(now),
+                    1 => life.stop("asked"),
+                    2 if life.wants_encoder(now) => life.encoder_starting(now),
+                    2 | 3 => life.encoder_running(),
+                    4 => life.encoder_failed(now, "broke".into(), false, 0.5),
+                    5 => life.encoder_failed(now, "broke".into(), true, 0.5),
+                    6 => life.encoder_down(),
+                    _ => {}
+                }
+                life.observe(now, &parts(None, &[output(OutputState::Streaming)]));
+                prop_assert_eq!(life.state() == State::Stopped, !life.is_wanted());
+                prop_assert_eq!(life.since() == since || life.since() == now, true);
+                if life.state() != state { prop_assert_eq!(life.since(), now); }
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What a stream *is* at each moment, and what is to be done next: pure machines, no clock of their own.
+//!
+//! - [`output`]: one connection's life: connecting, streaming, stalled, backing off.
+//! - [`source`]: whether the picture comes from the camera or from the slate, and when capture is tried again.
+//! - [`life`]: the whole stream, from the two above and the encoder: the state that users see.
+//! - [`backoff`]: how long to wait before the next try.
+//! - [`meter`]: rates measured from counters.
+//!
+//! Each takes `now` as an argument and tells its driver when to wake it (`next_deadline`). The
+//! supervisor is that driver.
+
+pub mod backoff;
+pub mod life;
+pub mod meter;
+pub mod output;
+pub mod source;

@@ -1,0 +1,289 @@
+//! One output's life: who is told what about its connection, and when the next attempt is made.
+
+use std::time::{Duration, Instant};
+
+use super::backoff::{Backoff, Policy};
+use crate::units::ByteCount;
+
+/// The machine of one output.
+///
+/// ```text
+///             attempt                 acknowledged bytes rise
+///   Idle ───────────▶ Connecting ──────────────────────────▶ Streaming
+///                      ▲      │                               │     ▲
+///              wait is │      │ refused, timed out    nothing │     │ they rise
+///                 over │      ▼                  acknowledged ▼     │ again
+///                     BackingOff ◀───────────────────────── Stalled
+///                            connection lost (from Connecting, Streaming or Stalled)
+/// ```
+///
+/// "Streaming" is never a guess: it means that the receiver acknowledges more and more bytes.
+#[derive(Clone, Debug)]
+pub struct OutputMachine {
+    state: OutputState,
+    since: Instant,
+    reason: Option<String>,
+    acknowledged: ByteCount,
+    refusals: Backoff,
+    losses: Backoff,
+    retry_at: Option<Instant>,
+    connections: u64,
+}
+
+/// Where an output stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputState {
+    /// Not asked to connect, or drained.
+    Idle,
+    /// An attempt is under way, or it has succeeded and nothing was acknowledged yet.
+    Connecting,
+    /// The receiver acknowledges more and more.
+    Streaming,
+    /// Connected, but the receiver has gone silent.
+    Stalled,
+    /// Waiting before the next attempt.
+    BackingOff,
+}
+
+/// What the driver saw of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Acknowledged since the connection began.
+    pub acknowledged: ByteCount,
+    /// Since the last acknowledgement that moved, while something is in flight; zero otherwise.
+    pub silence: Duration,
+    /// Round-trip time, as measured.
+    pub rtt: Duration,
+}
+
+/// Why there is no connection, or no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setback {
+    /// The other side said no: trying again soon cannot help, and would only fill its log.
+    Refused,
+    /// Nobody answered, or the connection broke: the network may be back at any moment.
+    Unreachable,
+}
+
+impl OutputMachine {
+    pub fn new(now: Instant) -> Self {
+        OutputMachine {
+            state: OutputState::Idle,
+            since: now,
+            reason: None,
+            acknowledged: ByteCount::ZERO,
+            refusals: Backoff::new(AFTER_REFUSAL),
+            losses: Backoff::new(AFTER_LOSS),
+            retry_at: None,
+            connections: 0,
+        }
+    }
+
+    pub fn state(&self) -> OutputState {
+        self.state
+    }
+
+    /// When the state was entered.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Why the state is what it is; `None` where the state says it all.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// Connections made so far.
+    pub fn connections(&self) -> u64 {
+        self.connections
+    }
+
+    /// When the next attempt is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// An attempt begins. What went wrong before stays readable until it succeeds.
+    pub fn attempt(&mut self, now: Instant) {
+        let reason = self.reason.take();
+        self.enter(now, OutputState::Connecting, reason);
+    }
+
+    /// The handshake is done; that nothing was acknowledged yet is said.
+    pub fn connected(&mut self, now: Instant) {
+        self.acknowledged = ByteCount::ZERO;
+        self.connections += 1;
+        self.refusals.reset();
+        self.enter(now, OutputState::Connecting, Some("connected, nothing acknowledged yet".into()));
+    }
+
+    /// A measurement of the connection. Without one the machine believes nothing.
+    pub fn progress(&mut self, now: Instant, progress: &Progress) {
+        let rose = progress.acknowledged > self.acknowledged;
+        self.acknowledged = progress.acknowledged;
+        let stalled = progress.silence > silence_bound(progress.rtt);
+        match self.state {
+            OutputState::Connecting | OutputState::Stalled if rose => {
+                self.losses.reset();
+                self.enter(now, OutputState::Streaming, None);
+            }
+            OutputState::Connecting | OutputState::Streaming if stalled => {
+                let silence = progress.silence.as_millis();
+                self.enter(now, OutputState::Stalled, Some(format!("nothing acknowledged for {silence} ms")));
+            }
+            OutputState::Stalled => {
+                self.reason = Some(format!("nothing acknowledged for {} ms", progress.silence.as_millis()));
+            }
+            OutputState::Connecting | OutputState::Streaming => {}
+            OutputState::Idle | OutputState::BackingOff => {} // a late measurement of a connection that is gone
+        }
+    }
+
+    /// An attempt failed or a connection ended. `jitter` is uniform in 0..1.
+    pub fn setback(&mut self, now: Instant, setback: Setback, reason: String, jitter: f64) {
+        let wait = match setback {
+            Setback::Refused => self.refusals.next(jitter),
+            Setback::Unreachable => self.losses.next(jitter),
+        };
+        self.enter(now, OutputState::BackingOff, Some(reason));
+        self.retry_at = Some(now + wait);
+    }
+
+    /// Drained, or told to stop.
+    pub fn stopped(&mut self, now: Instant) {
+        self.enter(now, OutputState::Idle, None);
+    }
+
+    fn enter(&mut self, now: Instant, state: OutputState, reason: Option<String>) {
+        if self.state != state {
+            self.since = now;
+        }
+        self.state = state;
+        self.reason = reason;
+        self.retry_at = None;
+    }
+}
+
+/// Acknowledgements come every 10 ms plus the way there and back; four round trips and a third of a
+/// second are beyond any scheduling hiccup, and well inside the second and a half in which users
+/// expect to be told.
+fn silence_bound(rtt: Duration) -> Duration {
+    (rtt * 4).min(Duration::from_millis(900)) + Duration::from_millis(300)
+}
+
+/// A wrong passphrase or stream id stays wrong until somebody changes it.
+const AFTER_REFUSAL: Policy = Policy { first: Duration::from_secs(1), longest: Duration::from_secs(30) };
+
+/// An attempt listens for three seconds by itself, sending a handshake four times a second, so the
+/// pause between attempts is all that a returning network can be missed for: it stays short.
+const AFTER_LOSS: Policy = Policy { first: Duration::from_millis(100), longest: Duration::from_millis(800) };
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn progress(acknowledged: u64, silence_ms: u64) -> Progress {
+        Progress {
+            acknowledged: ByteCount::new(acknowledged),
+            silence: Duration::from_millis(silence_ms),
+            rtt: Duration::from_millis(50),
+        }
+    }
+
+    /// Does one thing to a machine.
+    type Step = fn(&mut OutputMachine, Instant);
+
+    const ATTEMPT: Step = |m, now| m.attempt(now);
+    const CONNECTED: Step = |m, now| m.connected(now);
+    const ACKED: Step = |m, now| m.progress(now, &progress(m.acknowledged.get() + 1316, 0));
+    const QUIET: Step = |m, now| m.progress(now, &progress(m.acknowledged.get(), 400));
+    const SILENT: Step = |m, now| m.progress(now, &progress(m.acknowledged.get(), 600));
+    const REFUSED: Step = |m, now| m.setback(now, Setback::Refused, "wrong passphrase".into(), 0.5);
+    const LOST: Step = |m, now| m.setback(now, Setback::Unreachable, "peer silent for 5 s".into(), 0.5);
+    const STOPPED: Step = |m, now| m.stopped(now);
+
+    #[test]
+    fn table_of_transitions() {
+        use OutputState::*;
+        let table: &[(&[Step], OutputState)] = &[
+            (&[], Idle),
+            (&[ATTEMPT], Connecting),
+            (&[ATTEMPT, CONNECTED], Connecting),
+            (&[ATTEMPT, CONNECTED, QUIET], Connecting),
+            (&[ATTEMPT, CONNECTED, SILENT], Stalled),
+            (&[ATTEMPT, CONNECTED, ACKED], Streaming),
+            (&[ATTEMPT, CONNECTED, ACKED, QUIET], Streaming),
+            (&[ATTEMPT, CONNECTED, ACKED, SILENT], Stalled),
+            (&[ATTEMPT, CONNECTED, ACKED, SILENT, QUIET], Stalled),
+            (&[ATTEMPT, CONNECTED, ACKED, SILENT, ACKED], Streaming),
+            (&[ATTEMPT, CONNECTED, ACKED, LOST], BackingOff),
+            (&[ATTEMPT, CONNECTED, ACKED, SILENT, LOST, ATTEMPT], Connecting),
+            (&[ATTEMPT, REFUSED], BackingOff),
+            (&[ATTEMPT, REFUSED, ACKED], BackingOff),
+            (&[ATTEMPT, CONNECTED, ACKED, STOPPED], Idle),
+            (&[ATTEMPT, REFUSED, STOPPED, ACKED], Idle),
+        ];
+        for (number, (steps, expected)) in table.iter().enumerate() {
+            let now = Instant::now();
+            let mut machine = OutputMachine::new(now);
+            steps.iter().for_each(|step| step(&mut machine, now));
+            assert_eq!(machine.state(), *expected, "row {number}");
+            assert_eq!(machine.next_deadline().is_some(), *expected == BackingOff, "row {number}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_tried_ever_more_rarely_and_lost_networks_soon() {
+        let now = Instant::now();
+        let mut machine = OutputMachine::new(now);
+        let wait = |machine: &mut OutputMachine, step: Step| {
+            machine.attempt(now);
+            step(machine, now);
+            (machine.next_deadline().expect("a retry is due") - now).as_millis()
+        };
+        let refused: Vec<_> = (0..7).map(|_| wait(&mut machine, REFUSED)).collect();
+        assert_eq!(refused, [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+        let lost: Vec<_> = (0..5).map(|_| wait(&mut machine, LOST)).collect();
+        assert_eq!(lost, [100, 200, 400, 800, 800]);
+    }
+
+    #[test]
+    fn the_last_setback_is_readable_while_the_next_attempt_runs() {
+        let now = Instant::now();
+        let mut machine = OutputMachine::new(now);
+        REFUSED(&mut machine, now);
+        machine.attempt(now);
+        assert_eq!(machine.reason(), Some("wrong passphrase"));
+        machine.connected(now);
+        ACKED(&mut machine, now);
+        assert_eq!(machine.reason(), None);
+    }
+
+    #[test]
+    fn a_long_round_trip_is_not_a_stall_and_no_stall_goes_unnoticed_for_long() {
+        assert!(silence_bound(Duration::from_millis(600)) > Duration::from_millis(1100));
+        assert!(silence_bound(Duration::from_millis(10)) < Duration::from_millis(350));
+        assert!(silence_bound(Duration::from_secs(10)) <= Duration::from_millis(1200));
+    }
+
+    proptest! {
+        #[test]
+        fn streaming_always_means_that_acknowledgements_rose(steps in prop::collection::vec(0usize..8, 0..60)) {
+            let all = [ATTEMPT, CONNECTED, ACKED, QUIET, SILENT, REFUSED, LOST, STOPPED];
+            let start = Instant::now();
+            let mut machine = OutputMachine::new(start);
+            for (count, step) in steps.into_iter().enumerate() {
+                let now = start + Duration::from_millis(20 * count as u64);
+                let (state, acknowledged) = (machine.state(), machine.acknowledged);
+                all[step](&mut machine, now);
+                if machine.state() == OutputState::Streaming && state != OutputState::Streaming {
+                    prop_assert!(machine.acknowledged > acknowledged);
+                }
+                prop_assert_eq!(machine.next_deadline().is_some(), machine.state() == OutputState::BackingOff);
+                prop_assert!(machine.since() <= now);
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Whether the picture on air is the camera's or the slate, and when capture is tried again.
+
+use std::time::{Duration, Instant};
+
+use super::backoff::{Backoff, Policy};
+
+/// The machine of one source.
+///
+/// ```text
+///                 a fresh frame                 no frame for `quiet`, or capture failed
+///   Waiting ───────────────────────▶ Live ──────────────────────────────────▶ Lost
+///      │                               ▲                                        │
+///      │ capture failed                └──────────── a fresh frame ─────────────┤
+///      └────────────────────────────────────────────────────────────────────────┘
+/// ```
+///
+/// In `Waiting` and `Lost` the slate is on air. Capture is started anew at [`SourceMachine::next_deadline`]:
+/// soon after it failed, and when a running capture has been quiet for long (some USB losses are silent).
+#[derive(Clone, Debug)]
+pub struct SourceMachine {
+    state: SourceState,
+    since: Instant,
+    reason: Option<String>,
+    /// The picture freezes for this long before the slate takes over.
+    quiet: Duration,
+    restart_at: Option<Instant>,
+    backoff: Backoff,
+    losses: u64,
+}
+
+/// Where the source stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// No frame yet since capture began.
+    Waiting,
+    /// Frames come.
+    Live,
+    /// They came, and do no longer.
+    Lost,
+}
+
+/// What is to go on air.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Show {
+    Live,
+    /// The slate, with the reason to be shown on it.
+    Slate(String),
+}
+
+impl SourceMachine {
+    /// A source whose capture was started just now; the slate is on air. `frame` is the time between two frames.
+    pub fn new(now: Instant, frame: Duration) -> Self {
+        SourceMachine {
+            state: SourceState::Waiting,
+            since: now,
+            reason: Some(WAITING.into()),
+            quiet: QUIET.max(frame.mul_f64(2.5)),
+            restart_at: Some(now + SILENT_RESTART),
+            backoff: Backoff::new(RESTARTS),
+            losses: 0,
+        }
+    }
+
+    pub fn state(&self) -> SourceState {
+        self.state
+    }
+
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Why the slate is on air; `None` while the source is live.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// Times that a live source was lost.
+    pub fn losses(&self) -> u64 {
+        self.losses
+    }
+
+    /// When capture is to be torn down and started anew.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.restart_at
+    }
+
+    /// Looks at when the newest frame came. To be called at least every 50 ms.
+    pub fn observe(&mut self, now: Instant, newest_frame: Option<Instant>) -> Option<Show> {
+        let age = newest_frame.map(|at| now.saturating_duration_since(at));
+        let fresh = age.is_some_and(|age| age <= self.quiet);
+        match self.state {
+            // A frame from before the loss proves nothing about the source of now.
+            SourceState::Waiting | SourceState::Lost
+                if fresh && newest_frame.is_some_and(|at| at > self.since) =>
+            {
+                self.backoff.reset();
+                self.restart_at = None;
+                self.enter(now, SourceState::Live, None);
+                Some(Show::Live)
+            }
+            SourceState::Live if !fresh => {
+                self.restart_at = Some(now + SILENT_RESTART);
+                Some(self.lose(now, "the source gives no frames".into()))
+            }
+            SourceState::Waiting | SourceState::Live | SourceState::Lost => None,
+        }
+    }
+
+    /// Capture reported an error or its end. `jitter` is uniform in 0..1.
+    pub fn failed(&mut self, now: Instant, reason: String, jitter: f64) -> Show {
+        self.restart_at = Some(now + self.backoff.next(jitter));
+        self.lose(now, reason)
+    }
+
+    /// Capture was started anew.
+    pub fn restarted(&mut self, now: Instant) {
+        self.restart_at = Some(now + SILENT_RESTART);
+    }
+
+    fn lose(&mut self, now: Instant, reason: String) -> Show {
+        if self.state == SourceState::Live {
+            self.losses += 1;
+        }
+        let state = if self.state == SourceState::Waiting { SourceState::Waiting } else { SourceState::Lost };
+        self.enter(now, state, Some(reason.clone()));
+        Show::Slate(reason)
+    }
+
+    fn enter(&mut self, now: Instant, state: SourceState, reason: Option<String>) {
+        if self.state != state {
+            self.since = now;
+        }
+        self.state = state;
+        self.reason = reason;
+    }
+}
+
+const WAITING: &str = "waiting for the first frame";
+
+/// The slate must be on air within 500 ms of the last frame: 350 ms of patience, 50 ms between two
+/// looks, and 100 ms for the switch.
+const QUIET: Duration = Duration::from_millis(350);
+
+/// A capture that gives nothing for so long is started anew: some devices need it after a change of mode.
+const SILENT_RESTART: Duration = Duration::from_secs(4);
+
+/// A camera that was plugged in again is on air within a second; one that is away for the night
+/// costs an attempt every few seconds.
+const RESTARTS: Policy = Policy { first: Duration::from_millis(400), longest: Duration::from_secs(4) };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAME: Duration = Duration::from_millis(33);
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn live_with_the_first_frame_and_slate_soon_after_the_last() {
+        let start = Instant::now();
+        let mut source = SourceMachine::new(start, FRAME);
+        assert_eq!(source.observe(start + ms(50), None), None);
+        assert_eq!(source.state(), SourceState::Waiting);
+        assert_eq!(source.observe(start + ms(200), Some(start + ms(190))), Some(Show::Live));
+        assert_eq!(source.observe(start + ms(500), Some(start + ms(190))), None);
+        let shown = source.observe(start + ms(541), Some(start + ms(190)));
+        assert!(matches!(shown, Some(Show::Slate(_))));
+        assert_eq!((source.state(), source.losses()), (SourceState::Lost, 1));
+    }
+
+    #[test]
+    fn only_a_frame_newer_than_the_loss_brings_it_back() {
+        let start = Instant::now();
+        let mut source = SourceMachine::new(start, FRAME);
+        source.observe(start + ms(20), Some(start + ms(10)));
+        source.failed(start + ms(30), "device is gone".into(), 0.5);
+        assert_eq!(source.reason(), Some("device is gone"));
+        assert_eq!(source.observe(start + ms(40), Some(start + ms(10))), None);
+        assert_eq!(source.state(), SourceState::Lost);
+        assert_eq!(source.observe(start + ms(900), Some(start + ms(890))), Some(Show::Live));
+        assert_eq!(source.reason(), None);
+    }
+
+    #[test]
+    fn capture_is_tried_again_soon_after_a_failure_and_late_after_silence() {
+        let start = Instant::now();
+        let mut source = SourceMachine::new(start, FRAME);
+        source.observe(start + ms(20), Some(start + ms(10)));
+        assert_eq!(source.next_deadline(), None);
+        source.observe(start + ms(500), Some(start + ms(10)));
+        assert_eq!(source.next_deadline(), Some(start + ms(500) + SILENT_RESTART));
+        source.failed(start + ms(600), "no such device".into(), 0.5);
+        assert_eq!(source.next_deadline(), Some(start + ms(1000)));
+        source.failed(start + ms(1000), "no such device".into(), 0.5);
+        assert_eq!(source.next_deadline(), Some(start + ms(1800)));
+    }
+
+    #[test]
+    fn a_slow_source_is_given_two_and_a_half_frames() {
+        let start = Instant::now();
+        let mut source = SourceMachine::new(start, ms(1000));
+        source.observe(start + ms(20), Some(start + ms(10)));
+        assert_eq!(source.observe(start + ms(2400), Some(start + ms(10))), None);
+        assert!(source.observe(start + ms(2600), Some(start + ms(10))).is_some());
+    }
+}

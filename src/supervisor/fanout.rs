@@ -1,0 +1,88 @@
+//! One encode, any number of outputs: each unit goes into the queue of each output.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::media::{Track, Unit};
+use crate::transport::gop_queue::{GopQueue, Kind, LeftOut, Limits};
+
+/// The encoder's side. Delivering never waits: an output that blocks or dies only fills its own queue.
+#[derive(Clone, Debug, Default)]
+pub struct Fanout {
+    queues: Arc<Mutex<Vec<Arc<OutputQueue>>>>,
+}
+
+/// One output's side.
+#[derive(Debug)]
+pub struct OutputQueue {
+    queue: Mutex<GopQueue<Unit>>,
+    arrived: Notify,
+}
+
+impl Fanout {
+    /// Hands a unit to every output. Called on the encoder's own thread.
+    pub fn deliver(&self, unit: &Unit) {
+        for queue in lock(&self.queues).iter() {
+            queue.push(Instant::now(), unit.clone());
+        }
+    }
+
+    /// A queue of its own for one more output; it is closed until its output opens it.
+    pub fn attach(&self, limits: Limits) -> Arc<OutputQueue> {
+        let queue =
+            Arc::new(OutputQueue { queue: Mutex::new(GopQueue::new(limits)), arrived: Notify::new() });
+        lock(&self.queues).push(queue.clone());
+        queue
+    }
+
+    /// Nothing is delivered to that queue any more.
+    pub fn detach(&self, queue: &Arc<OutputQueue>) {
+        lock(&self.queues).retain(|other| !Arc::ptr_eq(other, queue));
+    }
+}
+
+impl OutputQueue {
+    /// A connection is there: see [`GopQueue::open`].
+    pub fn open(&self) {
+        lock(&self.queue).open();
+    }
+
+    /// The connection is gone: see [`GopQueue::close`].
+    pub fn close(&self) {
+        lock(&self.queue).close();
+    }
+
+    pub fn pop(&self) -> Option<Unit> {
+        lock(&self.queue).pop(Instant::now())
+    }
+
+    pub fn awaits_key_frame(&self) -> bool {
+        lock(&self.queue).awaits_key_frame()
+    }
+
+    pub fn left_out(&self) -> LeftOut {
+        lock(&self.queue).left_out()
+    }
+
+    /// Waits until something was pushed since the last call; cancel safe.
+    pub async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    fn push(&self, now: Instant, unit: Unit) {
+        let kind = match unit.track {
+            Track::Video if unit.key => Kind::KeyFrame,
+            Track::Video => Kind::DeltaFrame,
+            Track::Audio => Kind::Sound,
+        };
+        lock(&self.queue).push(now, kind, unit.captured, unit.size, unit);
+        self.arrived.notify_one();
+    }
+}
+
+/// A panic while a queue was held leaves it as it was: each of its operations is whole or not begun.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,201 @@
+//! Everything that runs: one task a stream, one task an output, and the list of them.
+//!
+//! ```text
+//! Supervisor ── StreamTask (stream.rs) ── Program (program.rs): encoder, capture
+//!                    │                        │ units
+//!                    │                    Fanout (fanout.rs)
+//!                    │                        │ one queue each
+//!                    └── OutputHandle ──── Output (output.rs) ── Feed (feed.rs): queue → mux → driver
+//! ```
+//!
+//! Data goes down, measurements come back up through `watch` channels, and commands come in through
+//! one `mpsc` a stream. [`Streams`] is all that the API and the demo see of it.
+
+mod departures;
+mod fanout;
+mod feed;
+mod output;
+mod program;
+pub mod status;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
+
+use crate::config::diff::{self, Changes, StreamChange};
+use crate::config::{self, Config, StreamName};
+use status::Status;
+pub use stream::Command;
+use stream::StreamTask;
+
+/// Owns the streams. Dropping it drains them in the background; [`Supervisor::shut_down`] waits for that.
+pub struct Supervisor {
+    config: Config,
+    tasks: BTreeMap<StreamName, (StreamHandle, JoinHandle<()>)>,
+    /// Streams that were removed and still drain.
+    leaving: JoinSet<()>,
+    directory: watch::Sender<Directory>,
+}
+
+/// All streams, as of now; follows additions and removals.
+#[derive(Clone, Debug)]
+pub struct Streams(watch::Receiver<Directory>);
+
+/// One stream, for those who watch and command it.
+#[derive(Clone, Debug)]
+pub struct StreamHandle {
+    status: watch::Receiver<Status>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// A command could not be given: the stream is gone.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream has been removed")]
+pub struct Gone;
+
+type Directory = Arc<BTreeMap<StreamName, StreamHandle>>;
+
+impl Supervisor {
+    /// Starts every stream's task; those that are enabled begin by themselves.
+    ///
+    /// Must be called on a multi-threaded tokio runtime, after `media::init`.
+    pub fn start(config: Config) -> Self {
+        let (tasks, directory) = (BTreeMap::new(), watch::Sender::new(Directory::default()));
+        let mut supervisor = Supervisor { config: config.clone(), tasks, leaving: JoinSet::new(), directory };
+        for (name, stream) in config.streams {
+            supervisor.add(name, stream);
+        }
+        supervisor.publish();
+        supervisor
+    }
+
+    /// What the API may see.
+    pub fn streams(&self) -> Streams {
+        Streams(self.directory.subscribe())
+    }
+
+    /// Brings the streams in line with another configuration, touching just what it touches.
+    pub async fn apply(&mut self, config: Config) -> Changes {
+        let changes = diff::changes(&self.config, &config);
+        for (name, change) in &changes.streams {
+            match (change, config.streams.get(name)) {
+                (StreamChange::Removed, _) => self.remove(name),
+                (StreamChange::Added, Some(stream)) => self.add(name.clone(), stream.clone()),
+                (StreamChange::Modified { effects, .. }, Some(stream)) => {
+                    let reconfigure =
+                        Command::Reconfigure { config: Box::new(stream.clone()), effects: effects.clone() };
+                    if let Some((handle, _)) = self.tasks.get(name)
+                        && let Err(error) = handle.command(reconfigure).await
+                    {
+                        log::error!(stream = name.as_str(), error:%; "cannot reconfigure");
+                    }
+                }
+                (StreamChange::Added | StreamChange::Modified { .. }, None) => {
+                    unreachable!("a change names a stream that the new configuration has")
+                }
+            }
+        }
+        self.config = config;
+        self.publish();
+        changes
+    }
+
+    /// Drains every stream: what was captured is delivered, within each output's latency and a second.
+    pub async fn shut_down(mut self) {
+        for (handle, task) in std::mem::take(&mut self.tasks).into_values() {
+            self.leaving.spawn(drain(handle, task));
+        }
+        self.leaving.join_all().await;
+    }
+
+    fn add(&mut self, name: StreamName, config: config::Stream) {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (sender, status) = watch::channel(stream::initial_status(&name, &config));
+        let task = tokio::spawn(keep_alive(name.clone(), config, sender, receiver));
+        self.tasks.insert(name, (StreamHandle { status, commands }, task));
+    }
+
+    fn remove(&mut self, name: &StreamName) {
+        if let Some((handle, task)) = self.tasks.remove(name) {
+            self.leaving.spawn(drain(handle, task));
+        }
+    }
+
+    fn publish(&self) {
+        let handles = self.tasks.iter().map(|(name, (handle, _))| (name.clone(), handle.clone()));
+        self.directory.send_replace(Arc::new(handles.collect()));
+    }
+}
+
+impl Streams {
+    /// The stream of that name.
+    pub fn stream(&self, name: &str) -> Option<StreamHandle> {
+        self.0.borrow().iter().find(|(own, _)| own.as_str() == name).map(|(_, handle)| handle.clone())
+    }
+
+    /// The status of every stream, by name.
+    pub fn statuses(&self) -> Vec<Status> {
+        self.0.borrow().values().map(StreamHandle::status).collect()
+    }
+}
+
+impl StreamHandle {
+    /// The newest status.
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Waits for the next status and gives it; `None` once the stream is gone. Cancel safe.
+    pub async fn next_status(&mut self) -> Option<Status> {
+        self.status.changed().await.ok()?;
+        Some(self.status.borrow_and_update().clone())
+    }
+
+    /// Hands a command over; it is carried out soon after.
+    ///
+    /// # Errors
+    /// [`Gone`] when the stream has been removed.
+    pub async fn command(&self, command: Command) -> Result<(), Gone> {
+        self.commands.send(command).await.map_err(|_| Gone)
+    }
+}
+
+/// A panic in a stream's task ends its pipeline and connections, which are then made anew; other
+/// streams do not notice.
+async fn keep_alive(
+    name: StreamName,
+    mut config: config::Stream,
+    status: watch::Sender<Status>,
+    mut commands: mpsc::Receiver<Command>,
+) {
+    loop {
+        let task = StreamTask::new(name.clone(), &mut config, status.clone());
+        match AssertUnwindSafe(task.run(&mut commands)).catch_unwind().await {
+            Ok(()) => return,
+            Err(_) => log::error!(stream = name.as_str(); "stream task panicked, starting it anew"),
+        }
+        sleep(AFTER_PANIC).await;
+    }
+}
+
+async fn drain(handle: StreamHandle, task: JoinHandle<()>) {
+    if handle.command(Command::Shutdown).await.is_err() {
+        log::debug!("stream had ended before it was shut down");
+    }
+    if let Err(error) = task.await {
+        log::error!(error:%; "stream task failed");
+    }
+}
+
+/// Commands that may wait while a stream drains; whoever sends one more waits too.
+const COMMANDS: usize = 16;
+
+/// Long enough that a task which panics at once does not fill the journal.
+const AFTER_PANIC: Duration = Duration::from_secs(1);

@@ -1,0 +1,370 @@
+//! The task of one output: its queue → its mux → its driver, again and again.
+//!
+//! One task owns all of it. `run` retries for ever, with the waits that [`OutputMachine`] names;
+//! `run_once` is one connection from the address look-up to its end, and uses `?`.
+
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::sleep_until;
+
+use super::fanout::Fanout;
+use super::feed::Feed;
+use super::status::{LinkStatus, OutputStatus};
+use crate::causes::with_causes;
+use crate::config::{self, OutputName};
+use crate::media::{self, Tracks};
+use crate::session::meter::Meter;
+use crate::session::output::{OutputMachine, Progress, Setback};
+use crate::transport::gate::{LinkAge, longest_wait};
+use crate::transport::gop_queue::{LeftOut, Limits};
+use crate::transport::srt::{
+    self, ConnectError, Connection, Encryption, Ended, Measurement, Passphrase, PassphraseLength, Target,
+};
+use crate::units::Bitrate;
+
+/// A running output. Dropped, it drains by itself; [`OutputHandle::stop`] waits for that.
+#[derive(Debug)]
+pub struct OutputHandle {
+    status: watch::Receiver<OutputStatus>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// What an output needs to know of its stream.
+#[derive(Clone, Debug)]
+pub struct StreamContext {
+    pub name: config::StreamName,
+    pub tracks: Tracks,
+    /// The most that video and sound together can be.
+    pub peak: Bitrate,
+    pub fanout: Fanout,
+    /// Notified when this output can only go on with a key frame.
+    pub key_frame_wanted: Arc<Notify>,
+}
+
+impl OutputHandle {
+    /// Starts connecting at once.
+    pub fn spawn(settings: config::Output, context: StreamContext) -> Self {
+        let limits = Limits { age: longest_wait(settings.latency), bytes: context.peak * QUEUE_SPAN };
+        let queue = context.fanout.attach(limits);
+        let machine = OutputMachine::new(Instant::now());
+        let (publisher, status) = Publisher::new(&settings.name, &machine);
+        let (stop, stopping) = watch::channel(false);
+        let feed = Feed::new(queue, context.tracks, settings.latency);
+        let output = Output { settings, context, machine, feed, stopping, publisher, attempts: 0 };
+        OutputHandle { status, stop, task: tokio::spawn(output.run()) }
+    }
+
+    /// The newest status.
+    pub fn status(&self) -> OutputStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Sends what still waits, waits until the receiver has it (at most the latency and a second), and ends.
+    pub async fn stop(self) {
+        if self.stop.send(true).is_err() {
+            return; // ended by itself already
+        }
+        if let Err(error) = self.task.await {
+            log::error!(error:%; "output task failed");
+        }
+    }
+}
+
+struct Output {
+    settings: config::Output,
+    context: StreamContext,
+    machine: OutputMachine,
+    feed: Feed,
+    stopping: watch::Receiver<bool>,
+    publisher: Publisher,
+    attempts: usize,
+}
+
+/// Why a connection could not be made, or ended.
+#[derive(Debug, thiserror::Error)]
+enum OutputError {
+    #[error("cannot read the passphrase file {}", path.display())]
+    Passphrase { path: PathBuf, source: std::io::Error },
+    #[error("cannot use the passphrase in {}", path.display())]
+    PassphraseUnusable { path: PathBuf, source: PassphraseLength },
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("connection lost: {0}")]
+    Lost(String),
+    #[error(transparent)]
+    Media(#[from] media::Error),
+}
+
+impl Output {
+    async fn run(mut self) {
+        while let Err(error) = self.run_once().await {
+            let (stream, output, reason) =
+                (self.context.name.as_str(), self.settings.name.as_str(), with_causes(&error));
+            log::warn!(stream, output, reason:%; "output has no connection");
+            self.machine.setback(Instant::now(), error.setback(), reason, rand::random());
+            self.publish();
+            let retry_at = self.machine.next_deadline().unwrap_or_else(Instant::now);
+            tokio::select! {
+                () = sleep_until(retry_at.into()) => {}
+                () = requested(&mut self.stopping) => break,
+            }
+        }
+        self.context.fanout.detach(self.feed.queue());
+        self.machine.stopped(Instant::now());
+        self.publish();
+    }
+
+    /// One connection, from the address look-up to its end. `Ok` when the output was asked to stop and has drained.
+    async fn run_once(&mut self) -> Result<(), OutputError> {
+        self.machine.attempt(Instant::now());
+        self.publish();
+        self.attempts += 1;
+        let connection = tokio::select! {
+            connection = connect(&self.settings, self.context.peak, self.attempts) => connection?,
+            () = requested(&mut self.stopping) => return Ok(()),
+        };
+        self.machine.connected(Instant::now());
+        self.publish();
+        let (stream, output) = (self.context.name.as_str(), self.settings.name.as_str());
+        log::info!(stream, output, latency_ms = connection.latency().as_millis() as u64; "output connected");
+        let ended = self.carry(connection).await;
+        self.feed.end();
+        match ended? {
+            Ended::Drained => Ok(()),
+            Ended::ClosedByPeer => Err(OutputError::Lost("closed by the receiver".into())),
+            Ended::PeerIdle { silence } => Err(OutputError::Lost(format!(
+                "nothing from the receiver for {:.1} s",
+                silence.as_secs_f64()
+            ))),
+            Ended::Failed { reason } => Err(OutputError::Lost(reason)),
+        }
+    }
+
+    /// Keeps a connection fed until it ends.
+    async fn carry(&mut self, connection: Connection) -> Result<Ended, OutputError> {
+        let latency = connection.latency();
+        let (report, mut reported) = watch::channel(Measurement::new(Instant::now()));
+        let mut chunks = self.feed.begin(latency);
+        self.context.key_frame_wanted.notify_one();
+        let Output { feed, stopping, machine, context, publisher, .. } = self;
+        let queue = feed.queue().clone();
+        let mut run = pin!(connection.run(&mut chunks, &report));
+        let mut finishing = false;
+        loop {
+            tokio::select! {
+                ended = &mut run => {
+                    log_totals(context, &publisher.name, &reported.borrow());
+                    return Ok(ended);
+                }
+                Ok(()) = reported.changed() => {
+                    let measurement = reported.borrow_and_update().clone();
+                    let before = machine.state();
+                    machine.progress(Instant::now(), &progress(&measurement));
+                    publisher.measured(machine, &measurement, latency, queue.left_out(), before != machine.state());
+                    feed.measured(link_age(&measurement));
+                }
+                () = queue.arrived() => {}
+                () = requested(stopping), if !finishing => {
+                    finishing = true;
+                    context.fanout.detach(&queue); // what comes now is its successor's
+                    feed.finish();
+                }
+            }
+            if feed.pump()? {
+                context.key_frame_wanted.notify_one();
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        self.publisher.unconnected(&self.machine, self.feed.queue().left_out());
+    }
+}
+
+/// Tells the world how an output does.
+struct Publisher {
+    name: OutputName,
+    status: watch::Sender<OutputStatus>,
+    sent: Meter,
+    acknowledged: Meter,
+    published: Instant,
+    /// How often groups had been left out by then, and when that last rose on this connection.
+    gaps: u64,
+    gap_at: Option<Instant>,
+}
+
+impl Publisher {
+    fn new(name: &OutputName, machine: &OutputMachine) -> (Self, watch::Receiver<OutputStatus>) {
+        let (status, receiver) = watch::channel(bare_status(name, machine, LeftOut::default()));
+        let (sent, acknowledged) = (Meter::default(), Meter::default());
+        let published = machine.since();
+        let (name, gap_at) = (name.clone(), None);
+        (Publisher { name, status, sent, acknowledged, published, gaps: 0, gap_at }, receiver)
+    }
+
+    fn unconnected(&mut self, machine: &OutputMachine, left_out: LeftOut) {
+        self.sent = Meter::default();
+        self.acknowledged = Meter::default();
+        self.gaps = left_out.gaps;
+        self.gap_at = None;
+        self.status.send_replace(bare_status(&self.name, machine, left_out));
+    }
+
+    /// Measurements come every 20 ms; people and programs are told ten times a second, of a new state at once.
+    fn measured(
+        &mut self,
+        machine: &OutputMachine,
+        measurement: &Measurement,
+        latency: Duration,
+        left_out: LeftOut,
+        urgent: bool,
+    ) {
+        let now = Instant::now();
+        self.sent.observe(now, measurement.sent.bytes.get());
+        self.acknowledged.observe(now, measurement.acknowledged.bytes.get());
+        if left_out.gaps > self.gaps {
+            self.gaps = left_out.gaps;
+            self.gap_at = Some(now);
+        }
+        let is_too_slow = self.gap_at.is_some_and(|at| now.duration_since(at) < GAP_MEMORY);
+        if !urgent && now.duration_since(self.published) < PUBLISH_INTERVAL {
+            return;
+        }
+        self.published = now;
+        let bare = bare_status(&self.name, machine, left_out);
+        self.status.send_replace(OutputStatus {
+            reason: bare.reason.or_else(|| is_too_slow.then(|| TOO_SLOW.to_string())),
+            sent: self.sent.bitrate(),
+            acknowledged: self.acknowledged.bitrate(),
+            link: Some(LinkStatus {
+                latency,
+                rtt: measurement.rtt,
+                send_buffer: measurement.oldest_unacknowledged,
+                in_flight_packets: measurement.in_flight_packets,
+                sent_packets: measurement.sent.packets,
+                sent_bytes: measurement.sent.bytes,
+                acknowledged_bytes: measurement.acknowledged.bytes,
+                retransmitted_packets: measurement.retransmitted.packets,
+                retransmitted_bytes: measurement.retransmitted.bytes,
+                lost_packets: measurement.nak_packets,
+                late_packets: measurement.late_packets,
+                rejected_datagrams: measurement.rejected_datagrams,
+            }),
+            ..bare
+        });
+    }
+}
+
+fn bare_status(name: &OutputName, machine: &OutputMachine, left_out: LeftOut) -> OutputStatus {
+    OutputStatus {
+        name: name.clone(),
+        state: machine.state(),
+        since: machine.since(),
+        reason: machine.reason().map(str::to_string),
+        sent: Bitrate::ZERO,
+        acknowledged: Bitrate::ZERO,
+        link: None,
+        left_out,
+        connections: machine.connections(),
+    }
+}
+
+/// One attempt to reach the output's receiver. A name with several addresses gives each of them its turn.
+async fn connect(output: &config::Output, peak: Bitrate, attempt: usize) -> Result<Connection, OutputError> {
+    let encryption = match &output.passphrase_file {
+        Some(path) => Some(Encryption { passphrase: passphrase(path).await?, key_length: output.key_length }),
+        None => None,
+    };
+    let addresses = srt::resolve(&output.url.host, output.url.port).await?;
+    let remote = addresses[attempt % addresses.len()];
+    let (latency, stream_id) = (output.latency, output.stream_id.clone());
+    Ok(srt::connect(&Target { remote, latency, stream_id, encryption, peak }).await?)
+}
+
+/// Read anew for each attempt, so that a changed secret needs no restart.
+async fn passphrase(path: &Path) -> Result<Passphrase, OutputError> {
+    let text = read_secret(path)
+        .await
+        .map_err(|source| OutputError::Passphrase { path: path.to_owned(), source })?;
+    Passphrase::new(text.trim_end_matches(['\r', '\n']))
+        .map_err(|source| OutputError::PassphraseUnusable { path: path.to_owned(), source })
+}
+
+/// A pipe would hang, a device would never end, and a large file is a wrong path: none of them is read.
+async fn read_secret(path: &Path) -> std::io::Result<String> {
+    let metadata = tokio::fs::metadata(path).await?;
+    if !metadata.is_file() || metadata.len() > LARGEST_SECRET {
+        let problem = format!("it is not a plain file of at most {LARGEST_SECRET} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, problem));
+    }
+    tokio::fs::read_to_string(path).await
+}
+
+impl OutputError {
+    /// What the next attempt may hope for.
+    fn setback(&self) -> Setback {
+        match self {
+            OutputError::Connect(error) if error.is_refusal() => Setback::Refused,
+            OutputError::Passphrase { .. }
+            | OutputError::PassphraseUnusable { .. }
+            | OutputError::Media(_) => Setback::Refused,
+            OutputError::Connect(_) | OutputError::Lost(_) => Setback::Unreachable,
+        }
+    }
+}
+
+/// What a connection has carried, for those who look for it later.
+fn log_totals(context: &StreamContext, output: &OutputName, measurement: &Measurement) {
+    log::info!(
+        stream = context.name.as_str(),
+        output = output.as_str(),
+        sent_packets = measurement.sent.packets,
+        sent_bytes = measurement.sent.bytes.get(),
+        acknowledged_packets = measurement.acknowledged.packets,
+        retransmitted_packets = measurement.retransmitted.packets,
+        late_packets = measurement.late_packets,
+        rejected_datagrams = measurement.rejected_datagrams;
+        "connection ended"
+    );
+}
+
+fn progress(measurement: &Measurement) -> Progress {
+    Progress {
+        acknowledged: measurement.acknowledged.bytes,
+        silence: measurement.silence,
+        rtt: measurement.rtt,
+    }
+}
+
+fn link_age(measurement: &Measurement) -> LinkAge {
+    LinkAge { oldest_unacknowledged: measurement.oldest_unacknowledged, base_rtt: measurement.base_rtt }
+}
+
+/// Waits until the flag is raised, or whoever could raise it is gone; cancel safe.
+async fn requested(flag: &mut watch::Receiver<bool>) {
+    if flag.wait_for(|raised| *raised).await.is_err() {
+        log::debug!("owner of an output is gone");
+    }
+}
+
+/// The queue's bound in bytes is this much of the stream at its peak: beyond any age that is useful
+/// at usual latencies, and a bound where a latency of 30 s meets a small machine.
+const QUEUE_SPAN: Duration = Duration::from_secs(10);
+
+/// In bytes: far above the 79 that SRT allows.
+const LARGEST_SECRET: u64 = 4096;
+
+/// Said of an output that streams with gaps.
+const TOO_SLOW: &str = "the link is slower than the stream: groups of pictures are left out";
+
+/// For how long it is said after the last gap: longer than a group of pictures usually is.
+const GAP_MEMORY: Duration = Duration::from_secs(4);
+
+/// Ten times a second.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);

@@ -1,0 +1,201 @@
+//! The running media of a stream: the encoder, and the capture that feeds it.
+//!
+//! Opening a device can take seconds and closing one can hang in its driver, so both happen on a
+//! blocking thread. Each opening has channels of its own: what an abandoned one still reports
+//! reaches nobody.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
+
+use super::fanout::Fanout;
+use crate::causes::with_causes;
+use crate::config;
+use crate::media::{self, Capture, Counters, Encode, EncoderInfo, Error, MediaEvent, Picture};
+use crate::session::meter::Meter;
+use crate::units::Bitrate;
+
+/// Encoder and capture. Dropped, both are torn down.
+pub struct Program {
+    encode: Encode,
+    events: mpsc::Receiver<MediaEvent>,
+    capture: Option<CaptureSlot>,
+    target: Bitrate,
+    encoded: Meter,
+    frames: Meter,
+    progress: Progress,
+    /// Whether its units go to the fan-out.
+    on_air: Arc<AtomicBool>,
+}
+
+/// A capture that is being opened, is open, or could not be.
+struct CaptureSlot {
+    opening: Option<oneshot::Receiver<Result<Capture, Error>>>,
+    open: Option<Capture>,
+    events: mpsc::Receiver<MediaEvent>,
+}
+
+/// What the encoder has shown of itself.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    frames: u64,
+    at: Instant,
+}
+
+impl Program {
+    /// Builds the encoder, tells it its target and puts the slate on air; its units go to the fan-out.
+    ///
+    /// # Errors
+    /// When the machine lacks an element, or a pipeline cannot be started.
+    pub fn start(
+        config: &config::Stream,
+        target: Bitrate,
+        fanout: Fanout,
+        slate: String,
+    ) -> Result<Self, Error> {
+        let (sender, events) = media::events();
+        let on_air = Arc::new(AtomicBool::new(true));
+        let is_on_air = on_air.clone();
+        let encode = Encode::start(config, sender, move |unit| {
+            if is_on_air.load(Ordering::Relaxed) {
+                fanout.deliver(&unit);
+            }
+        })?;
+        encode.set_target(target);
+        encode.show(Picture::Slate { reason: slate });
+        let (encoded, frames) = (Meter::default(), Meter::default());
+        let progress = Progress { frames: 0, at: Instant::now() };
+        Ok(Program { encode, events, capture: None, target, encoded, frames, progress, on_air })
+    }
+
+    /// Opens the source, anew where it is open already. How it went comes from [`Program::next_event`].
+    /// One that is still being opened is waited for: a device or a file server that hangs would
+    /// otherwise hold one more thread with each attempt.
+    pub fn open_capture(&mut self, config: &config::Stream) {
+        if self.capture.as_ref().is_some_and(|slot| slot.opening.is_some()) {
+            return;
+        }
+        self.close_capture();
+        let (sender, events) = media::events();
+        let (opened, opening) = oneshot::channel();
+        let (config, inputs) = (config.clone(), self.encode.inputs());
+        spawn_blocking(move || {
+            if let Err(abandoned) = opened.send(Capture::start(&config, &inputs, sender)) {
+                drop(abandoned); // on this thread, where closing a device may take its time
+            }
+        });
+        self.capture = Some(CaptureSlot { opening: Some(opening), open: None, events });
+    }
+
+    /// Closes the source; the encoder goes on with the slate.
+    pub fn close_capture(&mut self) {
+        if let Some(slot) = self.capture.take() {
+            spawn_blocking(move || drop(slot.open));
+        }
+    }
+
+    /// The next thing that encoder or capture has to say; cancel safe.
+    pub async fn next_event(&mut self) -> MediaEvent {
+        let capture = async {
+            match &mut self.capture {
+                Some(slot) => slot.next_event().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            Some(event) = self.events.recv() => event,
+            event = capture => event,
+        }
+    }
+
+    /// Measures. To be called at each tick.
+    pub fn observe(&mut self, now: Instant) -> Counters {
+        let counters = self.encode.counters();
+        self.encoded.observe(now, counters.bytes_out.get());
+        self.frames.observe(now, counters.frames_out);
+        if counters.frames_out > self.progress.frames {
+            self.progress = Progress { frames: counters.frames_out, at: now };
+        }
+        counters
+    }
+
+    /// How long nothing has left the encoder, though live picture or slate always go in.
+    pub fn silence(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.progress.at)
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.encode.counters()
+    }
+
+    pub fn has_given_units(&self) -> bool {
+        self.progress.frames > 0
+    }
+
+    pub fn set_target(&mut self, target: Bitrate) {
+        self.target = target;
+        self.encode.set_target(target);
+    }
+
+    pub fn target(&self) -> Bitrate {
+        self.target
+    }
+
+    pub fn show(&self, picture: Picture) {
+        self.encode.show(picture);
+    }
+
+    pub fn force_key_frame(&self) {
+        self.encode.force_key_frame();
+    }
+
+    pub fn encoder(&self) -> &EncoderInfo {
+        self.encode.encoder()
+    }
+
+    /// Encoded, over the last second.
+    pub fn encoded(&self) -> Bitrate {
+        self.encoded.bitrate()
+    }
+
+    /// Frames per second that left the encoder, over the last second.
+    pub fn fps(&self) -> f64 {
+        self.frames.per_second()
+    }
+
+    /// From now on nothing that it gives is sent: its successor's units must not mix with its own.
+    pub fn cut_off(&self) {
+        self.on_air.store(false, Ordering::Relaxed);
+    }
+
+    /// Ends capture and encoder; what was encoded has gone to the fan-out.
+    pub async fn stop(mut self) {
+        self.close_capture();
+        let encode = self.encode;
+        if let Err(error) = spawn_blocking(move || encode.stop()).await {
+            log::error!(error:%; "stopping the encoder failed");
+        }
+    }
+}
+
+impl CaptureSlot {
+    async fn next_event(&mut self) -> MediaEvent {
+        if let Some(opening) = &mut self.opening {
+            let opened = opening.await;
+            self.opening = None;
+            match opened {
+                Ok(Ok(capture)) => self.open = Some(capture),
+                Ok(Err(error)) => return MediaEvent::CaptureFailed { reason: with_causes(&error) },
+                Err(_) => return MediaEvent::CaptureFailed { reason: "opening the source panicked".into() },
+            }
+        }
+        match self.events.recv().await {
+            Some(event) => event,
+            None => pending().await, // a closed capture has nothing more to say
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What is known of a stream: measured, with its reason. The API and the demo show this and nothing else.
+
+use std::time::{Duration, Instant};
+
+use crate::config::{OutputName, StreamName};
+pub use crate::session::life::State;
+pub use crate::session::output::OutputState;
+pub use crate::session::source::SourceState;
+pub use crate::transport::gop_queue::LeftOut;
+use crate::units::{Bitrate, ByteCount};
+
+/// One stream at one moment.
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub name: StreamName,
+    /// When the stream's task looked: a task that is alive does so every 50 ms.
+    pub at: Instant,
+    pub state: State,
+    /// When the state was entered.
+    pub since: Instant,
+    /// Why, where the state does not say it all.
+    pub reason: Option<String>,
+    pub source: SourceStatus,
+    /// `None` while no encoder runs.
+    pub encoder: Option<EncoderStatus>,
+    pub outputs: Vec<OutputStatus>,
+    pub rate: RateStatus,
+}
+
+/// Where the picture comes from.
+#[derive(Clone, Debug)]
+pub struct SourceStatus {
+    pub state: SourceState,
+    /// As configured: a device, a file's path, `test`.
+    pub device: String,
+    /// What the source gives, in GStreamer's caps; `None` before the first frame.
+    pub format: Option<String>,
+    /// Why the slate is on air.
+    pub reason: Option<String>,
+    /// Why silence is sent in place of the source's sound.
+    pub silence: Option<String>,
+    /// Times that a live source was lost.
+    pub losses: u64,
+}
+
+/// What the encoder does.
+#[derive(Clone, Debug)]
+pub struct EncoderStatus {
+    /// The family: `software`, `vaapi`, …
+    pub backend: &'static str,
+    /// GStreamer's name of the element.
+    pub element: &'static str,
+    pub hardware: bool,
+    /// What it was told.
+    pub target: Bitrate,
+    /// What it gives, over the last second.
+    pub encoded: Bitrate,
+    /// Frames per second that leave it, over the last second.
+    pub fps: f64,
+    /// Frames that had to be dropped before it.
+    pub dropped_frames: u64,
+    /// Frames that left it, and their bytes.
+    pub frames: u64,
+    pub bytes: ByteCount,
+}
+
+/// What an output's connection does. Counters are of the present connection.
+#[derive(Clone, Debug)]
+pub struct OutputStatus {
+    pub name: OutputName,
+    pub state: OutputState,
+    pub since: Instant,
+    pub reason: Option<String>,
+    /// Given to the network for the first time, over the last second.
+    pub sent: Bitrate,
+    /// Acknowledged by the receiver, over the last second.
+    pub acknowledged: Bitrate,
+    pub link: Option<LinkStatus>,
+    /// Left out before the mux, since the output began.
+    pub left_out: LeftOut,
+    /// Connections made since the output began.
+    pub connections: u64,
+}
+
+/// The measured connection.
+#[derive(Clone, Debug)]
+pub struct LinkStatus {
+    /// Negotiated.
+    pub latency: Duration,
+    pub rtt: Duration,
+    /// Age of the oldest packet that waits to be acknowledged.
+    pub send_buffer: Duration,
+    pub in_flight_packets: u64,
+    pub sent_packets: u64,
+    pub sent_bytes: ByteCount,
+    pub acknowledged_bytes: ByteCount,
+    pub retransmitted_packets: u64,
+    pub retransmitted_bytes: ByteCount,
+    /// Reported missing by the receiver.
+    pub lost_packets: u64,
+    /// Given up by us because they could not arrive in time.
+    pub late_packets: u64,
+    /// Datagrams that no honest peer sends.
+    pub rejected_datagrams: u64,
+}
+
+/// How the encoder's target is found.
+#[derive(Clone, Debug)]
+pub struct RateStatus {
+    pub target: Bitrate,
+    /// What the link carries; `None` while nothing measures it.
+    pub estimate: Option<Bitrate>,
+    /// The rule that set the target.
+    pub rule: &'static str,
+}

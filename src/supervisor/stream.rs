@@ -1,0 +1,428 @@
+//! The task of one stream: it owns capture, encoder and outputs, and drives the pure machines.
+//!
+//! Everything that can happen to a stream arrives in one `select!`: commands, media events, wishes
+//! for a key frame, and a tick every 50 ms. After each of them `step` brings the world in line with
+//! what the machines want, and the status is published. Nothing in the loop waits for the network
+//! or a device: outputs are tasks of their own, capture is opened and closed on a blocking thread.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::block_in_place;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::departures::Departures;
+use super::fanout::Fanout;
+use super::output::{OutputHandle, StreamContext};
+use super::program::Program;
+use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
+use crate::causes::with_causes;
+use crate::config::diff::Effect;
+use crate::config::{self, OutputName, StreamName};
+use crate::media::{MediaEvent, Picture, Tracks};
+use crate::session::life::{Life, OutputView, Parts};
+use crate::session::source::{Show, SourceMachine};
+use crate::units::Bitrate;
+
+/// What a stream can be told.
+#[derive(Debug)]
+pub enum Command {
+    Start,
+    Stop,
+    /// Everything anew: capture, encoder, connections.
+    Restart,
+    KeyFrame,
+    /// Another configuration, and what of the running stream it touches.
+    Reconfigure {
+        config: Box<config::Stream>,
+        effects: BTreeSet<Effect>,
+    },
+    /// Drain and end.
+    Shutdown,
+}
+
+/// One stream, until it is shut down.
+pub struct StreamTask<'a> {
+    name: StreamName,
+    /// Kept by the caller, so that it outlives a panic of this task.
+    config: &'a mut config::Stream,
+    life: Life,
+    source: SourceMachine,
+    program: Option<Program>,
+    outputs: BTreeMap<OutputName, OutputHandle>,
+    departures: Departures,
+    fanout: Fanout,
+    key_frame_wanted: Arc<Notify>,
+    key_frame_forced: Option<Instant>,
+    /// What the source gives, as it said itself.
+    format: Option<String>,
+    /// Why silence is sent in place of sound.
+    silence: Option<String>,
+    status: watch::Sender<Status>,
+}
+
+impl<'a> StreamTask<'a> {
+    /// A stream that starts by itself when it is enabled.
+    pub fn new(name: StreamName, config: &'a mut config::Stream, status: watch::Sender<Status>) -> Self {
+        let now = Instant::now();
+        let life = Life::new(now, config.enabled);
+        let source = SourceMachine::new(now, config.video.framerate.frame_duration());
+        StreamTask {
+            name,
+            config,
+            life,
+            source,
+            program: None,
+            outputs: BTreeMap::new(),
+            departures: Departures::default(),
+            fanout: Fanout::default(),
+            key_frame_wanted: Arc::new(Notify::new()),
+            key_frame_forced: None,
+            format: None,
+            silence: None,
+            status,
+        }
+    }
+
+    /// Runs until told to shut down, or until nobody is left who could tell it.
+    pub async fn run(mut self, commands: &mut mpsc::Receiver<Command>) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let key_frame_wanted = self.key_frame_wanted.clone();
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    None | Some(Command::Shutdown) => break,
+                    Some(command) => self.obey(command),
+                },
+                event = next_event(&mut self.program) => self.heed(event),
+                () = self.departures.next() => {}
+                () = key_frame_wanted.notified() => self.force_key_frame(),
+                _ = tick.tick() => {}
+            }
+            self.step();
+        }
+        self.stop("shutting down");
+        while !self.departures.is_empty() {
+            tokio::select! {
+                () = self.departures.next() => {}
+                _ = tick.tick() => {}
+            }
+            self.step();
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let (now, stream) = (Instant::now(), self.name.as_str());
+        match command {
+            Command::Start => {
+                log::info!(stream; "start requested");
+                self.life.start(now);
+            }
+            Command::Stop => {
+                log::info!(stream; "stop requested");
+                self.stop("stopped by request");
+            }
+            Command::Restart => {
+                log::info!(stream; "restart requested");
+                self.take_down();
+                self.life.start(now);
+            }
+            Command::KeyFrame => self.force_key_frame(),
+            Command::Reconfigure { config, effects } => self.reconfigure(*config, &effects),
+            Command::Shutdown => {} // `run` ends its loop before it would come here
+        }
+    }
+
+    fn stop(&mut self, reason: &str) {
+        self.life.stop(reason);
+        self.take_down();
+    }
+
+    fn reconfigure(&mut self, config: config::Stream, effects: &BTreeSet<Effect>) {
+        let tracks_before = Tracks::of(self.config);
+        *self.config = config;
+        for effect in effects {
+            match effect {
+                Effect::RateBounds => {
+                    if let Some(program) = &mut self.program {
+                        program.set_target(self.config.rate.start);
+                    }
+                }
+                Effect::Output(name) => self.close_output(name), // `step` opens it again if it is still wanted
+                Effect::Lead => {} // there is no rate controller yet that would follow one
+                Effect::Slate | Effect::RestartStream => {
+                    self.abandon_program();
+                    self.life.encoder_down();
+                }
+                Effect::Enabled if self.config.enabled => self.life.start(Instant::now()),
+                Effect::Enabled => self.stop("not enabled"),
+            }
+        }
+        if Tracks::of(self.config) != tracks_before {
+            let names: Vec<_> = self.outputs.keys().cloned().collect();
+            names.iter().for_each(|name| self.close_output(name)); // their muxes were made for other tracks
+        }
+    }
+
+    fn heed(&mut self, event: MediaEvent) {
+        let (now, stream) = (Instant::now(), self.name.as_str());
+        match event {
+            MediaEvent::CaptureLive { format } => {
+                log::info!(stream, format; "capture is live");
+                self.format = Some(format);
+            }
+            MediaEvent::CaptureEnded => self.capture_failed(now, "the source has ended".into()),
+            MediaEvent::CaptureFailed { reason } => self.capture_failed(now, reason),
+            MediaEvent::SoundMissing { reason } | MediaEvent::SoundFailed { reason } => {
+                log::warn!(stream, reason; "silence is sent");
+                self.silence = Some(reason);
+            }
+            MediaEvent::EncoderFailed { element, reason } => {
+                self.encoder_failed(now, format!("{element}: {reason}"), false);
+            }
+        }
+    }
+
+    /// Brings the world in line with what the machines want.
+    fn step(&mut self) {
+        let now = Instant::now();
+        if self.life.wants_encoder(now) {
+            self.open_program(now);
+        }
+        self.watch_program(now);
+        if self.life.is_wanted() {
+            self.open_outputs();
+        }
+        self.observe(now);
+        self.publish();
+    }
+
+    fn open_program(&mut self, now: Instant) {
+        self.life.encoder_starting(now);
+        self.source = SourceMachine::new(now, self.config.video.framerate.frame_duration());
+        let slate = self.source.reason().unwrap_or_default().to_string();
+        let (target, fanout) = (self.config.rate.start, self.fanout.clone());
+        // Plugins are loaded and threads started here: tens of milliseconds in which the runtime's
+        // other tasks go on elsewhere.
+        match block_in_place(|| Program::start(self.config, target, fanout, slate)) {
+            Ok(mut program) => {
+                self.silence = None;
+                let (stream, element) = (self.name.as_str(), program.encoder().element);
+                log::info!(stream, element, target_kbps = target.as_kbps(); "encoder started");
+                program.open_capture(self.config);
+                self.program = Some(program);
+            }
+            Err(error) => self.encoder_failed(now, with_causes(&error), error.is_hopeless()),
+        }
+    }
+
+    fn watch_program(&mut self, now: Instant) {
+        let Some(program) = &mut self.program else { return };
+        let counters = program.observe(now);
+        if program.has_given_units() {
+            self.life.encoder_running();
+        }
+        if let Some(show) = self.source.observe(now, counters.last_live_frame) {
+            put_on_air(&self.name, program, show);
+        }
+        if self.source.next_deadline().is_some_and(|at| now >= at) {
+            self.source.restarted(now);
+            self.silence = None;
+            program.open_capture(self.config);
+        }
+        if program.silence(now) > ENCODER_STALL {
+            let reason =
+                format!("{} gave nothing for {} s", program.encoder().element, ENCODER_STALL.as_secs());
+            self.encoder_failed(now, reason, false);
+        }
+    }
+
+    fn capture_failed(&mut self, now: Instant, reason: String) {
+        let stream = self.name.as_str();
+        log::warn!(stream, reason; "capture failed");
+        self.format = None;
+        let show = self.source.failed(now, reason, rand::random());
+        if let Some(program) = &mut self.program {
+            program.close_capture();
+            put_on_air(&self.name, program, show);
+        }
+    }
+
+    fn encoder_failed(&mut self, now: Instant, reason: String, hopeless: bool) {
+        let stream = self.name.as_str();
+        log::error!(stream, reason, hopeless; "encoder failed");
+        self.life.encoder_failed(now, reason, hopeless, rand::random());
+        self.abandon_program();
+    }
+
+    /// Lets go of a program at once: nothing that it still gives is sent.
+    fn abandon_program(&mut self) {
+        self.format = None;
+        if let Some(program) = self.program.take() {
+            program.cut_off();
+            self.departures.add(Some(program), Vec::new());
+        }
+    }
+
+    fn open_outputs(&mut self) {
+        let is_missing = |output: &&config::Output| {
+            !self.outputs.contains_key(&output.name) && !self.departures.has_output(&output.name)
+        };
+        let missing: Vec<_> = self.config.outputs.iter().filter(is_missing).cloned().collect();
+        for settings in missing {
+            let context = StreamContext {
+                name: self.name.clone(),
+                tracks: Tracks::of(self.config),
+                peak: peak(self.config),
+                fanout: self.fanout.clone(),
+                key_frame_wanted: self.key_frame_wanted.clone(),
+            };
+            let name = settings.name.clone();
+            self.outputs.insert(name, OutputHandle::spawn(settings, context));
+        }
+    }
+
+    fn close_output(&mut self, name: &OutputName) {
+        if let Some(output) = self.outputs.remove(name) {
+            self.departures.add(None, vec![(name.clone(), output)]);
+        }
+    }
+
+    /// Takes everything off air, so that what was captured is still sent.
+    fn take_down(&mut self) {
+        self.format = None;
+        self.life.encoder_down();
+        let outputs = std::mem::take(&mut self.outputs).into_iter().collect();
+        self.departures.add(self.program.take(), outputs);
+    }
+
+    /// Forces a key frame, unless one was forced just now: each costs as much as many frames.
+    fn force_key_frame(&mut self) {
+        let now = Instant::now();
+        if self.key_frame_forced.is_some_and(|at| now.duration_since(at) < KEY_FRAME_INTERVAL) {
+            return; // who still waits for one asks again with its next unit
+        }
+        if let Some(program) = &self.program {
+            program.force_key_frame();
+            self.key_frame_forced = Some(now);
+        }
+    }
+
+    fn observe(&mut self, now: Instant) {
+        let statuses: Vec<_> = self.outputs.values().map(OutputHandle::status).collect();
+        let outputs: Vec<_> = statuses
+            .iter()
+            .map(|output| OutputView {
+                name: output.name.as_str(),
+                state: output.state,
+                reason: output.reason.as_deref(),
+            })
+            .collect();
+        let slate = self.source.reason();
+        if self.life.observe(now, &Parts { slate, outputs: &outputs, draining: !self.departures.is_empty() })
+        {
+            let (stream, reason) = (self.name.as_str(), self.life.reason().unwrap_or_default());
+            log::info!(stream, state:? = self.life.state(), reason; "state changed");
+        }
+    }
+
+    fn publish(&self) {
+        let bare = bare_status(&self.name, self.config, &self.life, &self.source);
+        let program = self.program.as_ref();
+        let encoder = program.map(|program| {
+            let counters = program.counters();
+            let info = program.encoder();
+            EncoderStatus {
+                backend: info.backend,
+                element: info.element,
+                hardware: info.hardware,
+                target: program.target(),
+                encoded: program.encoded(),
+                fps: program.fps(),
+                dropped_frames: counters.frames_dropped,
+                frames: counters.frames_out,
+                bytes: counters.bytes_out,
+            }
+        });
+        // In the order of the configuration, which is the order that their owner thinks in.
+        let outputs = self
+            .config
+            .outputs
+            .iter()
+            .filter_map(|output| self.outputs.get(&output.name))
+            .map(OutputHandle::status);
+        let (format, silence) = (self.format.clone(), self.silence.clone());
+        let source = SourceStatus { format, silence, ..bare.source };
+        self.status.send_replace(Status { encoder, outputs: outputs.collect(), source, ..bare });
+    }
+}
+
+async fn next_event(program: &mut Option<Program>) -> MediaEvent {
+    match program {
+        Some(program) => program.next_event().await,
+        None => pending().await,
+    }
+}
+
+fn put_on_air(stream: &StreamName, program: &Program, show: Show) {
+    let stream = stream.as_str();
+    program.show(match show {
+        Show::Live => {
+            log::info!(stream; "source is on air");
+            Picture::Live
+        }
+        Show::Slate(reason) => {
+            log::warn!(stream, reason; "slate is on air");
+            Picture::Slate { reason }
+        }
+    });
+}
+
+/// The status of a stream whose task has not looked at it yet.
+pub fn initial_status(name: &StreamName, config: &config::Stream) -> Status {
+    let now = Instant::now();
+    let source = SourceMachine::new(now, config.video.framerate.frame_duration());
+    bare_status(name, config, &Life::new(now, config.enabled), &source)
+}
+
+fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, source: &SourceMachine) -> Status {
+    Status {
+        name: name.clone(),
+        at: Instant::now(),
+        state: life.state(),
+        since: life.since(),
+        reason: life.reason().map(str::to_string),
+        source: SourceStatus {
+            state: source.state(),
+            device: config.video.source.to_string(),
+            format: None,
+            silence: None,
+            reason: source.reason().map(str::to_string),
+            losses: source.losses(),
+        },
+        encoder: None,
+        outputs: Vec::new(),
+        rate: RateStatus { target: config.rate.start, estimate: None, rule: FIXED_RATE },
+    }
+}
+
+/// The most that the encoders together give: a key frame's peak is the send buffer's to bear.
+fn peak(config: &config::Stream) -> Bitrate {
+    config.rate.max + config.audio.bitrate
+}
+
+/// How often machines are looked at: a twentieth of a second is what the slate's half second allows.
+const TICK: Duration = Duration::from_millis(50);
+
+/// The slate feeds the encoder even when no camera does: one that gives nothing for so long is broken.
+const ENCODER_STALL: Duration = Duration::from_secs(3);
+
+/// At most three forced key frames a second, however many outputs come and go.
+const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(300);
+
+/// There is no controller yet that would follow the link.
+const FIXED_RATE: &str = "fixed";

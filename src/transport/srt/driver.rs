@@ -1,0 +1,241 @@
+//! The task of a connection: one socket, one [`Sender`], one input.
+//!
+//! Everything happens in the future of [`run`], which owns all of it. It wakes for a datagram, for
+//! chunks, and at the sender's deadline or for the next measurement, whichever is first. It may be
+//! dropped at any point: the peer is then told by the [`Wire`]'s `Drop`.
+
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use futures_util::FutureExt;
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use super::error::{ConnectError, SilentBecause};
+use super::guard::Rejection;
+use super::handshake::{Caller, Established, Step};
+use super::measurement::Measurement;
+use super::sender::{Finished, Sender};
+use super::{CONNECT_TIMEOUT, Ended, Target, Tuning, socket};
+use crate::transport::Chunk;
+
+/// A socket whose peer believes in a connection, and is told when it goes away.
+pub struct Wire {
+    socket: UdpSocket,
+    shutdown: BytesMut,
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // libsrt listens again at once after a Shutdown, and after five seconds without one.
+        if let Err(error) = self.socket.try_send(&self.shutdown) {
+            log::debug!(error:% = error; "SRT Shutdown not sent");
+        }
+    }
+}
+
+/// The handshake, on a socket of its own.
+pub async fn connect(target: &Target, tuning: &Tuning) -> Result<(Wire, Established), ConnectError> {
+    let remote = target.remote;
+    let attempt = AssertUnwindSafe(shake_hands(target, tuning)).catch_unwind();
+    attempt.await.unwrap_or_else(|panic| {
+        Err(ConnectError::Panicked { remote, message: panic_message(panic.as_ref()) })
+    })
+}
+
+async fn shake_hands(target: &Target, tuning: &Tuning) -> Result<(Wire, Established), ConnectError> {
+    let remote = target.remote;
+    let failed = |operation| move |source| ConnectError::Io { operation, remote, source };
+    let socket = socket::open(remote, target.peak)?;
+    let local = socket.local_addr().map_err(failed("read the local address"))?;
+    let mut caller = Caller::new(target, local.ip(), tuning);
+    let mut end = pin!(tokio::time::sleep(CONNECT_TIMEOUT));
+    let mut repeat = interval(REPEAT_REQUEST);
+    repeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut request = BytesMut::with_capacity(DATAGRAM_BYTES);
+    let mut datagram = [0; DATAGRAM_BYTES];
+    let mut cause = SilentBecause::NoAnswer;
+    loop {
+        let send = tokio::select! {
+            () = &mut end => return Err(ConnectError::TimedOut { remote, after: CONNECT_TIMEOUT, cause }),
+            _ = repeat.tick() => {
+                caller.request(Instant::now(), &mut request);
+                true
+            }
+            received = socket.recv(&mut datagram) => match received {
+                Ok(length) => match caller.receive(Instant::now(), &datagram[..length], &mut request) {
+                    Ok(Step::Waiting) => false,
+                    Ok(Step::Send) => true,
+                    Ok(Step::Connected(established)) => {
+                        let established = *established;
+                        return Ok((Wire { socket, shutdown: farewell(&established) }, established));
+                    }
+                    Ok(Step::Refused(reason)) => return Err(ConnectError::Refused { remote, reason }),
+                    Err(_) => {
+                        cause = SilentBecause::NoUsableAnswer;
+                        false
+                    }
+                },
+                Err(error) => {
+                    cause = unreachable(&error);
+                    false
+                }
+            }
+        };
+        if send && let Err(error) = socket.send(&request).await {
+            cause = unreachable(&error);
+        }
+    }
+}
+
+/// Sends what comes from `input` until there is no more of it, or the connection ends.
+pub async fn run(
+    wire: Wire,
+    sender: Sender,
+    input: &mut mpsc::Receiver<Chunk>,
+    report: &watch::Sender<Measurement>,
+) -> Ended {
+    let drive = AssertUnwindSafe(drive(wire, sender, input, report)).catch_unwind();
+    match drive.await {
+        Ok(Finished::Drained) => Ended::Drained,
+        Ok(Finished::ClosedByPeer) => Ended::ClosedByPeer,
+        Ok(Finished::PeerIdle { silence }) => Ended::PeerIdle { silence },
+        Err(panic) => {
+            Ended::Failed { reason: format!("the SRT sender panicked: {}", panic_message(panic.as_ref())) }
+        }
+    }
+}
+
+async fn drive(
+    mut wire: Wire,
+    mut sender: Sender,
+    input: &mut mpsc::Receiver<Chunk>,
+    report: &watch::Sender<Measurement>,
+) -> Finished {
+    let mut out = BytesMut::with_capacity(DATAGRAM_BYTES);
+    let mut datagram = [0; DATAGRAM_BYTES];
+    let mut chunks = Vec::with_capacity(CHUNKS_AT_ONCE);
+    let mut next_report = Instant::now();
+    let mut wake = pin!(sleep_until(next_report.into()));
+    let (mut open, mut unsent, mut send_error) = (true, false, None);
+    let finished = loop {
+        let now = Instant::now();
+        if let Some(finished) = sender.poll(now) {
+            break finished;
+        }
+        unsent = send_all(&wire.socket, &mut sender, now, &mut out, unsent, &mut send_error);
+        if now >= next_report {
+            report.send_replace(sender.measurement(now));
+            next_report = now + REPORT_INTERVAL;
+        }
+        wake.as_mut().reset(sender.deadline(now).min(next_report).into());
+        // At a full buffer the input waits: the stream is above its own peak, and the queue before
+        // us knows better than we do what of it to drop.
+        let room = sender.room().min(CHUNKS_AT_ONCE);
+        tokio::select! {
+            () = &mut wake => {}
+            // A failure here shows again, and is counted, at the sending or the receiving.
+            _ = wire.socket.writable(), if unsent => {}
+            _ = wire.socket.readable() => receive_all(&wire.socket, &mut sender, &mut datagram),
+            count = input.recv_many(&mut chunks, room), if open && room > 0 => {
+                let now = Instant::now();
+                if count == 0 {
+                    open = false;
+                    sender.close(now);
+                }
+                chunks.drain(..).for_each(|chunk| sender.push(now, chunk));
+            }
+        }
+    };
+    let now = Instant::now();
+    report.send_replace(sender.measurement(now));
+    sender.shutdown(now, &mut wire.shutdown);
+    let rejections = sender.rejections();
+    if rejections.total() > 0 {
+        log::warn!(
+            malformed = rejections.of(Rejection::Malformed),
+            wrong_socket = rejections.of(Rejection::WrongSocket),
+            data = rejections.of(Rejection::Data),
+            unwanted = rejections.of(Rejection::Unwanted),
+            outside_window = rejections.of(Rejection::OutsideWindow);
+            "SRT datagrams rejected"
+        );
+    }
+    finished
+}
+
+/// Sends until there is nothing left, or the socket is full: then `out` holds the datagram that waits,
+/// and the answer is true.
+fn send_all(
+    socket: &UdpSocket,
+    sender: &mut Sender,
+    now: Instant,
+    out: &mut BytesMut,
+    mut unsent: bool,
+    send_error: &mut Option<io::ErrorKind>,
+) -> bool {
+    while unsent || sender.next_datagram(now, out) {
+        match socket.try_send(out) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+            // No route, no buffers, a filter's or a neighbour's refusal: they come and go, and
+            // whether the peer is gone is for its silence to say.
+            Err(error) => {
+                sender.send_failed();
+                if send_error.replace(error.kind()) != Some(error.kind()) {
+                    log::info!(error:% = error; "SRT datagram not sent");
+                }
+            }
+        }
+        unsent = false;
+    }
+    false
+}
+
+/// Takes what has arrived, but not so much that a flood keeps us from sending.
+fn receive_all(socket: &UdpSocket, sender: &mut Sender, datagram: &mut [u8]) {
+    let now = Instant::now();
+    for _ in 0..DATAGRAMS_AT_ONCE {
+        match socket.try_recv(datagram) {
+            Ok(length) => sender.receive(now, &datagram[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            // An ICMP message about something that we sent.
+            Err(_) => sender.send_failed(),
+        }
+    }
+}
+
+/// The Shutdown of a connection that is dropped before it runs.
+fn farewell(established: &Established) -> BytesMut {
+    let mut out = BytesMut::with_capacity(32);
+    established.write_shutdown(&mut out);
+    out
+}
+
+/// What an error of the socket says about a peer that has not answered.
+fn unreachable(error: &io::Error) -> SilentBecause {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => SilentBecause::NoListener,
+        kind => SilentBecause::Unreachable(kind),
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
+}
+
+/// libsrt's interval for repeated handshake requests.
+const REPEAT_REQUEST: Duration = Duration::from_millis(250);
+/// How often a measurement is published: the rate controller's step.
+const REPORT_INTERVAL: Duration = Duration::from_millis(20);
+/// Longer than any datagram of SRT (1500 bytes of IP); the rest of a longer one is cut off.
+const DATAGRAM_BYTES: usize = 2048;
+/// Chunks taken from the input in one go: a key frame's worth.
+const CHUNKS_AT_ONCE: usize = 64;
+/// Datagrams taken from the socket in one go.
+const DATAGRAMS_AT_ONCE: usize = 64;

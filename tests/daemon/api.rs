@@ -1,0 +1,76 @@
+//! The API, as curl would use it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{Daemon, Peer, free_port, test_stream};
+
+/// Status and body of a request; errors are answers too.
+fn get(url: String, headers: &[(&str, &str)]) -> (u16, String, Value) {
+    let mut request = ureq::get(url).config().http_status_as_error(false).build();
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut response = request.call().expect("an answer");
+    let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("");
+    let kind = kind.to_string();
+    let text = response.body_mut().read_to_string().expect("a body");
+    (response.status().as_u16(), kind, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+#[test]
+fn routes_and_actions() {
+    let port = free_port();
+    let _peer = Peer::srt_live_transmit(port, "");
+    let daemon = Daemon::start(&test_stream(port, 300, ""));
+    daemon.wait_for("streaming", Duration::from_secs(10));
+
+    let (status, _, body) = get(daemon.url("/healthz"), &[]);
+    assert_eq!((status, body), (200, Value::String("ok\n".into())));
+    let (_, _, info) = get(daemon.url("/v1/info"), &[]);
+    assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
+    let (_, _, list) = get(daemon.url("/v1/streams"), &[]);
+    assert_eq!(list["items"][0]["id"], "main");
+
+    let stream = daemon.status();
+    assert_eq!(stream["source"]["state"], "live", "{stream:#}");
+    assert_eq!(stream["encoder"]["element"], "x264enc", "{stream:#}");
+    assert_eq!(stream["rate"]["rule"], "fixed", "{stream:#}");
+    let acknowledged = |stream: &Value| stream["outputs"][0]["acked_bytes"].as_u64().expect("a number");
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(acknowledged(&daemon.status()) > acknowledged(&stream), "streaming means that this rises");
+
+    assert_eq!(daemon.act("keyframe"), 202);
+    assert_eq!(daemon.act("stop"), 202);
+    daemon.wait_for("stopped", Duration::from_secs(5));
+    assert_eq!(daemon.status()["outputs"], Value::Array(Vec::new()), "nothing is left connected");
+    assert_eq!(daemon.status()["encoder"], Value::Null);
+    assert_eq!(daemon.act("start"), 202);
+    daemon.wait_for("streaming", Duration::from_secs(10));
+    assert_eq!(daemon.act("restart"), 202);
+    daemon.wait_for("starting", Duration::from_secs(5));
+    daemon.wait_for("streaming", Duration::from_secs(10));
+}
+
+#[test]
+fn errors_are_problems() {
+    let daemon = Daemon::start("");
+    for (path, expected) in
+        [("/v1/streams/nobody", 404), ("/v1/nothing", 404), ("/v1/streams/a/actions/stop", 405)]
+    {
+        let (status, kind, body) = get(daemon.url(path), &[]);
+        assert_eq!((status, kind.as_str()), (expected, "application/problem+json"), "{path}");
+        assert_eq!(body["status"], expected, "{path}");
+        assert!(body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{path}");
+    }
+}
+
+#[test]
+fn foreign_pages_are_turned_away() {
+    let daemon = Daemon::start("");
+    let (status, ..) = get(daemon.url("/v1/info"), &[("Host", "evil.example")]);
+    assert_eq!(status, 403);
+    let (status, ..) = get(daemon.url("/v1/info"), &[("Origin", "http://evil.example")]);
+    assert_eq!(status, 403);
+}

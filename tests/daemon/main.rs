@@ -1,0 +1,9 @@
+//! The built daemon as its users run it, against receivers that are not ours: libsrt in
+//! `srt-live-transmit`, in GStreamer and in ffmpeg.
+
+mod api;
+mod harness;
+mod lifecycle;
+mod outage;
+mod peers;
+mod ts;
