@@ -65,7 +65,7 @@ pub struct Counters {
     pub sound_dropped: u64,
     /// Coded frames of sound.
     pub sound_frames_out: u64,
-    /// When the newest live picture was taken.
+    /// When the newest live picture arrived.
     pub last_live_frame: Option<Instant>,
 }
 
@@ -135,9 +135,9 @@ impl Encode {
         Ok(Encode { slate, graph, inputs, encoder, gates })
     }
 
-    /// Where captures hand pictures and sound over.
+    /// Where captures hand pictures and sound over, on a fresh lease.
     pub fn inputs(&self) -> Inputs {
-        self.inputs.clone()
+        self.inputs.lease()
     }
 
     /// Changes the rate of the video elementary stream; takes effect within the encoder's buffer
