@@ -85,7 +85,7 @@ impl Encode {
             start: stream.rate.start,
         })?;
         let formats = Formats::of(video, backend.pixels);
-        let graph = Graph::new("encode");
+        let graph = Graph::new(PIPELINE);
         let gates = Gates::default();
         let sink = Arc::new(sink);
 
@@ -125,7 +125,7 @@ impl Encode {
             }
             Report::Ended => {
                 let reason = "the encode pipeline ended by itself".to_owned();
-                events.send(MediaEvent::EncoderFailed { element: String::new(), reason });
+                events.send(MediaEvent::EncoderFailed { element: PIPELINE.to_owned(), reason });
             }
             Report::Prerolled => {}
         });
@@ -351,6 +351,8 @@ fn hold_frames(live: &gst_app::AppSrc, held: &Held) {
     });
 }
 
+const PIPELINE: &str = "encode";
+
 /// Pictures that wait for the encoder; when it is full, the oldest is dropped and counted.
 const QUEUE_BEFORE_ENCODER: u32 = 2;
 
@@ -361,13 +363,8 @@ mod tests {
 
     #[test]
     fn a_failing_encoder_is_an_event_with_its_element_and_reason() {
-        init().unwrap();
-        let document = "[streams.main.video]\nsource = 'test'\nwidth = 64\nheight = 64\n\
-                        [[streams.main.outputs]]\nname = 'a'\nurl = 'srt://127.0.0.1:9000'\n";
-        let streams = config::parse(document).unwrap().streams;
-        let stream = streams.values().next().unwrap();
         let (sender, mut receiver) = events();
-        let encode = Encode::start(stream, sender, |_| ()).unwrap();
+        let encode = Encode::start(&stream(), sender, |_| ()).unwrap();
         assert!(receiver.try_recv().is_err(), "all is well");
 
         let element = &encode.encoder.element;
@@ -378,5 +375,24 @@ mod tests {
         };
         assert!(element.starts_with("x264enc"), "{element}");
         assert_eq!(reason, "Can not encode");
+    }
+
+    #[test]
+    fn an_end_that_nobody_asked_for_is_a_failure_with_a_name() {
+        let (sender, mut receiver) = events();
+        let encode = Encode::start(&stream(), sender, |_| ()).unwrap();
+        let pipeline = encode.graph.downgrade().upgrade().unwrap();
+        pipeline.bus().unwrap().post(gst::message::Eos::builder().src(&pipeline).build()).unwrap();
+        let MediaEvent::EncoderFailed { element, reason } = receiver.try_recv().unwrap() else {
+            panic!("another event");
+        };
+        assert_eq!((element.as_str(), reason.as_str()), ("encode", "the encode pipeline ended by itself"));
+    }
+
+    fn stream() -> config::Stream {
+        init().unwrap();
+        let document = "[streams.main.video]\nsource = 'test'\nwidth = 64\nheight = 64\n\
+                        [[streams.main.outputs]]\nname = 'a'\nurl = 'srt://127.0.0.1:9000'\n";
+        config::parse(document).unwrap().streams.into_values().next().unwrap()
     }
 }
