@@ -124,6 +124,26 @@ fn a_file_is_looped_without_a_seam() {
 }
 
 #[test]
+fn a_file_whose_sound_is_longer_is_looped_at_the_end_of_its_picture() {
+    for extension in ["mp4", "mkv", "ts"] {
+        let directory = tempfile::tempdir().unwrap();
+        let clip = clip_of(directory.path(), extension, 1.5, Some(4.0));
+        let rig =
+            Rig::start(&stream(&format!("source = 'file'\npath = '{}'", clip.display()), "source = 'file'"));
+        // Where tracks do not end on their own, the first pass has to be read to the end of its sound.
+        rig.run(if extension == "mp4" { 0.5 } else { 5.0 });
+        let steady = Instant::now();
+        rig.run(5.0);
+        let (units, dropped) = rig.stop_and_count();
+        assert_rising(&units, Track::Audio);
+        assert!(longest_step(&units, Track::Audio) < Duration::from_millis(30));
+        let since: Vec<Unit> = units.into_iter().filter(|unit| unit.captured > steady).collect();
+        assert_paced(&since, 2 + dropped);
+        assert!(video(&since).count() > 130, "{extension}: {} frames", video(&since).count());
+    }
+}
+
+#[test]
 fn a_file_without_sound_says_so_and_gets_silence() {
     let directory = tempfile::tempdir().unwrap();
     let clip = clip(directory.path(), "mp4", false);
@@ -448,17 +468,21 @@ fn rate(units: &[Unit], from: Instant, to: Instant) -> Bitrate {
 
 /// A clip of 1.5 s.
 fn clip(directory: &Path, extension: &str, with_sound: bool) -> PathBuf {
-    let path = directory.join(format!("clip.{extension}"));
-    let picture = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30:duration=1.5"];
-    let sound = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100:duration=1.5", "-c:a", "aac"];
-    let mut arguments: Vec<&str> = picture.to_vec();
-    if with_sound {
-        arguments.extend(sound);
+    clip_of(directory, extension, 1.5, with_sound.then_some(1.5))
+}
+
+/// A clip with so many seconds of picture and of sound.
+fn clip_of(directory: &Path, extension: &str, picture: f64, sound: Option<f64>) -> PathBuf {
+    let path = text(&directory.join(format!("clip.{extension}")));
+    let picture = format!("testsrc2=size=320x180:rate=30:duration={picture}");
+    let sound = sound.map(|seconds| format!("sine=frequency=440:sample_rate=44100:duration={seconds}"));
+    let mut arguments: Vec<&str> = vec!["-f", "lavfi", "-i", &picture];
+    if let Some(sound) = &sound {
+        arguments.extend(["-f", "lavfi", "-i", sound, "-c:a", "aac"]);
     }
-    let path_text = text(&path);
-    arguments.extend(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", &path_text]);
+    arguments.extend(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", &path]);
     ffmpeg(&arguments);
-    path
+    path.into()
 }
 
 fn ffmpeg(arguments: &[&str]) {

@@ -12,6 +12,8 @@ use crate::config::{AudioSource, Stream, VideoSource};
 
 /// Running sources. Dropping it stops them.
 pub struct Capture {
+    /// On this capture's lease.
+    inputs: Inputs,
     _picture: Source,
     _sound: Option<Graph>,
 }
@@ -23,7 +25,8 @@ enum Source {
 
 impl Capture {
     /// Starts the stream's picture and sound. An error is the picture's; sound that does not start is
-    /// reported as [`MediaEvent::SoundFailed`], and silence is sent in its place.
+    /// reported as [`MediaEvent::SoundFailed`], and silence is sent in its place. The capture takes
+    /// over the lease of `inputs`, and revokes it when it ends.
     pub fn start(stream: &Stream, inputs: &Inputs, events: EventSender) -> Result<Capture, Error> {
         let sound = match start_sound(stream, inputs, &events) {
             Ok(sound) => sound,
@@ -43,7 +46,19 @@ impl Capture {
                 Source::File { _player: FileLoop::start(path, with_sound, inputs, &events)? }
             }
         };
-        Ok(Capture { _picture: picture, _sound: sound })
+        Ok(Capture { inputs: inputs.clone(), _picture: picture, _sound: sound })
+    }
+
+    /// From now on nothing that it gives is taken. Dropping it does so too, but may then block for as
+    /// long as its device does.
+    pub fn revoke(&self) {
+        self.inputs.revoke();
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.revoke();
     }
 }
 

@@ -102,7 +102,9 @@ fn check_sound(stream: &Stream, findings: &mut Vec<Finding>) {
     for element in source {
         need(element, "audio.source", findings);
     }
-    need("aacparse", "audio.source", findings);
+    for element in ["audiorate", "aacparse"] {
+        need(element, "audio.source", findings);
+    }
     if let Err(error) = sound::check() {
         findings.push(missing(&error, "audio.source"));
     }

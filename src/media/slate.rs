@@ -175,7 +175,7 @@ impl Pusher {
 
     fn push(&mut self) {
         let Some(shown) = &mut self.shown else { return };
-        let Some(mut picture) = self.face.picture(shown) else { return };
+        let mut picture = self.face.picture(shown);
         let header = picture.make_mut();
         header.set_pts(shown.next);
         header.set_dts(gst::ClockTime::NONE);
@@ -190,20 +190,20 @@ impl Pusher {
 
 impl Face {
     /// The picture to show now. Cloned buffers share their pixels.
-    fn picture(&mut self, shown: &mut Shown) -> Option<gst::Buffer> {
+    fn picture(&mut self, shown: &mut Shown) -> gst::Buffer {
         match self {
-            Face::Picture(picture) => Some(picture.clone()),
-            Face::Hold { held, before } => Some(held.newest().unwrap_or_else(|| before.clone())),
+            Face::Picture(picture) => picture.clone(),
+            Face::Hold { held, before } => held.newest().unwrap_or_else(|| before.clone()),
             Face::Text(painter) => {
                 let time = painter.time_of_day();
                 if let Some((drawn_at, picture)) = &shown.drawn
                     && *drawn_at == time
                 {
-                    return Some(picture.clone());
+                    return picture.clone();
                 }
                 let picture = painter.draw(&shown.reason, &time);
                 shown.drawn = Some((time, picture.clone()));
-                Some(picture)
+                picture
             }
         }
     }
@@ -217,12 +217,19 @@ struct TextPainter {
     inlet: gst_app::AppSrc,
     text: gst::Element,
     outlet: gst_app::AppSink,
+    /// So many were begun; each carries its number as its time.
+    drawings: u64,
 }
 
 impl TextPainter {
     fn new(formats: &Formats) -> Result<TextPainter, Error> {
         let graph = Graph::new("slate text");
-        let inlet = gst_app::AppSrc::builder().caps(&formats.picture).format(gst::Format::Time).build();
+        let inlet = gst_app::AppSrc::builder()
+            .caps(&formats.picture)
+            .format(gst::Format::Time)
+            .max_bytes(0)
+            .max_buffers(1)
+            .build();
         let text = graph::make("textoverlay", |text| {
             text.property_from_str("halignment", "center")
                 .property_from_str("valignment", "center")
@@ -234,9 +241,10 @@ impl TextPainter {
         let outlet = gst_app::AppSink::builder().sync(false).async_(false).enable_last_sample(false).build();
         graph.chain(&[inlet.upcast_ref(), &text, outlet.upcast_ref()])?;
         graph.play(gst::ClockTime::ZERO)?;
-        let painter = TextPainter { background: dark(formats)?, _graph: graph, inlet, text, outlet };
+        let background = dark(formats)?;
+        let mut painter = TextPainter { background, _graph: graph, inlet, text, outlet, drawings: 0 };
         painter
-            .try_draw("", "00:00:00")
+            .try_draw("", "00:00:00", DRAWING_LIMIT)
             .ok_or_else(|| Error::Slate { reason: "no text can be drawn".to_owned() })?;
         Ok(painter)
     }
@@ -248,21 +256,33 @@ impl TextPainter {
         }
     }
 
-    fn draw(&self, reason: &str, time: &str) -> gst::Buffer {
-        self.try_draw(reason, time).unwrap_or_else(|| {
+    fn draw(&mut self, reason: &str, time: &str) -> gst::Buffer {
+        self.try_draw(reason, time, REDRAWING_LIMIT).unwrap_or_else(|| {
             log::warn!("the slate's text was not drawn in time");
             self.background.clone()
         })
     }
 
-    fn try_draw(&self, reason: &str, time: &str) -> Option<gst::Buffer> {
+    fn try_draw(&mut self, reason: &str, time: &str, limit: gst::ClockTime) -> Option<gst::Buffer> {
         let reason = gst::glib::markup_escape_text(reason);
         self.text.set_property("text", format!("{reason}\n<small>{time}</small>"));
+        self.drawings += 1;
+        let number = gst::ClockTime::from_nseconds(self.drawings);
         let mut blank = self.background.clone();
-        blank.make_mut().set_pts(gst::ClockTime::ZERO);
-        self.inlet.push_buffer(blank).ok()?;
-        let sample = self.outlet.try_pull_sample(DRAWING_LIMIT)?;
-        sample.buffer_owned()
+        blank.make_mut().set_pts(number);
+        if !offer(&self.inlet, blank).ok()? {
+            return None; // the one before is not drawn yet
+        }
+        // An earlier drawing that came too late is still to be taken away, or even to come.
+        let deadline = clock::now() + limit;
+        loop {
+            let sample = self.outlet.try_pull_sample(deadline.saturating_sub(clock::now()))?;
+            let drawn = sample.buffer_owned()?;
+            drop(sample);
+            if drawn.pts() == Some(number) {
+                return Some(drawn);
+            }
+        }
     }
 }
 
@@ -325,8 +345,42 @@ const SEAMLESS: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 /// One picture takes milliseconds; decoding a large photograph on a small machine, a second or two.
 const DRAWING_LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
+/// With fonts loaded, text takes a few milliseconds; beyond this, the picture goes without.
+const REDRAWING_LIMIT: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+
 /// Alpha, red, green, blue.
 const DARK: u32 = 0xff10_1418;
 
 /// textoverlay scales it with the picture.
 const FONT: &str = "Sans 16";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawing_that_came_too_late_is_not_taken_for_the_next() {
+        let mut painter = TextPainter::new(&formats()).unwrap();
+        let expected = painter.try_draw("second", "00:00:00", DRAWING_LIMIT).unwrap();
+        assert!(painter.try_draw("first", "00:00:00", gst::ClockTime::ZERO).is_none(), "too late");
+        let drawn = loop {
+            // While the first is still waiting to be drawn there is no room for another.
+            if let Some(drawn) = painter.try_draw("second", "00:00:00", DRAWING_LIMIT) {
+                break drawn;
+            }
+        };
+        assert!(pixels(&drawn) == pixels(&expected));
+    }
+
+    fn pixels(picture: &gst::Buffer) -> Vec<u8> {
+        picture.map_readable().unwrap().to_vec()
+    }
+
+    fn formats() -> Formats {
+        crate::media::init().unwrap();
+        let document = "[streams.main.video]\nsource = 'test'\nwidth = 320\nheight = 180\n\
+                        [[streams.main.outputs]]\nname = 'a'\nurl = 'srt://127.0.0.1:9000'\n";
+        let streams = config::parse(document).unwrap().streams;
+        Formats::of(&streams.values().next().unwrap().video, "I420")
+    }
+}
