@@ -67,16 +67,27 @@ pub enum BindError {
     NotLoopback { address: SocketAddr },
 }
 
+/// Whether this version can serve that address at all.
+///
+/// # Errors
+/// [`BindError::NotLoopback`] where it cannot.
+pub fn check(listen: &Listen) -> Result<(), BindError> {
+    match listen {
+        Listen::Tcp(address) if !address.ip().is_loopback() => {
+            Err(BindError::NotLoopback { address: *address })
+        }
+        Listen::Tcp(_) | Listen::Unix(_) => Ok(()),
+    }
+}
+
 impl Api {
     /// Binds the address or the socket.
     ///
     /// # Errors
     /// When it is taken, not permitted, or not loopback.
     pub async fn bind(listen: &Listen) -> Result<Self, BindError> {
+        check(listen)?;
         let listener = match listen {
-            Listen::Tcp(address) if !address.ip().is_loopback() => {
-                return Err(BindError::NotLoopback { address: *address });
-            }
             Listen::Tcp(address) => Listener::Tcp(
                 TcpListener::bind(address)
                     .await

@@ -37,6 +37,11 @@ impl Fanout {
         queue
     }
 
+    #[cfg(test)]
+    pub fn outputs(&self) -> usize {
+        lock(&self.queues).len()
+    }
+
     /// Nothing is delivered to that queue any more.
     pub fn detach(&self, queue: &Arc<OutputQueue>) {
         lock(&self.queues).retain(|other| !Arc::ptr_eq(other, queue));

@@ -122,3 +122,120 @@ impl Drop for Feed {
 /// Chunks between mux and driver: more than a key frame of 1 MB. When they are full the units wait in
 /// the queue, where whole groups can be left out.
 const CHUNKS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config::Codec;
+    use crate::media::{Track, Unit};
+
+    const LATENCY: Duration = Duration::from_millis(1000);
+
+    fn feed() -> (Fanout, Feed) {
+        let fanout = Fanout::default();
+        let tracks = Tracks { video: Codec::H264, audio: true, audio_lateness: Duration::ZERO };
+        let feed = Feed::new(fanout.clone(), tracks, LATENCY, ByteCount::new(10_000_000));
+        (fanout, feed)
+    }
+
+    fn picture(key: bool, bytes: usize) -> Unit {
+        Unit::sample(Track::Video, key, Instant::now(), bytes)
+    }
+
+    fn received(chunks: &mut mpsc::Receiver<Chunk>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while let Ok(chunk) = chunks.try_recv() {
+            bytes.extend_from_slice(&chunk.data);
+        }
+        bytes
+    }
+
+    fn slow_link() -> LinkAge {
+        LinkAge { oldest_unacknowledged: Duration::from_millis(900), base_rtt: Duration::from_millis(50) }
+    }
+
+    #[test]
+    fn nothing_goes_out_before_a_connection_and_a_key_frame() {
+        let (fanout, mut feed) = feed();
+        fanout.deliver(&picture(true, 100));
+        assert!(!feed.pump().unwrap());
+        let mut chunks = feed.begin(LATENCY);
+        fanout.deliver(&picture(false, 100));
+        assert!(feed.pump().unwrap(), "a key frame is asked for");
+        assert_eq!(received(&mut chunks), [] as [u8; 0]);
+        fanout.deliver(&picture(true, 100));
+        assert!(!feed.pump().unwrap());
+        let bytes = received(&mut chunks);
+        assert_eq!(bytes.len(), 3 * 188, "PAT, PMT, and the key frame");
+        assert_eq!(u16::from(bytes[1] & 0x1f) << 8 | u16::from(bytes[2]), 0, "the PAT is first");
+    }
+
+    #[test]
+    fn a_shut_gate_keeps_units_in_the_queue_until_the_link_moves() {
+        let (fanout, mut feed) = feed();
+        let mut chunks = feed.begin(LATENCY);
+        feed.measured(slow_link());
+        fanout.deliver(&picture(true, 100));
+        assert!(!feed.pump().unwrap());
+        assert!(received(&mut chunks).is_empty());
+        feed.measured(LinkAge::default());
+        assert!(!feed.pump().unwrap());
+        assert_eq!(received(&mut chunks).len(), 3 * 188);
+    }
+
+    #[test]
+    fn a_unit_larger_than_the_drivers_room_arrives_whole_and_in_order() {
+        let (fanout, mut feed) = feed();
+        let mut chunks = feed.begin(LATENCY);
+        fanout.deliver(&picture(true, 3_000_000));
+        let mut bytes = Vec::new();
+        for _ in 0..4 {
+            assert!(!feed.pump().unwrap());
+            bytes.extend(received(&mut chunks));
+        }
+        assert!(bytes.len() > 3_000_000 && bytes.len().is_multiple_of(188));
+        let counters: Vec<_> = bytes.chunks(188).skip(2).map(|packet| packet[3] & 0xf).collect();
+        assert!(counters.windows(2).all(|pair| pair[1] == (pair[0] + 1) & 0xf), "no packet is missing");
+    }
+
+    #[test]
+    fn finishing_sends_what_waits_through_a_shut_gate_takes_nothing_new_and_says_so() {
+        let (fanout, mut feed) = feed();
+        let mut chunks = feed.begin(LATENCY);
+        feed.measured(slow_link());
+        fanout.deliver(&picture(true, 100));
+        feed.finish();
+        fanout.deliver(&picture(false, 100));
+        assert!(!feed.pump().unwrap());
+        assert_eq!(received(&mut chunks).len(), 3 * 188);
+        assert_eq!(chunks.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn counters_go_on_over_connections_and_stale_units_do_not() {
+        let (fanout, mut feed) = feed();
+        let mut first = feed.begin(LATENCY);
+        fanout.deliver(&picture(true, 100));
+        feed.pump().unwrap();
+        let before = received(&mut first);
+        fanout.deliver(&picture(false, 100));
+        feed.end();
+        let mut second = feed.begin(LATENCY);
+        fanout.deliver(&picture(true, 100));
+        feed.pump().unwrap();
+        let after = received(&mut second);
+        assert_eq!(after.len(), 3 * 188, "what waited when the connection ended is gone");
+        let counter = |bytes: &[u8]| bytes[2 * 188 + 3] & 0xf;
+        assert_eq!(counter(&after), counter(&before) + 1);
+    }
+
+    #[test]
+    fn a_dropped_feed_takes_nothing_any_more() {
+        let (fanout, feed) = feed();
+        drop(feed);
+        fanout.deliver(&picture(true, 100));
+        assert_eq!(fanout.outputs(), 0);
+    }
+}

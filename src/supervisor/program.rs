@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::fanout::Fanout;
 use crate::causes::with_causes;
 use crate::config;
-use crate::media::{self, Capture, Counters, Encode, EncoderInfo, Error, MediaEvent, Picture};
+use crate::media::{self, Capture, Counters, Encode, EncoderInfo, Error, Inputs, MediaEvent, Picture};
 use crate::session::meter::Meter;
 use crate::units::Bitrate;
 
@@ -34,6 +34,8 @@ pub struct Program {
 
 /// A capture that is being opened, is open, or could not be.
 struct CaptureSlot {
+    /// What it may push on; revoked before it closes, since closing takes its time.
+    lease: Inputs,
     opening: Option<oneshot::Receiver<Result<Capture, Error>>>,
     open: Option<Capture>,
     events: mpsc::Receiver<MediaEvent>,
@@ -79,23 +81,29 @@ impl Program {
         if self.capture.as_ref().is_some_and(|slot| slot.opening.is_some()) {
             return;
         }
-        let before = self.capture.take();
+        let before = self.take_capture();
         let (sender, events) = media::events();
         let (opened, opening) = oneshot::channel();
-        let (config, inputs) = (config.clone(), self.encode.inputs());
+        let lease = self.encode.inputs().lease();
+        let (config, inputs) = (config.clone(), lease.clone());
         spawn_blocking(move || {
             drop(before); // first: a device opens once
             if let Err(abandoned) = opened.send(Capture::start(&config, &inputs, sender)) {
                 drop(abandoned); // on this thread, where closing a device may take its time
             }
         });
-        self.capture = Some(CaptureSlot { opening: Some(opening), open: None, events });
+        self.capture = Some(CaptureSlot { lease, opening: Some(opening), open: None, events });
     }
 
     /// Closes the source; the encoder goes on with the slate. The task ends when the device is closed.
     pub fn close_capture(&mut self) -> JoinHandle<()> {
-        let slot = self.capture.take();
+        let slot = self.take_capture();
         spawn_blocking(move || drop(slot))
+    }
+
+    /// From now on the capture pushes nothing any more.
+    fn take_capture(&mut self) -> Option<CaptureSlot> {
+        self.capture.take().inspect(|slot| slot.lease.revoke())
     }
 
     /// The next thing that encoder or capture has to say; cancel safe.
