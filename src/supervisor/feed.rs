@@ -21,7 +21,8 @@ pub struct Feed {
     queue: Arc<OutputQueue>,
     mux: Mux,
     gate: Gate,
-    link: LinkAge,
+    /// `None` before the connection's first measurement.
+    link: Option<LinkAge>,
     /// Of the present connection. Dropped, it tells the driver that no more will come.
     driver: Option<mpsc::Sender<Chunk>>,
     /// What is left of a unit that the driver had no room for. No further unit is muxed before it
@@ -35,7 +36,7 @@ impl Feed {
     /// `room` bytes wait.
     pub fn new(fanout: Fanout, tracks: Tracks, latency: Duration, room: ByteCount) -> Self {
         let queue = fanout.attach(Limits { age: longest_wait(latency), bytes: room });
-        let (gate, link, mux) = (Gate::new(latency), LinkAge::default(), Mux::new(tracks));
+        let (gate, link, mux) = (Gate::new(latency), None, Mux::new(tracks));
         Feed { fanout, queue, mux, gate, link, driver: None, rest: VecDeque::new(), finishing: false }
     }
 
@@ -50,7 +51,7 @@ impl Feed {
         self.driver = Some(driver);
         self.rest.clear();
         self.gate = Gate::new(latency);
-        self.link = LinkAge::default();
+        self.link = None;
         self.mux.resend_tables();
         self.queue.open(longest_wait(latency));
         chunks
@@ -65,7 +66,7 @@ impl Feed {
 
     /// What the link looks like now.
     pub fn measured(&mut self, link: LinkAge) {
-        self.link = link;
+        self.link = Some(link);
     }
 
     /// From now on everything that waits is moved on, in whatever state the link is, and nothing new
@@ -82,7 +83,8 @@ impl Feed {
     /// When a unit's memory cannot be read.
     pub fn pump(&mut self) -> Result<bool, Error> {
         loop {
-            if !self.hand_over() || !(self.gate.admits(&self.link) || self.finishing) {
+            let admits = self.link.as_ref().is_none_or(|link| self.gate.admits(link));
+            if !self.hand_over() || !(admits || self.finishing) {
                 return Ok(false);
             }
             match self.queue.pop() {
@@ -152,8 +154,10 @@ mod tests {
         bytes
     }
 
-    fn slow_link() -> LinkAge {
-        LinkAge { oldest_unacknowledged: Duration::from_millis(900), base_rtt: Duration::from_millis(50) }
+    fn link(oldest_ms: u64) -> LinkAge {
+        let rtt = Duration::from_millis(50);
+        let oldest_unacknowledged = Duration::from_millis(oldest_ms);
+        LinkAge { at: Instant::now(), oldest_unacknowledged, rtt, base_rtt: rtt, losses: 0 }
     }
 
     #[test]
@@ -176,11 +180,11 @@ mod tests {
     fn a_shut_gate_keeps_units_in_the_queue_until_the_link_moves() {
         let (fanout, mut feed) = feed();
         let mut chunks = feed.begin(LATENCY);
-        feed.measured(slow_link());
+        feed.measured(link(900));
         fanout.deliver(&picture(true, 100));
         assert!(!feed.pump().unwrap());
         assert!(received(&mut chunks).is_empty());
-        feed.measured(LinkAge::default());
+        feed.measured(link(20));
         assert!(!feed.pump().unwrap());
         assert_eq!(received(&mut chunks).len(), 3 * 188);
     }
@@ -204,7 +208,7 @@ mod tests {
     fn finishing_sends_what_waits_through_a_shut_gate_takes_nothing_new_and_says_so() {
         let (fanout, mut feed) = feed();
         let mut chunks = feed.begin(LATENCY);
-        feed.measured(slow_link());
+        feed.measured(link(900));
         fanout.deliver(&picture(true, 100));
         feed.finish();
         fanout.deliver(&picture(false, 100));

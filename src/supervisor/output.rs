@@ -384,7 +384,13 @@ fn progress(measurement: &Measurement) -> Progress {
 }
 
 fn link_age(measurement: &Measurement) -> LinkAge {
-    LinkAge { oldest_unacknowledged: measurement.oldest_unacknowledged, base_rtt: measurement.base_rtt }
+    LinkAge {
+        at: measurement.at,
+        oldest_unacknowledged: measurement.oldest_unacknowledged,
+        rtt: measurement.rtt,
+        base_rtt: measurement.base_rtt,
+        losses: measurement.nak_packets,
+    }
 }
 
 /// Waits until the flag is raised, or whoever could raise it is gone; cancel safe.

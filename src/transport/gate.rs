@@ -1,6 +1,6 @@
 //! How much may be in the network: the gate between an output's GOP queue and its mux.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bounds the time that packets spend unacknowledged.
 ///
@@ -16,21 +16,29 @@ pub struct Gate {
     /// would not do: it contains the queue that we fill ourselves, and the gate would open the wider
     /// the longer that queue is.
     path: Option<Duration>,
+    /// Packets that the receiver has reported lost, and when that last rose.
+    losses: u64,
+    lost_at: Option<Instant>,
 }
 
 /// What the link looked like at the last measurement.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkAge {
+    pub at: Instant,
     /// Age of the oldest packet that the receiver has not acknowledged; zero when there is none.
     pub oldest_unacknowledged: Duration,
+    /// Smoothed; zero before there is one.
+    pub rtt: Duration,
     /// The smallest round trip of late.
     pub base_rtt: Duration,
+    /// Packets that the receiver has reported lost since the connection began.
+    pub losses: u64,
 }
 
 impl Gate {
     /// For a connection with this negotiated latency.
     pub const fn new(latency: Duration) -> Self {
-        Gate { latency, path: None }
+        Gate { latency, path: None, losses: 0, lost_at: None }
     }
 
     /// Takes a measurement in, and tells whether more may be sent.
@@ -38,15 +46,29 @@ impl Gate {
         if link.base_rtt > Duration::ZERO {
             self.path = Some(self.path.map_or(link.base_rtt, |path| path.min(link.base_rtt)));
         }
-        link.oldest_unacknowledged < self.bound()
+        if link.losses > self.losses {
+            self.losses = link.losses;
+            self.lost_at = Some(link.at);
+        }
+        // Acknowledgements are cumulative: behind a lost packet all wait for its repetition, however
+        // empty the network is. While losses are mended the round trip tells of the queue, and the
+        // age of the oldest packet only of a link that is gone.
+        let is_mending = self.lost_at.is_some_and(|at| link.at.saturating_duration_since(at) < MENDING);
+        let patience = if is_mending { self.largest() } else { self.bound() };
+        let queue = link.rtt.saturating_sub(self.path.unwrap_or_default());
+        queue < self.bound() && link.oldest_unacknowledged < patience
     }
 
     /// A round trip, another for a packet that is sent again, and a tenth of a second for bursts; or
     /// a share of the latency, whichever is more: where the latency is long, more may be under way.
-    /// Never more than the other share, lest nothing be left of it.
     fn bound(&self) -> Duration {
         let mending = self.path.unwrap_or_default() * 2 + BURST;
-        mending.max(self.latency.mul_f64(LEAST_SHARE)).min(self.latency.mul_f64(LARGEST_SHARE).max(SHORTEST))
+        mending.max(self.latency.mul_f64(LEAST_SHARE)).min(self.largest())
+    }
+
+    /// Never more than this, lest nothing be left of the latency.
+    fn largest(&self) -> Duration {
+        self.latency.mul_f64(LARGEST_SHARE).max(SHORTEST)
     }
 }
 
@@ -60,6 +82,9 @@ pub fn longest_wait(latency: Duration) -> Duration {
 /// A key frame's worth at a rate that fits the link, and an acknowledgement's delay.
 const BURST: Duration = Duration::from_millis(100);
 
+/// A loss is mended in a few round trips, or not at all.
+const MENDING: Duration = Duration::from_millis(500);
+
 const LEAST_SHARE: f64 = 0.25;
 const LARGEST_SHARE: f64 = 0.6;
 const QUEUE_SHARE: f64 = 0.4;
@@ -70,11 +95,11 @@ const SHORTEST: Duration = Duration::from_millis(200);
 mod tests {
     use super::*;
 
+    /// A link whose queues are empty, as far as its round trip tells.
     fn link(oldest_ms: u64, base_rtt_ms: u64) -> LinkAge {
-        LinkAge {
-            oldest_unacknowledged: Duration::from_millis(oldest_ms),
-            base_rtt: Duration::from_millis(base_rtt_ms),
-        }
+        let base_rtt = Duration::from_millis(base_rtt_ms);
+        let oldest_unacknowledged = Duration::from_millis(oldest_ms);
+        LinkAge { at: Instant::now(), oldest_unacknowledged, rtt: base_rtt, base_rtt, losses: 0 }
     }
 
     fn gate(latency_ms: u64) -> Gate {
@@ -103,6 +128,20 @@ mod tests {
         // Fifteen seconds later the shortest round trip of late has the queue in it.
         assert!(!gate.admits(&link(300, 600)));
         assert!(!gate.admits(&link(260, 900)));
+    }
+
+    #[test]
+    fn losses_that_are_mended_do_not_close_it_and_a_queue_does() {
+        let mut gate = gate(1000);
+        let mending = LinkAge { losses: 3, ..link(400, 50) };
+        assert!(gate.admits(&mending));
+        assert!(
+            !gate.admits(&LinkAge { rtt: Duration::from_millis(350), ..mending }),
+            "a full queue loses too"
+        );
+        assert!(!gate.admits(&LinkAge { oldest_unacknowledged: Duration::from_millis(600), ..mending }));
+        let later = mending.at + MENDING;
+        assert!(!gate.admits(&LinkAge { at: later, ..mending }), "no loss of late explains the age");
     }
 
     #[test]
