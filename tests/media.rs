@@ -277,6 +277,18 @@ fn what_the_machine_lacks_is_told_beforehand() {
     assert_eq!(keys, ["video.encoder", "video.path", "video.slate"]);
     assert!(Encode::start(&bad, media::events().0, |_| ()).is_err());
 
+    let directory = tempfile::tempdir().unwrap();
+    let no_picture = directory.path().join("slate.png");
+    std::fs::write(&no_picture, "this is no picture\n".repeat(100)).unwrap();
+    let undecodable =
+        stream(&format!("source = 'test'\nslate = '{}'", no_picture.display()), "source = 'none'");
+    let findings = media::check(&undecodable);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].message.contains("is no picture that GStreamer decodes"), "{findings:?}");
+    let started = Instant::now();
+    drop(Encode::start(&undecodable, media::events().0, |_| ()).expect("it streams, with a dark slate"));
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+
     let camera = stream("source = 'v4l2'\ndevice = 'by-id:usb-none'", "source = 'none'");
     let findings = media::check(&camera);
     assert_eq!(findings.len(), 1);
