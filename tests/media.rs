@@ -104,6 +104,23 @@ fn a_capture_can_be_started_anew_while_the_encoder_runs() {
 }
 
 #[test]
+fn what_a_revoked_capture_still_gives_is_ignored() {
+    let mut rig = Rig::start(&stream("source = 'test'", "source = 'test'"));
+    rig.run(0.8);
+    rig.capture.as_ref().unwrap().revoke();
+    let revoked = Instant::now();
+    rig.run(0.5);
+    let counters = rig.encode.counters();
+    assert!(counters.last_live_frame.unwrap() <= revoked);
+    let old = rig.capture.take();
+    rig.start_capture();
+    drop(old); // ends its own lease, and not its successor's
+    rig.run(0.8);
+    assert!(rig.encode.counters().last_live_frame.unwrap() > revoked + Duration::from_millis(500));
+    assert!(rig.encode.counters().frames_in > counters.frames_in + 10);
+}
+
+#[test]
 fn a_file_is_looped_without_a_seam() {
     for extension in ["mp4", "mkv", "ts"] {
         let directory = tempfile::tempdir().unwrap();

@@ -64,7 +64,6 @@ enum Face {
 
 impl Slate {
     /// Never fails because of what the slate is to show: where that does not come, it stays dark.
-
     pub(super) fn start(
         video: &config::Video,
         formats: &Formats,
