@@ -104,6 +104,23 @@ fn a_capture_can_be_started_anew_while_the_encoder_runs() {
 }
 
 #[test]
+fn what_a_revoked_capture_still_gives_is_ignored() {
+    let mut rig = Rig::start(&stream("source = 'test'", "source = 'test'"));
+    rig.run(0.8);
+    rig.capture.as_ref().unwrap().revoke();
+    let revoked = Instant::now();
+    rig.run(0.5);
+    let counters = rig.encode.counters();
+    assert!(counters.last_live_frame.unwrap() <= revoked);
+    let old = rig.capture.take();
+    rig.start_capture();
+    drop(old); // ends its own lease, and not its successor's
+    rig.run(0.8);
+    assert!(rig.encode.counters().last_live_frame.unwrap() > revoked + Duration::from_millis(500));
+    assert!(rig.encode.counters().frames_in > counters.frames_in + 10);
+}
+
+#[test]
 fn a_file_is_looped_without_a_seam() {
     for extension in ["mp4", "mkv", "ts"] {
         let directory = tempfile::tempdir().unwrap();
@@ -276,6 +293,18 @@ fn what_the_machine_lacks_is_told_beforehand() {
     let keys: Vec<&str> = media::check(&bad).iter().map(|finding| finding.key).collect();
     assert_eq!(keys, ["video.encoder", "video.path", "video.slate"]);
     assert!(Encode::start(&bad, media::events().0, |_| ()).is_err());
+
+    let directory = tempfile::tempdir().unwrap();
+    let no_picture = directory.path().join("slate.png");
+    std::fs::write(&no_picture, "this is no picture\n".repeat(100)).unwrap();
+    let undecodable =
+        stream(&format!("source = 'test'\nslate = '{}'", no_picture.display()), "source = 'none'");
+    let findings = media::check(&undecodable);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].message.contains("is no picture that GStreamer decodes"), "{findings:?}");
+    let started = Instant::now();
+    drop(Encode::start(&undecodable, media::events().0, |_| ()).expect("it streams, with a dark slate"));
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 
     let camera = stream("source = 'v4l2'\ndevice = 'by-id:usb-none'", "source = 'none'");
     let findings = media::check(&camera);
