@@ -51,12 +51,13 @@ impl Gate {
             self.lost_at = Some(link.at);
         }
         // Acknowledgements are cumulative: behind a lost packet all wait for its repetition, however
-        // empty the network is. While losses are mended the round trip tells of the queue, and the
-        // age of the oldest packet only of a link that is gone.
+        // empty the network is. So while losses are mended and the round trip shows no queue, the age
+        // of the oldest packet is excused. (The round trip alone must not shut the gate: with nothing
+        // under way nobody measures it.)
         let is_mending = self.lost_at.is_some_and(|at| link.at.saturating_duration_since(at) < MENDING);
-        let patience = if is_mending { self.largest() } else { self.bound() };
         let queue = link.rtt.saturating_sub(self.path.unwrap_or_default());
-        queue < self.bound() && link.oldest_unacknowledged < patience
+        let patience = if is_mending && queue < BURST { self.largest() } else { self.bound() };
+        link.oldest_unacknowledged < patience
     }
 
     /// A round trip, another for a packet that is sent again, and a tenth of a second for bursts; or
