@@ -306,7 +306,7 @@ impl Branches {
         self.cut(&graph::pad(&queue, "sink"));
         self.cut(&graph::pad(&queue, "src"));
         let [convert, resample, filter] = normalised_sound(&self.inputs.formats)?;
-        Ok(vec![convert, resample, filter, queue, self.inputs.sound_sink(true)?])
+        Ok(vec![convert, resample, filter, queue, self.inputs.sound_sink(true, || ())?])
     }
 
     /// What is ready but not yet due. When it is full, reading waits; nothing is lost.

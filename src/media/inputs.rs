@@ -142,10 +142,19 @@ impl Inputs {
         Ok(sink)
     }
 
-    /// The end of a capture pipeline that hands sound over.
-    pub(super) fn sound_sink(&self, sync: bool) -> Result<gst::Element, Error> {
-        let inputs = self.clone();
-        hand_over(sync, &self.formats.sound, move |buffer, at| inputs.push_sound(buffer, at))
+    /// The end of a capture pipeline that hands sound over; `first` is called before the first.
+    pub(super) fn sound_sink(
+        &self,
+        sync: bool,
+        first: impl FnOnce() + Send + 'static,
+    ) -> Result<gst::Element, Error> {
+        let (inputs, mut first) = (self.clone(), Some(first));
+        hand_over(sync, &self.formats.sound, move |buffer, at| {
+            if let Some(first) = first.take() {
+                first();
+            }
+            inputs.push_sound(buffer, at)
+        })
     }
 
     fn push_picture(&self, buffer: gst::Buffer, at: gst::ClockTime) -> Result<(), gst::FlowError> {

@@ -16,7 +16,7 @@
 //!   wait) and in the queue before the encoder (two may wait). Behind it nothing is dropped here.
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
-//! Reading order: `encode`, `inputs`, `capture`, `source`, `file`, `slate`, `sound`, `mux`, `ts`.
+//! Reading order: `encode`, `inputs`, `capture`, `source`, `live_sound`, `file`, `slate`, `sound`, `mux`, `ts`.
 
 mod capture;
 mod check;
@@ -29,6 +29,7 @@ mod file;
 mod format;
 mod graph;
 mod inputs;
+mod live_sound;
 mod mux;
 mod slate;
 mod sound;
