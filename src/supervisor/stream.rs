@@ -191,6 +191,10 @@ impl<'a> StreamTask<'a> {
                 log::warn!(stream, reason; "silence is sent");
                 self.silence = Some(reason);
             }
+            MediaEvent::SoundRestored => {
+                log::info!(stream; "sound is back");
+                self.silence = None;
+            }
             MediaEvent::EncoderFailed { element, reason } => {
                 self.encoder_failed(now, format!("{element}: {reason}"), false);
             }
