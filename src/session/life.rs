@@ -1,6 +1,5 @@
 //! The whole stream's life, as its users see it.
 
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use super::backoff::{Backoff, Policy};
@@ -55,6 +54,8 @@ pub enum State {
 pub struct Parts<'a> {
     /// Why the slate is on air; `None` while the source is live.
     pub slate: Option<&'a str>,
+    /// Why silence is sent in place of sound; `None` while there is sound, or none is wanted.
+    pub silence: Option<&'a str>,
     pub outputs: &'a [OutputView<'a>],
     /// Something that was taken down still delivers what it had.
     pub draining: bool,
@@ -225,7 +226,9 @@ impl Life {
 fn on_air(parts: &Parts<'_>) -> (State, Option<String>) {
     let is = |state: OutputState| parts.outputs.iter().filter(|output| output.state == state).count();
     let streaming = is(OutputState::Streaming);
-    let is_whole = parts.slate.is_none() && parts.outputs.iter().all(|output| output.reason.is_none());
+    let is_whole = parts.slate.is_none()
+        && parts.silence.is_none()
+        && parts.outputs.iter().all(|output| output.reason.is_none());
     let state = if streaming == parts.outputs.len() && streaming > 0 && is_whole {
         State::Streaming
     } else if streaming > 0 || is(OutputState::Stalled) > 0 {
@@ -240,25 +243,21 @@ fn on_air(parts: &Parts<'_>) -> (State, Option<String>) {
 
 /// All that is not as it should be, in one line.
 fn reasons(parts: &Parts<'_>) -> Option<String> {
-    let mut text = String::new();
-    if let Some(slate) = parts.slate {
-        text.push_str("slate: ");
-        text.push_str(slate);
-    }
-    let has_reason =
-        |output: &&OutputView<'_>| output.state != OutputState::Streaming || output.reason.is_some();
-    for output in parts.outputs.iter().filter(has_reason) {
-        let separator = if text.is_empty() { "" } else { "; " };
-        let reason = output.reason.unwrap_or(match output.state {
-            OutputState::Idle => "not started yet",
-            OutputState::Connecting => "connecting",
-            OutputState::Stalled => "nothing acknowledged",
-            OutputState::BackingOff => "waiting to try again",
-            OutputState::Streaming => "streaming",
-        });
-        write!(text, "{separator}output {}: {reason}", output.name).expect("a String takes everything");
-    }
-    (!text.is_empty()).then_some(text)
+    let named = |name: &str, reason: Option<&str>| reason.map(|reason| format!("{name}: {reason}"));
+    let outputs = parts.outputs.iter().filter_map(|output| {
+        let reason = match (output.reason, output.state) {
+            (Some(reason), _) => reason,
+            (None, OutputState::Streaming) => return None,
+            (None, OutputState::Idle) => "not started yet",
+            (None, OutputState::Connecting) => "connecting",
+            (None, OutputState::Stalled) => "nothing acknowledged",
+            (None, OutputState::BackingOff) => "waiting to try again",
+        };
+        Some(format!("output {}: {reason}", output.name))
+    });
+    let inputs = [named("slate", parts.slate), named("sound", parts.silence)].into_iter().flatten();
+    let reasons: Vec<_> = inputs.chain(outputs).collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
 /// Why a stream that nobody has started is stopped.
@@ -281,7 +280,7 @@ mod tests {
     }
 
     fn parts<'a>(slate: Option<&'a str>, outputs: &'a [OutputView<'a>]) -> Parts<'a> {
-        Parts { slate, outputs, draining: false }
+        Parts { slate, silence: None, outputs, draining: false }
     }
 
     fn running(now: Instant) -> Life {
@@ -325,6 +324,15 @@ mod tests {
         life.observe(now, &parts(None, &[OutputView { reason, ..output(OutputState::Streaming) }]));
         assert_eq!(life.state(), State::Degraded);
         assert_eq!(life.reason(), Some("output studio: groups of pictures are left out"));
+    }
+
+    #[test]
+    fn silence_in_place_of_sound_degrades_the_stream() {
+        let now = Instant::now();
+        let mut life = running(now);
+        let silence = Some("no such device");
+        life.observe(now, &Parts { silence, ..parts(None, &[output(OutputState::Streaming)]) });
+        assert_eq!((life.state(), life.reason()), (State::Degraded, Some("sound: no such device")));
     }
 
     #[test]

@@ -357,9 +357,9 @@ impl<'a> StreamTask<'a> {
                 reason: output.reason.as_deref(),
             })
             .collect();
-        let slate = self.source.reason();
-        if self.life.observe(now, &Parts { slate, outputs: &outputs, draining: !self.departures.is_empty() })
-        {
+        let (slate, silence) = (self.source.reason(), self.silence.as_deref());
+        let draining = !self.departures.is_empty();
+        if self.life.observe(now, &Parts { slate, silence, outputs: &outputs, draining }) {
             let (stream, reason) = (self.name.as_str(), self.life.reason().unwrap_or_default());
             log::info!(stream, state:? = self.life.state(), reason; "state changed");
         }
