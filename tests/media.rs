@@ -43,7 +43,8 @@ fn going_to_the_slate_and_back_keeps_the_pace() {
             rig.run(0.7);
         }
         let (units, dropped) = rig.stop_and_count();
-        assert_paced(&units, 2 + dropped);
+        // Two for the switch, and one that may be left out where live and slate come too close.
+        assert_paced(&units, 3 + dropped);
     }
 }
 
