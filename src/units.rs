@@ -36,11 +36,6 @@ impl Bitrate {
         self.0 / 1000
     }
 
-    /// This rate times a factor; a negative or undefined factor gives zero, an overflow the largest rate.
-    pub fn scaled(self, factor: f64) -> Self {
-        Bitrate((self.0 as f64 * factor) as u64) // `as` saturates, and maps NaN to 0
-    }
-
     /// How long this rate takes for that many bytes; `Duration::MAX` at a rate of zero.
     pub fn time_for(self, bytes: ByteCount) -> Duration {
         if self.0 == 0 {
@@ -166,8 +161,6 @@ mod tests {
         assert_eq!(ByteCount::new(9) / Duration::ZERO, Bitrate::ZERO);
         assert_eq!(Bitrate::ZERO.time_for(ByteCount::new(1)), Duration::MAX);
         assert_eq!(Bitrate::from_bps(u64::MAX) * Duration::MAX, ByteCount::new(u64::MAX));
-        assert_eq!(Bitrate::from_kbps(1).scaled(f64::NAN), Bitrate::ZERO);
-        assert_eq!(Bitrate::from_kbps(1).scaled(-1.0), Bitrate::ZERO);
     }
 
     #[test]

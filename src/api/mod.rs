@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path as UrlPath, State};
 use axum::http::StatusCode;
 use axum::middleware;
@@ -24,7 +25,7 @@ use axum::{Router, serve};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::Listen;
-use crate::supervisor::{Command, StreamHandle, Streams};
+use crate::supervisor::{Command, Refusal, StreamHandle, Streams};
 use problem::Problem;
 
 /// A bound API that does not answer yet.
@@ -66,16 +67,27 @@ pub enum BindError {
     NotLoopback { address: SocketAddr },
 }
 
+/// Whether this version can serve that address at all.
+///
+/// # Errors
+/// [`BindError::NotLoopback`] where it cannot.
+pub fn check(listen: &Listen) -> Result<(), BindError> {
+    match listen {
+        Listen::Tcp(address) if !address.ip().is_loopback() => {
+            Err(BindError::NotLoopback { address: *address })
+        }
+        Listen::Tcp(_) | Listen::Unix(_) => Ok(()),
+    }
+}
+
 impl Api {
     /// Binds the address or the socket.
     ///
     /// # Errors
     /// When it is taken, not permitted, or not loopback.
     pub async fn bind(listen: &Listen) -> Result<Self, BindError> {
+        check(listen)?;
         let listener = match listen {
-            Listen::Tcp(address) if !address.ip().is_loopback() => {
-                return Err(BindError::NotLoopback { address: *address });
-            }
             Listen::Tcp(address) => Listener::Tcp(
                 TcpListener::bind(address)
                     .await
@@ -145,18 +157,17 @@ async fn streams(State(facts): State<Facts>) -> Json<wire::Streams> {
     Json(wire::Streams { items: facts.streams.statuses().iter().map(wire::Stream::from).collect() })
 }
 
-async fn stream(
-    State(facts): State<Facts>,
-    UrlPath(id): UrlPath<String>,
-) -> Result<Json<wire::Stream>, Problem> {
+async fn stream(State(facts): State<Facts>, id: Segments<String>) -> Result<Json<wire::Stream>, Problem> {
+    let UrlPath(id) = id.map_err(unreadable)?;
     Ok(Json(wire::Stream::from(&find(&facts, &id)?.status())))
 }
 
 /// 202: the command was handed over; the stream's state tells how it went.
 async fn act(
     State(facts): State<Facts>,
-    UrlPath((id, action)): UrlPath<(String, String)>,
+    segments: Segments<(String, String)>,
 ) -> Result<(StatusCode, Json<wire::Stream>), Problem> {
+    let UrlPath((id, action)) = segments.map_err(unreadable)?;
     let stream = find(&facts, &id)?;
     let command = match action.as_str() {
         "start" => Command::Start,
@@ -168,9 +179,18 @@ async fn act(
             return Err(Problem::not_found(&format!("there is no action {other:?}: {known}")));
         }
     };
-    let gone = |_| Problem::not_found(&format!("there is no stream {id:?}"));
-    stream.command(command).await.map_err(gone)?;
+    stream.command(command).map_err(|refusal| match refusal {
+        Refusal::Gone => Problem::not_found(&refusal.to_string()),
+        Refusal::Busy => Problem::new(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()),
+    })?;
     Ok((StatusCode::ACCEPTED, Json(wire::Stream::from(&stream.status()))))
+}
+
+/// Parts of a path, if they are text.
+type Segments<T> = Result<UrlPath<T>, PathRejection>;
+
+fn unreadable(_: PathRejection) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "the path is not text")
 }
 
 fn find(facts: &Facts, id: &str) -> Result<StreamHandle, Problem> {

@@ -60,6 +60,8 @@ struct Encoder {
     frames: u64,
     bytes: u64,
     dropped_frames: u64,
+    crowded_frames: u64,
+    dropped_sounds: u64,
 }
 
 #[derive(Serialize)]
@@ -74,14 +76,14 @@ struct Output {
     rtt_ms: Option<f64>,
     send_buffer_ms: Option<u64>,
     in_flight_packets: Option<u64>,
-    sent_packets: Option<u64>,
-    sent_bytes: Option<u64>,
-    acked_bytes: Option<u64>,
-    retransmitted_packets: Option<u64>,
-    retransmitted_bytes: Option<u64>,
-    lost_packets: Option<u64>,
-    late_packets: Option<u64>,
-    rejected_datagrams: Option<u64>,
+    sent_packets: u64,
+    sent_bytes: u64,
+    acked_bytes: u64,
+    retransmitted_packets: u64,
+    retransmitted_bytes: u64,
+    lost_packets: u64,
+    late_packets: u64,
+    rejected_datagrams: u64,
     left_out_frames: u64,
     left_out_gaps: u64,
     left_out_sounds: u64,
@@ -126,6 +128,7 @@ impl From<&SourceStatus> for Source {
     fn from(source: &SourceStatus) -> Self {
         Source {
             state: match source.state {
+                SourceState::Off => "off",
                 SourceState::Waiting => "waiting",
                 SourceState::Live => "live",
                 SourceState::Lost => "lost",
@@ -151,13 +154,15 @@ impl From<&EncoderStatus> for Encoder {
             frames: encoder.frames,
             bytes: encoder.bytes.get(),
             dropped_frames: encoder.dropped_frames,
+            crowded_frames: encoder.crowded_frames,
+            dropped_sounds: encoder.dropped_sounds,
         }
     }
 }
 
 impl From<&OutputStatus> for Output {
     fn from(output: &OutputStatus) -> Self {
-        let link = output.link.as_ref();
+        let (link, totals) = (output.link.as_ref(), &output.totals);
         Output {
             name: output.name.to_string(),
             state: match output.state {
@@ -175,18 +180,18 @@ impl From<&OutputStatus> for Output {
             rtt_ms: link.map(|link| (link.rtt.as_secs_f64() * 1e5).round() / 1e2),
             send_buffer_ms: link.map(|link| millis(link.send_buffer)),
             in_flight_packets: link.map(|link| link.in_flight_packets),
-            sent_packets: link.map(|link| link.sent_packets),
-            sent_bytes: link.map(|link| link.sent_bytes.get()),
-            acked_bytes: link.map(|link| link.acknowledged_bytes.get()),
-            retransmitted_packets: link.map(|link| link.retransmitted_packets),
-            retransmitted_bytes: link.map(|link| link.retransmitted_bytes.get()),
-            lost_packets: link.map(|link| link.lost_packets),
-            late_packets: link.map(|link| link.late_packets),
-            rejected_datagrams: link.map(|link| link.rejected_datagrams),
+            sent_packets: totals.sent_packets,
+            sent_bytes: totals.sent_bytes.get(),
+            acked_bytes: totals.acknowledged_bytes.get(),
+            retransmitted_packets: totals.retransmitted_packets,
+            retransmitted_bytes: totals.retransmitted_bytes.get(),
+            lost_packets: totals.lost_packets,
+            late_packets: totals.late_packets,
+            rejected_datagrams: totals.rejected_datagrams,
             left_out_frames: output.left_out.pictures,
             left_out_gaps: output.left_out.gaps,
             left_out_sounds: output.left_out.sounds,
-            connections: output.connections,
+            connections: totals.connections,
         }
     }
 }

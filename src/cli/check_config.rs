@@ -3,30 +3,44 @@
 use std::path::Path;
 
 use super::Failure;
+use crate::api;
 use crate::config::{Config, file};
-use crate::media;
+use crate::media::{self, Finding, Severity};
 
-/// Parses, and then checks against this machine.
+/// Parses, and then checks against this machine. What a stream would wait for (a camera) is told, and
+/// is no mistake.
 pub fn run(path: &Path) -> Result<(), Failure> {
     let config = file::load(path).map_err(Failure::configuration)?;
     media::init().map_err(Failure::gstreamer)?;
-    let findings = findings(path, &config);
-    if findings.is_empty() {
-        println!("{}: good, for this machine too", path.display());
-        return Ok(());
+    let (errors, warnings) = findings(path, &config);
+    if !errors.is_empty() {
+        return Err(Failure::configuration([errors, warnings].concat().trim_end()));
     }
-    Err(Failure::configuration(findings.join("\n")))
+    super::say(&format!("{warnings}{}: good, for this machine too\n", path.display()))
 }
 
-/// What this machine cannot do of it, in the same form as the parser's errors.
-fn findings(path: &Path, config: &Config) -> Vec<String> {
-    let streams = config.streams.iter();
-    streams
-        .flat_map(|(name, stream)| {
-            media::check(stream).into_iter().map(move |finding| {
-                let (key, message, fix) = (finding.key, finding.message, finding.fix);
-                format!("{}: streams.{name}.{key}: {message}; {fix}", path.display())
-            })
-        })
-        .collect()
+/// What this machine cannot do of it, and what it will wait for (or would, were the stream enabled):
+/// a line each, with the key and what to do.
+fn findings(path: &Path, config: &Config) -> (String, String) {
+    let (mut errors, mut warnings) = (String::new(), String::new());
+    if let Err(error) = api::check(&config.api.listen) {
+        errors.push_str(&format!("{}: api.listen: {error}; write \"127.0.0.1:9980\"\n", path.display()));
+    }
+    for (name, stream) in &config.streams {
+        if stream.rate.adaptive {
+            warnings.push_str(&format!(
+                "{}: warning: streams.{name}.rate.adaptive: this version does not follow the link yet, the rate \
+                 stays at start_kbps; write a start_kbps that the link carries\n",
+                path.display()
+            ));
+        }
+        for Finding { key, message, fix, severity } in media::check(stream) {
+            let (lines, kind) = match severity {
+                Severity::Error if stream.enabled => (&mut errors, ""),
+                Severity::Error | Severity::Warning => (&mut warnings, "warning: "),
+            };
+            lines.push_str(&format!("{}: {kind}streams.{name}.{key}: {message}; {fix}\n", path.display()));
+        }
+    }
+    (errors, warnings)
 }

@@ -20,7 +20,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let config = file::load(path).map_err(Failure::configuration)?;
     telemetry::init(config.log.level).map_err(Failure::other)?;
     media::init().map_err(Failure::gstreamer)?;
-    super::runtime()?.block_on(serve(path, config))
+    super::block_on(serve(path, config))?
 }
 
 async fn serve(path: &Path, config: Config) -> Result<(), Failure> {
@@ -39,23 +39,25 @@ async fn serve(path: &Path, config: Config) -> Result<(), Failure> {
     systemd::ready();
 
     let mut vitals = Vitals::new(streams);
-    loop {
+    let mut result = loop {
         tokio::select! {
-            () = asked_to_stop(&mut terminate, &mut interrupt) => break,
+            () = asked_to_stop(&mut terminate, &mut interrupt) => break Ok(()),
             _ = hangup.recv() => reload(path, &mut supervisor, &mut level).await,
             () = vitals.tick() => {}
-            ended = &mut api => return Err(api_ended(ended)),
+            ended = &mut api => break Err(api_ended(ended)),
         }
-    }
+    };
 
     log::info!("draining");
     systemd::stopping();
     ready.store(false, Ordering::Relaxed);
     tokio::select! {
         () = supervisor.shut_down() => log::info!("drained"),
-        () = asked_to_stop(&mut terminate, &mut interrupt) => log::warn!("second signal: not waiting for what is not delivered yet"),
+        () = asked_to_stop(&mut terminate, &mut interrupt) => {
+            result = Err(Failure::plain("second signal: what was not delivered yet is lost"));
+        }
     }
-    Ok(())
+    result
 }
 
 /// An API that cannot serve is no API: systemd starts the daemon anew.

@@ -35,7 +35,7 @@ pub fn run(arguments: DemoArguments) -> Result<(), Failure> {
     media::init().map_err(Failure::gstreamer)?;
     let duration = Duration::from_secs(seconds);
     let options = Options { duration, link: (link, spec), save, source: source_of(&source) };
-    let verdict = super::runtime()?.block_on(demo::run(options)).map_err(|error| match error {
+    let verdict = super::block_on(demo::run(options))?.map_err(|error| match error {
         Error::Configuration(_) => Failure::configuration(error),
         other => Failure::other(other),
     })?;

@@ -12,8 +12,10 @@ mod daemon;
 mod demo;
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
@@ -52,10 +54,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Run { config } => daemon::run(&config),
         Command::Demo(arguments) => demo::run(arguments),
         Command::CheckConfig { path } => check_config::run(&path),
-        Command::Version => {
-            println!("uplinkd {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
+        Command::Version => say(&format!("uplinkd {}\n", env!("CARGO_PKG_VERSION"))),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,12 +90,29 @@ impl Failure {
     }
 }
 
-/// The runtime of the daemon and of the demo.
+/// Writes to standard output, which may be a full disk or a closed pipe.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failure::other)
+}
+
+/// Runs a daemon or a demo to its end, on a runtime of its own. A call that hangs in a driver, a
+/// file server or a name look-up is left behind after a moment: it must not keep the process from
+/// ending. The moment is for what ends by being dropped: sockets that say farewell, files that go.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(FAREWELL);
+    Ok(result)
+}
+
 fn runtime() -> Result<Runtime, Failure> {
     // Two threads at least, so that one that opens a pipeline does not stop the network.
     let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
     Builder::new_multi_thread().worker_threads(threads).enable_all().build().map_err(Failure::other)
 }
+
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// `sysexits.h`: a service that is needed is not there.
 const EX_UNAVAILABLE: u8 = 69;

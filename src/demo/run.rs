@@ -19,7 +19,7 @@ use crate::config::{self, Config, Listen, Problems};
 use crate::link::Spec;
 use crate::link::relay::Relay;
 use crate::media;
-use crate::supervisor::status::Status;
+use crate::supervisor::status::{SourceState, Status};
 use crate::supervisor::{StreamHandle, Supervisor};
 use crate::units::Bitrate;
 
@@ -105,9 +105,10 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
         encoder: totals.encoder.to_string(),
         link: spec_text,
         sound_expected,
-        sender: totals.sender(),
+        sender: totals.sender,
         relay: relay.counters(),
         reception: receiver.stop(),
+        source_missing: totals.source_missing,
         saved_to: options.save.map(|path| path.display().to_string()),
     };
     print(&table(&summary))?;
@@ -154,56 +155,41 @@ impl Show<'_> {
     }
 }
 
-/// What the sender counted, over all connections.
+/// What the sender counted; the newest figures of each part, since parts leave one by one.
 #[derive(Default)]
 struct Totals {
     encoder: &'static str,
-    /// Of connections that have ended.
-    earlier: SenderTotals,
-    /// Of the newest connection.
-    present: SenderTotals,
-    connections: u64,
+    sender: SenderTotals,
+    /// Why the source has not given a picture yet.
+    source_missing: Option<String>,
+    source_seen: bool,
 }
 
 impl Totals {
     fn add(&mut self, status: &Status) {
+        self.source_seen |= status.source.state == SourceState::Live;
+        match &status.source.reason {
+            Some(_) | None if self.source_seen => self.source_missing = None,
+            Some(reason) => self.source_missing = Some(reason.clone()),
+            None => {}
+        }
+        let sender = &mut self.sender;
         if let Some(encoder) = &status.encoder {
             self.encoder = encoder.element;
-            self.earlier.target = encoder.target;
-            self.earlier.frames_encoded = encoder.frames;
-            self.earlier.frames_dropped = encoder.dropped_frames;
-            self.earlier.encoded = encoder.bytes;
+            sender.target = encoder.target;
+            sender.frames_encoded = encoder.frames;
+            sender.encoded = encoder.bytes;
+            sender.frames_dropped = encoder.dropped_frames;
         }
-        let Some((output, link)) =
-            status.outputs.first().and_then(|output| Some((output, output.link.as_ref()?)))
-        else {
-            return;
-        };
-        if output.connections != self.connections {
-            self.connections = output.connections;
-            self.earlier = self.sender();
-        }
-        self.present = SenderTotals {
-            sent_packets: link.sent_packets,
-            sent: link.sent_bytes + link.retransmitted_bytes,
-            retransmitted_packets: link.retransmitted_packets,
-            acknowledged: link.acknowledged_bytes,
-            late_packets: link.late_packets,
-            rtt: link.rtt,
-            ..SenderTotals::default()
-        };
-    }
-
-    fn sender(&self) -> SenderTotals {
-        let (earlier, present) = (&self.earlier, &self.present);
-        SenderTotals {
-            sent_packets: earlier.sent_packets + present.sent_packets,
-            sent: earlier.sent + present.sent,
-            retransmitted_packets: earlier.retransmitted_packets + present.retransmitted_packets,
-            acknowledged: earlier.acknowledged + present.acknowledged,
-            late_packets: earlier.late_packets + present.late_packets,
-            rtt: present.rtt,
-            ..*earlier
+        if let Some(output) = status.outputs.first() {
+            let totals = &output.totals;
+            sender.frames_left_out = output.left_out.pictures;
+            sender.sent_packets = totals.sent_packets;
+            sender.sent = totals.sent_bytes + totals.retransmitted_bytes;
+            sender.retransmitted_packets = totals.retransmitted_packets;
+            sender.acknowledged = totals.acknowledged_bytes;
+            sender.late_packets = totals.late_packets;
+            sender.rtt = output.link.as_ref().map_or(sender.rtt, |link| link.rtt);
         }
     }
 }
@@ -272,7 +258,7 @@ fn snapshot(elapsed: Duration, status: &Status, reception: &Reception) -> Snapsh
         delivered: reception.stream.delivered,
         rtt: link.map(|link| link.rtt),
         delay: reception.delay.map(|delay| delay.newest),
-        late_packets: link.map_or(0, |link| link.late_packets),
+        late_packets: output.map_or(0, |output| output.totals.late_packets),
         late_gaps: reception.srt.gaps,
         continuity_errors: reception.stream.continuity_errors(),
         video_frames: reception.stream.video.as_ref().map_or(0, |track| track.units),

@@ -20,6 +20,8 @@ pub struct Summary {
     pub sender: SenderTotals,
     pub relay: RelayCounters,
     pub reception: Reception,
+    /// Why the source never gave a picture, where it did not: then all that was sent is the slate.
+    pub source_missing: Option<String>,
     /// The file that the stream was saved to.
     pub saved_to: Option<String>,
 }
@@ -29,8 +31,10 @@ pub struct Summary {
 pub struct SenderTotals {
     pub target: Bitrate,
     pub frames_encoded: u64,
-    /// Frames left out before the encoder, or with their group of pictures before the mux.
+    /// Frames dropped before the encoder, because the machine was not ready for them.
     pub frames_dropped: u64,
+    /// Frames left out before the network, in whole groups, because the link had no room for them.
+    pub frames_left_out: u64,
     pub encoded: ByteCount,
     /// SRT data packets and their bytes, retransmissions included in `sent`.
     pub sent_packets: u64,
@@ -95,7 +99,17 @@ pub fn table(summary: &Summary) -> String {
         write_to(&mut table, format_args!("  saved    {saved:.1} MB in {path}\n"));
     }
     match Verdict::of(summary) {
-        Verdict::Clean => table.push_str("  verdict  clean: everything arrived, in order and in time\n"),
+        Verdict::Clean if left_out(&summary.sender) == 0 => {
+            table.push_str("  verdict  clean: everything arrived, in order and in time\n");
+        }
+        Verdict::Clean => write_to(
+            &mut table,
+            format_args!(
+                "  verdict  clean: everything that was sent arrived, in order and in time; but {} pictures were \
+                 left out before, since the link or this machine is too slow for them\n",
+                left_out(&summary.sender)
+            ),
+        ),
         Verdict::LateOnly { gaps } => write_to(
             &mut table,
             format_args!(
@@ -112,6 +126,10 @@ pub fn table(summary: &Summary) -> String {
     table
 }
 
+fn left_out(sender: &SenderTotals) -> u64 {
+    sender.frames_dropped + sender.frames_left_out
+}
+
 fn defects(summary: &Summary) -> Vec<String> {
     let reception = &summary.reception;
     let stream = &reception.stream;
@@ -123,6 +141,9 @@ fn defects(summary: &Summary) -> Vec<String> {
     };
     if let Some(failure) = &reception.failure {
         complain(true, format!("the receiver failed: {failure}"));
+    }
+    if let Some(reason) = &summary.source_missing {
+        complain(true, format!("the source never gave a picture, what was sent is the slate: {reason}"));
     }
     complain(stream.bytes == ByteCount::ZERO, "nothing arrived".to_owned());
     let has = |units: Option<u64>| units.is_some_and(|units| units > 0);
@@ -148,12 +169,15 @@ fn defects(summary: &Summary) -> Vec<String> {
 }
 
 fn picture(summary: &Summary) -> String {
-    let SenderTotals { frames_encoded, frames_dropped, .. } = summary.sender;
+    let SenderTotals { frames_encoded, .. } = summary.sender;
+    let left_out = left_out(&summary.sender);
     let Some(video) = summary.reception.stream.video else {
         return format!("{frames_encoded} frames encoded, none received");
     };
+    // The frames between the sender's last status and its encoder's end are counted by the receiver only.
+    let frames_encoded = frames_encoded.max(video.units);
     format!(
-        "{frames_encoded} frames encoded, {frames_dropped} left out, {} received{}, {} of them key frames, \
+        "{frames_encoded} frames encoded, {left_out} left out, {} received{}, {} of them key frames, \
          {} damaged; longest step {} ms",
         video.units,
         share(video.units, frames_encoded),
@@ -296,6 +320,7 @@ mod tests {
             sender: SenderTotals {
                 target: Bitrate::from_kbps(3000),
                 frames_encoded: 600,
+                frames_left_out: 0,
                 frames_dropped: 0,
                 encoded: ByteCount::new(7_250_000),
                 sent_packets: 6000,
@@ -395,6 +420,10 @@ mod tests {
         check(|s| s.reception.save_error = Some("disk full".to_owned()), "saving stopped: disk full");
         check(|s| s.reception.failure = Some("no socket".to_owned()), "the receiver failed: no socket");
         check(|s| s.reception = Reception::default(), "nothing arrived");
+        check(
+            |s| s.source_missing = Some("no such file".to_owned()),
+            "the source never gave a picture, what was sent is the slate: no such file",
+        );
     }
 
     #[test]

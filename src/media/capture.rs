@@ -6,14 +6,17 @@ use super::event::{EventSender, MediaEvent};
 use super::file::FileLoop;
 use super::graph::Graph;
 use super::inputs::Inputs;
+use super::live_sound::LiveSound;
 use super::source;
 use crate::capture;
 use crate::config::{AudioSource, Stream, VideoSource};
 
 /// Running sources. Dropping it stops them.
 pub struct Capture {
+    /// On this capture's lease.
+    inputs: Inputs,
     _picture: Source,
-    _sound: Option<Graph>,
+    _sound: Option<LiveSound>,
 }
 
 enum Source {
@@ -23,15 +26,10 @@ enum Source {
 
 impl Capture {
     /// Starts the stream's picture and sound. An error is the picture's; sound that does not start is
-    /// reported as [`MediaEvent::SoundFailed`], and silence is sent in its place.
+    /// reported as [`MediaEvent::SoundFailed`], and silence is sent until it does. The capture takes over
+    /// the lease of `inputs`, and revokes it when it ends.
     pub fn start(stream: &Stream, inputs: &Inputs, events: EventSender) -> Result<Capture, Error> {
-        let sound = match start_sound(stream, inputs, &events) {
-            Ok(sound) => sound,
-            Err(error) => {
-                events.send(MediaEvent::SoundFailed { reason: error.to_string() });
-                None
-            }
-        };
+        let sound = start_sound(stream, inputs, &events)?;
         let picture = match &stream.video.source {
             VideoSource::Test => Source::Live { _graph: source::test_picture(inputs, &events)? },
             VideoSource::V4l2 { device } => {
@@ -43,14 +41,32 @@ impl Capture {
                 Source::File { _player: FileLoop::start(path, with_sound, inputs, &events)? }
             }
         };
-        Ok(Capture { _picture: picture, _sound: sound })
+        Ok(Capture { inputs: inputs.clone(), _picture: picture, _sound: sound })
+    }
+
+    /// From now on nothing that it gives is taken. Dropping it does so too, but may then block for as
+    /// long as its device does.
+    pub fn revoke(&self) {
+        self.inputs.revoke();
     }
 }
 
-fn start_sound(stream: &Stream, inputs: &Inputs, events: &EventSender) -> Result<Option<Graph>, Error> {
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.revoke();
+    }
+}
+
+fn start_sound(stream: &Stream, inputs: &Inputs, events: &EventSender) -> Result<Option<LiveSound>, Error> {
+    let inputs = inputs.clone();
     match (&stream.audio.source, &stream.video.source) {
-        (AudioSource::Test, _) => source::test_tone(inputs, events).map(Some),
-        (AudioSource::Alsa { device }, _) => source::alsa(device, inputs, events).map(Some),
+        (AudioSource::Test, _) => {
+            LiveSound::start(move |teller| source::test_tone(&inputs, teller), events).map(Some)
+        }
+        (AudioSource::Alsa { device }, _) => {
+            let device = device.clone();
+            LiveSound::start(move |teller| source::alsa(&device, &inputs, teller), events).map(Some)
+        }
         (AudioSource::File, VideoSource::Test | VideoSource::V4l2 { .. }) => {
             let reason = "audio.source = \"file\" without a file as the picture's source".to_owned();
             events.send(MediaEvent::SoundMissing { reason });

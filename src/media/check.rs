@@ -4,7 +4,9 @@ use std::path::Path;
 
 use super::encoder;
 use super::error::Error;
+use super::format::Formats;
 use super::graph;
+use super::slate;
 use super::sound;
 use crate::capture;
 use crate::config::{AudioSource, Slate, Stream, VideoSource};
@@ -35,9 +37,6 @@ pub fn check(stream: &Stream) -> Vec<Finding> {
     check_source(stream, &mut findings);
     check_slate(stream, &mut findings);
     check_sound(stream, &mut findings);
-    for element in ALWAYS_NEEDED {
-        need(element, "video", &mut findings);
-    }
     findings
 }
 
@@ -88,8 +87,17 @@ fn check_slate(stream: &Stream, findings: &mut Vec<Finding>) {
         Slate::Text => need("textoverlay", "video.slate", findings),
         Slate::Hold => {}
         Slate::Picture(path) => {
-            check_file(path, "video.slate", findings);
             need("imagefreeze", "video.slate", findings);
+            if check_file(path, "video.slate", findings)
+                && let Err(error) = slate::picture(path, &Formats::of(&stream.video, ANY_PIXELS))
+            {
+                findings.push(Finding {
+                    key: "video.slate",
+                    message: error.to_string(),
+                    fix: "write the path of a PNG or JPEG picture, \"text\" or \"hold\"".to_owned(),
+                    severity: Severity::Error,
+                });
+            }
         }
     }
 }
@@ -105,7 +113,9 @@ fn check_sound(stream: &Stream, findings: &mut Vec<Finding>) {
     for element in source {
         need(element, "audio.source", findings);
     }
-    need("aacparse", "audio.source", findings);
+    for element in ["audiorate", "aacparse"] {
+        need(element, "audio.source", findings);
+    }
     if let Err(error) = sound::check() {
         findings.push(missing(&error, "audio.source"));
     }
@@ -121,8 +131,10 @@ fn check_sound(stream: &Stream, findings: &mut Vec<Finding>) {
     }
 }
 
-fn check_file(path: &Path, key: &'static str, findings: &mut Vec<Finding>) {
-    if let Err(error) = std::fs::File::open(path) {
+/// Whether the file can be read.
+fn check_file(path: &Path, key: &'static str, findings: &mut Vec<Finding>) -> bool {
+    let opened = std::fs::File::open(path);
+    if let Err(error) = &opened {
         findings.push(Finding {
             key,
             message: format!("cannot read {}: {error}", path.display()),
@@ -130,6 +142,7 @@ fn check_file(path: &Path, key: &'static str, findings: &mut Vec<Finding>) {
             severity: Severity::Error,
         });
     }
+    opened.is_ok()
 }
 
 fn need(element: &'static str, key: &'static str, findings: &mut Vec<Finding>) {
@@ -150,5 +163,5 @@ fn install(package: &str) -> String {
     format!("apt install {package}")
 }
 
-/// By every stream.
-const ALWAYS_NEEDED: [&str; 5] = ["appsrc", "appsink", "queue", "capsfilter", "videotestsrc"];
+/// What a picture is converted to just to see whether it is one.
+const ANY_PIXELS: &str = "I420";

@@ -52,7 +52,8 @@ pub enum Picture {
 pub struct Counters {
     /// Live pictures handed over by captures, on air or not.
     pub frames_in: u64,
-    /// Pictures dropped before the encoder because it was not ready for them.
+    /// Pictures dropped before the encoder because it was not ready for them; counted when it takes
+    /// the next one.
     pub frames_dropped: u64,
     /// Pictures left out because they came less than half a frame after the one before: where live
     /// and slate, or two captures, meet.
@@ -65,7 +66,7 @@ pub struct Counters {
     pub sound_dropped: u64,
     /// Coded frames of sound.
     pub sound_frames_out: u64,
-    /// When the newest live picture was taken.
+    /// When the newest live picture arrived.
     pub last_live_frame: Option<Instant>,
 }
 
@@ -85,7 +86,7 @@ impl Encode {
             start: stream.rate.start,
         })?;
         let formats = Formats::of(video, backend.pixels);
-        let graph = Graph::new("encode");
+        let graph = Graph::new(PIPELINE);
         let gates = Gates::default();
         let sink = Arc::new(sink);
 
@@ -125,7 +126,7 @@ impl Encode {
             }
             Report::Ended => {
                 let reason = "the encode pipeline ended by itself".to_owned();
-                events.send(MediaEvent::EncoderFailed { element: String::new(), reason });
+                events.send(MediaEvent::EncoderFailed { element: PIPELINE.to_owned(), reason });
             }
             Report::Prerolled => {}
         });
@@ -135,9 +136,9 @@ impl Encode {
         Ok(Encode { slate, graph, inputs, encoder, gates })
     }
 
-    /// Where captures hand pictures and sound over.
+    /// Where captures hand pictures and sound over, on a fresh lease.
     pub fn inputs(&self) -> Inputs {
-        self.inputs.clone()
+        self.inputs.lease()
     }
 
     /// Changes the rate of the video elementary stream; takes effect within the encoder's buffer
@@ -165,7 +166,7 @@ impl Encode {
     pub fn counters(&self) -> Counters {
         Counters {
             frames_in: self.inputs.frames(),
-            frames_dropped: self.gates.dropped() + self.inputs.frames_refused(),
+            frames_dropped: self.gates.dropped.load(Ordering::Relaxed) + self.inputs.frames_refused(),
             frames_crowded: self.gates.crowded.load(Ordering::Relaxed),
             frames_out: self.gates.coded.load(Ordering::Relaxed),
             bytes_out: ByteCount::new(self.gates.coded_bytes.load(Ordering::Relaxed)),
@@ -190,29 +191,19 @@ impl Encode {
 /// Counters that pad probes keep.
 #[derive(Clone, Default)]
 struct Gates {
-    /// Into and out of the queue before the encoder.
+    /// Pictures that went into the queue before the encoder: each is numbered with the count before it.
     queued: Arc<AtomicU64>,
-    taken: Arc<AtomicU64>,
+    /// The number that the queue's next picture has if none before it was dropped.
+    expected: Arc<AtomicU64>,
+    /// Numbers that were missing when the one after them came out of the queue.
+    dropped: Arc<AtomicU64>,
     /// Left out because they came too soon after the picture before.
     crowded: Arc<AtomicU64>,
-    dropped: Arc<AtomicU64>,
     coded: Arc<AtomicU64>,
     coded_bytes: Arc<AtomicU64>,
     coded_sound: Arc<AtomicU64>,
     /// Time of the picture that left the switch last.
     last_out: Arc<AtomicU64>,
-}
-
-impl Gates {
-    /// What went into the queue and neither came out nor can still be in it. Read in this order, a
-    /// picture on its way is never counted as dropped twice; `fetch_max` keeps the count rising.
-    fn dropped(&self) -> u64 {
-        let queued = self.queued.load(Ordering::Acquire);
-        let taken = self.taken.load(Ordering::Acquire);
-        let lost = queued.saturating_sub(taken + u64::from(QUEUE_BEFORE_ENCODER));
-        let before = self.dropped.fetch_max(lost, Ordering::Relaxed);
-        before.max(lost)
-    }
 }
 
 /// The manual switch between live and slate.
@@ -256,14 +247,7 @@ fn picture_branch(
     sink: impl Fn(Unit) + Send + Sync + 'static,
 ) -> Result<Switch, Error> {
     let element = graph::make("fallbackswitch", |switch| switch.property("auto-switch", false))?;
-    let queue = graph::make("queue", |queue| {
-        queue
-            .property_from_str("leaky", "downstream")
-            .property("max-size-buffers", QUEUE_BEFORE_ENCODER)
-            .property("max-size-bytes", 0u32)
-            .property("max-size-time", 0u64)
-            .property("silent", true)
-    })?;
+    let queue = queue_before_encoder(half_a_frame(live), gates)?;
     let parse = graph::make("h264parse", |parse| parse.property("config-interval", -1))?;
     let coded = (gates.coded.clone(), gates.coded_bytes.clone());
     let output = unit::sink(Track::Video, &coded_caps(Codec::H264), move |unit| {
@@ -275,10 +259,21 @@ fn picture_branch(
     graph.chain(&[&element, &queue, &encoder.element, &encoder.output, &parse, &output])?;
 
     let (live_pad, slate_pad) = (switch_pad(graph, &element, live)?, switch_pad(graph, &element, slate)?);
-    count(&graph::pad(&queue, "src"), &gates.taken);
-    let half_a_frame = half_a_frame(live);
-    keep_apart(&graph::pad(&queue, "sink"), half_a_frame, gates);
     Ok(Switch { element, live: live_pad, slate: slate_pad, on_air: OnAir::new() })
+}
+
+fn queue_before_encoder(half_a_frame: gst::ClockTime, gates: &Gates) -> Result<gst::Element, Error> {
+    let queue = graph::make("queue", |queue| {
+        queue
+            .property_from_str("leaky", "downstream")
+            .property("max-size-buffers", QUEUE_BEFORE_ENCODER)
+            .property("max-size-bytes", 0u32)
+            .property("max-size-time", 0u64)
+            .property("silent", true)
+    })?;
+    keep_apart(&graph::pad(&queue, "sink"), half_a_frame, gates);
+    count_dropped(&graph::pad(&queue, "src"), gates);
+    Ok(queue)
 }
 
 /// What leaves the encoder: whole access units with their start codes.
@@ -313,12 +308,14 @@ fn half_a_frame(live: &gst_app::AppSrc) -> gst::ClockTime {
 }
 
 /// Leaves out a picture that would follow the one before by less than half a frame, or precede it:
-/// when live and slate alternate, timestamps keep rising and the rate stays the stream's.
+/// when live and slate alternate, timestamps keep rising and the rate stays the stream's. The others
+/// are numbered.
 fn keep_apart(pad: &gst::Pad, half_a_frame: gst::ClockTime, gates: &Gates) {
     let (last_out, queued, crowded) = (gates.last_out.clone(), gates.queued.clone(), gates.crowded.clone());
-    // Left out with `Handled`: `Drop` makes GStreamer 1.22 release the buffer twice.
+    // Left out with `Handled`: with `Drop`, GStreamer 1.22 wants to release a buffer that is not there.
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        let Some(at) = info.buffer().and_then(|buffer| buffer.pts()) else {
+        let Some(picture) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
+        let Some(at) = picture.pts() else {
             return gst::PadProbeReturn::Handled; // every inlet's buffers are stamped
         };
         let last = last_out.load(Ordering::Relaxed);
@@ -327,15 +324,20 @@ fn keep_apart(pad: &gst::Pad, half_a_frame: gst::ClockTime, gates: &Gates) {
             return gst::PadProbeReturn::Handled;
         }
         last_out.store(at.nseconds(), Ordering::Relaxed);
-        queued.fetch_add(1, Ordering::Release);
+        picture.make_mut().set_offset(queued.fetch_add(1, Ordering::Relaxed));
         gst::PadProbeReturn::Ok
     });
 }
 
-fn count(pad: &gst::Pad, counter: &Arc<AtomicU64>) {
-    let counter = counter.clone();
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-        counter.fetch_add(1, Ordering::Release);
+/// Counts the pictures that are missing between one that leaves the queue and the one before. Differences
+/// of what went in and what came out would not do: they hold pictures that are still on their way.
+fn count_dropped(pad: &gst::Pad, gates: &Gates) {
+    let (expected, dropped) = (gates.expected.clone(), gates.dropped.clone());
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(number) = info.buffer().map(|picture| picture.offset()) {
+            let missing = number.saturating_sub(expected.swap(number + 1, Ordering::Relaxed));
+            dropped.fetch_add(missing, Ordering::Relaxed);
+        }
         gst::PadProbeReturn::Ok
     });
 }
@@ -351,6 +353,8 @@ fn hold_frames(live: &gst_app::AppSrc, held: &Held) {
     });
 }
 
+const PIPELINE: &str = "encode";
+
 /// Pictures that wait for the encoder; when it is full, the oldest is dropped and counted.
 const QUEUE_BEFORE_ENCODER: u32 = 2;
 
@@ -361,13 +365,8 @@ mod tests {
 
     #[test]
     fn a_failing_encoder_is_an_event_with_its_element_and_reason() {
-        init().unwrap();
-        let document = "[streams.main.video]\nsource = 'test'\nwidth = 64\nheight = 64\n\
-                        [[streams.main.outputs]]\nname = 'a'\nurl = 'srt://127.0.0.1:9000'\n";
-        let streams = config::parse(document).unwrap().streams;
-        let stream = streams.values().next().unwrap();
         let (sender, mut receiver) = events();
-        let encode = Encode::start(stream, sender, |_| ()).unwrap();
+        let encode = Encode::start(&stream(), sender, |_| ()).unwrap();
         assert!(receiver.try_recv().is_err(), "all is well");
 
         let element = &encode.encoder.element;
@@ -378,5 +377,77 @@ mod tests {
         };
         assert!(element.starts_with("x264enc"), "{element}");
         assert_eq!(reason, "Can not encode");
+    }
+
+    #[test]
+    fn an_end_that_nobody_asked_for_is_a_failure_with_a_name() {
+        let (sender, mut receiver) = events();
+        let encode = Encode::start(&stream(), sender, |_| ()).unwrap();
+        let pipeline = encode.graph.downgrade().upgrade().unwrap();
+        pipeline.bus().unwrap().post(gst::message::Eos::builder().src(&pipeline).build()).unwrap();
+        let MediaEvent::EncoderFailed { element, reason } = receiver.try_recv().unwrap() else {
+            panic!("another event");
+        };
+        assert_eq!((element.as_str(), reason.as_str()), ("encode", "the encode pipeline ended by itself"));
+    }
+
+    #[test]
+    fn every_picture_that_the_queue_drops_is_counted_once() {
+        init().unwrap();
+        let (graph, gates) = (Graph::new("test"), Gates::default());
+        let inlet = gst_app::AppSrc::builder().format(gst::Format::Time).build();
+        let outlet = gst_app::AppSink::builder().sync(false).async_(false).build();
+        let queue = queue_before_encoder(gst::ClockTime::MSECOND, &gates).unwrap();
+        graph.chain(&[inlet.upcast_ref(), &queue, outlet.upcast_ref()]).unwrap();
+        let entry = graph::pad(outlet.upcast_ref(), "sink");
+        let block = entry
+            .add_probe(gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER, |_, _| gst::PadProbeReturn::Ok);
+        graph.play(clock::now()).unwrap();
+        for second in 1..=3 {
+            push(&inlet, second);
+            wait_until(|| entry.is_blocking() && queued(&gates) == second);
+        }
+        assert_eq!(dropped(&gates), 0, "one is with the encoder, two wait");
+        for second in 4..=10 {
+            push(&inlet, second);
+            wait_until(|| queued(&gates) == second);
+        }
+        entry.remove_probe(block.unwrap());
+        push(&inlet, 11);
+        let came: Vec<u64> = std::iter::from_fn(|| outlet.try_pull_sample(gst::ClockTime::SECOND / 2))
+            .map(|sample| sample.buffer().unwrap().pts().unwrap().seconds())
+            .collect();
+        assert_eq!((came.first(), came.last()), (Some(&1), Some(&11)));
+        assert_eq!(dropped(&gates), 11 - came.len() as u64, "{came:?} came");
+        assert!(dropped(&gates) >= 7);
+    }
+
+    fn push(inlet: &gst_app::AppSrc, second: u64) {
+        let mut picture = gst::Buffer::new();
+        picture.make_mut().set_pts(gst::ClockTime::from_seconds(second));
+        inlet.push_buffer(picture).unwrap();
+    }
+
+    fn queued(gates: &Gates) -> u64 {
+        gates.queued.load(Ordering::Relaxed)
+    }
+
+    fn dropped(gates: &Gates) -> u64 {
+        gates.dropped.load(Ordering::Relaxed)
+    }
+
+    fn wait_until(is_so: impl Fn() -> bool) {
+        let limit = Instant::now() + std::time::Duration::from_secs(5);
+        while !is_so() {
+            assert!(Instant::now() < limit, "waited for too long");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    fn stream() -> config::Stream {
+        init().unwrap();
+        let document = "[streams.main.video]\nsource = 'test'\nwidth = 64\nheight = 64\n\
+                        [[streams.main.outputs]]\nname = 'a'\nurl = 'srt://127.0.0.1:9000'\n";
+        config::parse(document).unwrap().streams.into_values().next().unwrap()
     }
 }

@@ -57,9 +57,10 @@ impl Error {
             Error::Init(_)
             | Error::Register(_)
             | Error::Unavailable { .. }
-            | Error::MissingElement { .. }
-            | Error::Create { .. } => true,
-            Error::Assemble { .. }
+            | Error::MissingElement { .. } => true,
+            // Too few descriptors or too little memory may be the reason, and pass.
+            Error::Create { .. }
+            | Error::Assemble { .. }
             | Error::Start { .. }
             | Error::Thread { .. }
             | Error::File { .. }

@@ -15,8 +15,11 @@ pub enum MediaEvent {
     CaptureFailed { reason: String },
     /// The picture's source has no sound track; silence is sent.
     SoundMissing { reason: String },
-    /// The sound's source failed; silence is sent until a new capture is started.
+    /// The sound's source failed; silence is sent until [`MediaEvent::SoundRestored`]. Its capture tries
+    /// by itself to open it again.
     SoundFailed { reason: String },
+    /// The sound's source gives sound again.
+    SoundRestored,
     /// The encode pipeline stopped. Start a new one.
     EncoderFailed { element: String, reason: String },
 }

@@ -1,18 +1,20 @@
 //! A file as a source: played in real time, over and over, picture and sound in step.
 //!
 //! Each *pass* through the file is a pipeline of its own, which reads a little ahead of its time.
-//! When a pass has read everything, the next one is opened and made ready while the last pictures
+//! When a pass has read all pictures, the next one is opened and made ready while the last pictures
 //! of this one still wait for their time; it begins on the clock exactly where this one ends. So
 //! the seam costs nothing, needs no seeking, and works with any format that GStreamer decodes.
 //!
 //! ```text
-//! opened ──prerolled──▶ begun ──everything read──▶ drained ──last picture shown──▶ dropped
-//!                                                     └─ opens the next pass
+//! opened ──prerolled──▶ begun ──all pictures read──▶ drained ──last picture shown──▶ dropped
+//!                                                       └─ opens the next pass
 //! ```
+//!
+//! A pass is as long as its pictures: sound that goes on behind them is cut off.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use gst::prelude::*;
@@ -36,7 +38,7 @@ type PassNumber = u64;
 enum Signal {
     Stop,
     Prerolled(PassNumber),
-    /// Everything is read; the pass lasts this long.
+    /// All pictures are read; the pass lasts this long.
     Drained(PassNumber, gst::ClockTime),
     Ended(PassNumber),
     Failed(String),
@@ -60,6 +62,7 @@ impl FileLoop {
             passes: Vec::new(),
             opened: 0,
             next_begin: None,
+            duration: None,
         };
         player.open()?;
         let thread = thread::Builder::new()
@@ -94,6 +97,8 @@ struct Player {
     opened: PassNumber,
     /// When the pass that is opened next is to begin; none before the first.
     next_begin: Option<gst::ClockTime>,
+    /// How long the last pass that was read was: the next is as long, unless the file is another by then.
+    duration: Option<gst::ClockTime>,
 }
 
 struct Pass {
@@ -146,6 +151,7 @@ impl Player {
         }
         if let Some(pass) = self.passes.iter_mut().find(|pass| pass.number == number) {
             pass.duration = Some(duration);
+            self.duration = Some(duration);
         }
         self.open_next()
     }
@@ -182,7 +188,7 @@ impl Pass {
             inputs: player.inputs.clone(),
             events: player.events.clone(),
             signals: player.signals.clone(),
-            reading: Arc::default(),
+            reading: Arc::new(Mutex::new(Reading { known_end: player.duration, ..Reading::default() })),
         };
         branches.watch(&decode);
         graph.pause()?;
@@ -216,10 +222,28 @@ struct Branches {
 struct Reading {
     picture: bool,
     sound: bool,
-    /// Branches that still get something.
-    open: usize,
-    /// The end of the last picture or sound so far.
+    /// The end of the last picture so far.
     end: gst::ClockTime,
+    /// Where the pictures end, once they are all read, or as they did in the pass before.
+    known_end: Option<gst::ClockTime>,
+    is_drained: bool,
+}
+
+impl Reading {
+    /// All pictures are read: the length of the pass, when that is news.
+    fn drain(&mut self) -> Option<gst::ClockTime> {
+        if self.is_drained {
+            return None;
+        }
+        self.is_drained = true;
+        self.known_end = Some(self.end);
+        self.known_end
+    }
+
+    /// Whether sound that begins then comes behind the last picture.
+    fn is_behind(&self, begin: gst::ClockTime) -> bool {
+        self.known_end.is_some_and(|end| begin >= end)
+    }
 }
 
 impl Branches {
@@ -238,7 +262,7 @@ impl Branches {
     fn connect(&self, pad: &gst::Pad) -> Result<(), Error> {
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let kind = caps.structure(0).map(|format| format.name().as_str());
-        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reading = self.reading();
         let elements = match kind {
             Some("video/x-raw") if !reading.picture => {
                 reading.picture = true;
@@ -250,7 +274,6 @@ impl Branches {
             }
             Some(_) | None => return Ok(()),
         };
-        reading.open += 1;
         drop(reading);
 
         let Some(pipeline) = self.pipeline.upgrade() else { return Ok(()) }; // being stopped
@@ -263,7 +286,8 @@ impl Branches {
     }
 
     fn picture_branch(&self, caps: &gst::Caps) -> Result<Vec<gst::Element>, Error> {
-        let queue = self.read_ahead()?;
+        let queue = Branches::read_ahead()?;
+        self.measure(&graph::pad(&queue, "sink"));
         let (events, format) = (self.events.clone(), described(Some(caps)));
         let is_first_pass = self.number == 0;
         let sink = self.inputs.picture_sink(true, move || {
@@ -276,46 +300,65 @@ impl Branches {
     }
 
     fn sound_branch(&self) -> Result<Vec<gst::Element>, Error> {
-        let queue = self.read_ahead()?;
+        let queue = Branches::read_ahead()?;
+        // Before it, so that nothing waits for its time in vain; behind it, for what went in before
+        // the pictures' end was known.
+        self.cut(&graph::pad(&queue, "sink"));
+        self.cut(&graph::pad(&queue, "src"));
         let [convert, resample, filter] = normalised_sound(&self.inputs.formats)?;
-        Ok(vec![convert, resample, filter, queue, self.inputs.sound_sink(true)?])
+        Ok(vec![convert, resample, filter, queue, self.inputs.sound_sink(true, || ())?])
     }
 
     /// What is ready but not yet due. When it is full, reading waits; nothing is lost.
-    fn read_ahead(&self) -> Result<gst::Element, Error> {
-        let queue = graph::make("queue", |queue| {
+    fn read_ahead() -> Result<gst::Element, Error> {
+        graph::make("queue", |queue| {
             queue
                 .property("max-size-time", READ_AHEAD.nseconds())
                 .property("max-size-buffers", 0u32)
                 .property("max-size-bytes", 0u32)
                 .property("silent", true)
-        })?;
-        self.measure(&graph::pad(&queue, "sink"));
-        Ok(queue)
+        })
     }
 
-    /// Notes what passes on the way into the queue, and tells when all branches have reached their end.
+    /// Notes which pictures pass on the way into the queue, and tells when they have ended.
     fn measure(&self, pad: &gst::Pad) {
         let (branches, kinds) =
             (self.clone(), gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM);
         pad.add_probe(kinds, move |pad, info| {
-            let mut reading = branches.reading.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(end) = info.buffer().and_then(|buffer| end_of(pad, buffer)) {
+            let mut reading = branches.reading();
+            if let Some((_, end)) = info.buffer().and_then(|buffer| span(pad, buffer)) {
                 reading.end = reading.end.max(end);
             }
-            if info.event().is_some_and(|event| event.type_() == gst::EventType::Eos) {
-                reading.open -= 1;
-                if reading.open == 0 {
-                    send(&branches.signals, Signal::Drained(branches.number, reading.end));
-                }
+            if info.event().is_some_and(|event| event.type_() == gst::EventType::Eos)
+                && let Some(duration) = reading.drain()
+            {
+                send(&branches.signals, Signal::Drained(branches.number, duration));
             }
             gst::PadProbeReturn::Ok
         });
     }
 
+    /// Lets no sound through that comes behind the last picture: the next pass has begun by then. The
+    /// answer makes the reader go on to the file's end without it.
+    fn cut(&self, pad: &gst::Pad) {
+        let branches = self.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            let begin = info.buffer().and_then(|buffer| span(pad, buffer)).map(|(begin, _)| begin);
+            if begin.is_some_and(|begin| branches.reading().is_behind(begin)) {
+                info.flow_res = Err(gst::FlowError::Eos);
+                return gst::PadProbeReturn::Handled;
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// All tracks are known.
     fn complete(&self) {
-        let reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let reading = self.reading();
         if !reading.picture {
             send(&self.signals, Signal::Failed("the file has no picture track".to_owned()));
         } else if self.with_sound && !reading.sound && self.number == 0 {
@@ -324,11 +367,13 @@ impl Branches {
     }
 }
 
-/// The running time at which a buffer ends.
-fn end_of(pad: &gst::Pad, buffer: &gst::Buffer) -> Option<gst::ClockTime> {
+/// The running times at which a buffer begins and ends.
+fn span(pad: &gst::Pad, buffer: &gst::Buffer) -> Option<(gst::ClockTime, gst::ClockTime)> {
     let segment = pad.sticky_event::<gst::event::Segment>(0)?;
     let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;
-    segment.to_running_time(buffer.pts()? + buffer.duration().unwrap_or(gst::ClockTime::ZERO))
+    let begin = buffer.pts()?;
+    let end = begin + buffer.duration().unwrap_or(gst::ClockTime::ZERO);
+    Some((segment.to_running_time(begin)?, segment.to_running_time(end)?))
 }
 
 fn send(signals: &mpsc::Sender<Signal>, signal: Signal) {
@@ -344,3 +389,20 @@ const READ_AHEAD: gst::ClockTime = gst::ClockTime::from_mseconds(250);
 /// A pass that is ready later than planned by more than this begins when it is ready, with a gap;
 /// by less, its first pictures come late, but at their planned times.
 const LATENESS: gst::ClockTime = gst::ClockTime::from_mseconds(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_end_once_and_sound_behind_them_is_cut_off() {
+        let seconds = gst::ClockTime::from_seconds;
+        let mut reading = Reading { end: seconds(2), ..Reading::default() };
+        assert!(!reading.is_behind(seconds(3)), "the end is not known yet");
+        assert_eq!(reading.drain(), Some(seconds(2)));
+        assert_eq!(reading.drain(), None, "a second end of stream is no news");
+        assert!(reading.is_behind(seconds(2)) && !reading.is_behind(seconds(1)));
+        let next = Reading { known_end: Some(seconds(2)), ..Reading::default() };
+        assert!(next.is_behind(seconds(2)), "known from the pass before");
+    }
+}

@@ -8,11 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use gst::prelude::*;
 use gst_video::VideoMeta;
 
+use super::clock;
 use super::error::Error;
 use super::format::Formats;
 use super::graph;
 
 /// A handle to an [`Encode`](super::Encode)'s inlets. What is pushed after that has stopped is lost.
+///
+/// It is held on a *lease*, which its clones share. One capture has one lease: a capture that is being
+/// closed may push for a while yet, and once its lease is revoked that no longer counts as anything.
 #[derive(Clone)]
 pub struct Inputs {
     pub(super) formats: Formats,
@@ -22,6 +26,7 @@ pub struct Inputs {
     on_air: OnAir,
     /// Positive: the sound is sent later than it was heard.
     sound_offset: gst::ClockTimeDiff,
+    is_revoked: Arc<AtomicBool>,
 }
 
 /// Whether the live picture is on air. While it is not, none is passed on: what would wait at the
@@ -49,8 +54,10 @@ pub(super) struct Tally {
     frames: AtomicU64,
     frames_refused: AtomicU64,
     sound_refused: AtomicU64,
-    /// Time of capture of the newest picture, on the shared clock; 0 before the first.
+    /// When the newest picture arrived, on the shared clock; 0 before the first.
     newest: AtomicU64,
+    /// Whether it was told that pictures come with times that lie ahead.
+    ahead_told: AtomicBool,
 }
 
 impl Inputs {
@@ -68,7 +75,23 @@ impl Inputs {
             tally: Arc::default(),
             on_air,
             sound_offset: i64::from(sound_offset_ms) * NANOS_PER_MILLISECOND,
+            is_revoked: Arc::default(),
         }
+    }
+
+    /// The same inlets on a fresh lease: one for each opening of a capture.
+    pub fn lease(&self) -> Inputs {
+        Inputs { is_revoked: Arc::default(), ..self.clone() }
+    }
+
+    /// Ends the lease: what is still pushed on it, through this handle or a clone, is ignored, picture
+    /// and sound. Neither blocks nor waits; may be repeated.
+    pub fn revoke(&self) {
+        self.is_revoked.store(true, Ordering::Release);
+    }
+
+    fn is_revoked(&self) -> bool {
+        self.is_revoked.load(Ordering::Acquire)
     }
 
     /// Whether the stream has a sound track at all.
@@ -90,6 +113,8 @@ impl Inputs {
         self.tally.sound_refused.load(Ordering::Relaxed)
     }
 
+    /// When the newest picture arrived. Its own time would not do: a source with a long pipeline is
+    /// live though each of its pictures is old.
     pub(super) fn newest_frame(&self) -> Option<gst::ClockTime> {
         match self.tally.newest.load(Ordering::Relaxed) {
             0 => None,
@@ -106,7 +131,9 @@ impl Inputs {
     ) -> Result<gst::Element, Error> {
         let (inputs, mut first) = (self.clone(), Some(first));
         let sink = hand_over(sync, &self.formats.picture, move |buffer, at| {
-            if let Some(first) = first.take() {
+            if !inputs.is_revoked()
+                && let Some(first) = first.take()
+            {
                 first();
             }
             inputs.push_picture(buffer, at)
@@ -115,23 +142,50 @@ impl Inputs {
         Ok(sink)
     }
 
-    /// The end of a capture pipeline that hands sound over.
-    pub(super) fn sound_sink(&self, sync: bool) -> Result<gst::Element, Error> {
-        let inputs = self.clone();
-        hand_over(sync, &self.formats.sound, move |buffer, at| inputs.push_sound(buffer, at))
+    /// The end of a capture pipeline that hands sound over; `first` is called before the first.
+    pub(super) fn sound_sink(
+        &self,
+        sync: bool,
+        first: impl FnOnce() + Send + 'static,
+    ) -> Result<gst::Element, Error> {
+        let (inputs, mut first) = (self.clone(), Some(first));
+        hand_over(sync, &self.formats.sound, move |buffer, at| {
+            if let Some(first) = first.take() {
+                first();
+            }
+            inputs.push_sound(buffer, at)
+        })
     }
 
     fn push_picture(&self, buffer: gst::Buffer, at: gst::ClockTime) -> Result<(), gst::FlowError> {
+        // Read before the lease is looked at: so no picture ever counts as newer than its lease's end.
+        let now = clock::now();
+        if self.is_revoked() {
+            return Ok(());
+        }
         self.tally.frames.fetch_add(1, Ordering::Relaxed);
-        self.tally.newest.fetch_max(at.nseconds(), Ordering::Relaxed);
-        if self.on_air.is_live() && !offer(&self.pictures, stamped(buffer, at))? {
+        self.tally.newest.fetch_max(now.nseconds(), Ordering::Relaxed);
+        if self.on_air.is_live() && !offer(&self.pictures, stamped(buffer, self.not_ahead(at, now)))? {
             self.tally.frames_refused.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
 
+    /// A picture from the future becomes one of now: all that come until its time, the slate's too,
+    /// would be left out behind it.
+    fn not_ahead(&self, at: gst::ClockTime, now: gst::ClockTime) -> gst::ClockTime {
+        if at > now + CLOCK_JITTER && !self.tally.ahead_told.swap(true, Ordering::Relaxed) {
+            let ahead_ms = (at - now).mseconds();
+            log::warn!(ahead_ms; "the source's timestamps lie ahead: times of arrival are used where they do");
+        }
+        at.min(now)
+    }
+
     fn push_sound(&self, buffer: gst::Buffer, at: gst::ClockTime) -> Result<(), gst::FlowError> {
         let Some(sound) = &self.sound else { return Ok(()) };
+        if self.is_revoked() {
+            return Ok(());
+        }
         let shifted = gst::ClockTime::from_nseconds(at.nseconds().saturating_add_signed(self.sound_offset));
         if !offer(sound, stamped(buffer, shifted))? {
             self.tally.sound_refused.fetch_add(1, Ordering::Relaxed);
@@ -141,7 +195,7 @@ impl Inputs {
 }
 
 /// Pushes a buffer unless as many wait as may: then it is lost, and the answer is false. (appsrc can
-/// leak by itself, but that of GStreamer 1.22.0 leaks memory with it.)
+/// leak by itself, but does not tell how often.)
 pub(super) fn offer(inlet: &gst_app::AppSrc, buffer: gst::Buffer) -> Result<bool, gst::FlowError> {
     let (buffers, time) = (inlet.max_buffers(), inlet.max_time());
     let full = (buffers > 0 && inlet.current_level_buffers() >= buffers)
@@ -214,3 +268,73 @@ fn accept_video_meta(pad: &gst::Pad) {
 }
 
 const NANOS_PER_MILLISECOND: i64 = 1_000_000;
+
+/// A time that is less ahead than this is no error of the source's worth telling.
+const CLOCK_JITTER: gst::ClockTime = gst::ClockTime::from_mseconds(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn what_is_pushed_on_a_revoked_lease_counts_for_nothing() {
+        let inputs = inputs();
+        let (old, new) = (inputs.lease(), inputs.lease());
+        old.clone().push_picture(gst::Buffer::new(), clock::now()).unwrap();
+        old.push_sound(gst::Buffer::new(), clock::now()).unwrap();
+        assert_eq!(waiting(&inputs), (1, 1));
+        let before = (inputs.frames(), inputs.newest_frame().unwrap());
+        assert_eq!(before.0, 1);
+
+        old.revoke();
+        old.clone().push_picture(gst::Buffer::new(), clock::now()).unwrap();
+        old.push_sound(gst::Buffer::new(), clock::now()).unwrap();
+        assert_eq!((inputs.frames(), inputs.newest_frame().unwrap()), before);
+        assert_eq!(waiting(&inputs), (1, 1));
+
+        new.push_picture(gst::Buffer::new(), clock::now()).unwrap();
+        new.push_sound(gst::Buffer::new(), clock::now()).unwrap();
+        assert_eq!(inputs.frames(), 2);
+        assert!(inputs.newest_frame().unwrap() > before.1);
+        assert_eq!(waiting(&inputs), (2, 2));
+    }
+
+    #[test]
+    fn a_picture_lives_by_its_arrival_however_old_or_new_it_says_it_is() {
+        let inputs = inputs();
+        let hour = gst::ClockTime::from_seconds(3600);
+        for at in [gst::ClockTime::from_nseconds(1), clock::now() + hour, clock::now()] {
+            let before = clock::now();
+            inputs.push_picture(gst::Buffer::new(), at).unwrap();
+            let newest = inputs.newest_frame().unwrap();
+            assert!(newest >= before && newest <= clock::now(), "{newest}");
+        }
+    }
+
+    #[test]
+    fn a_time_ahead_becomes_now_and_others_stay() {
+        let inputs = inputs();
+        let now = gst::ClockTime::from_seconds(100);
+        assert_eq!(inputs.not_ahead(now - gst::ClockTime::SECOND, now), now - gst::ClockTime::SECOND);
+        assert_eq!(inputs.not_ahead(now + gst::ClockTime::MSECOND, now), now);
+        assert!(!inputs.tally.ahead_told.load(Ordering::Relaxed), "too little to tell");
+        assert_eq!(inputs.not_ahead(now + gst::ClockTime::SECOND, now), now);
+        assert!(inputs.tally.ahead_told.load(Ordering::Relaxed));
+    }
+
+    /// Inlets that keep what is pushed: nothing is behind them.
+    fn inputs() -> Inputs {
+        crate::media::init().unwrap();
+        let document = "[streams.main.video]\nsource = 'test'\n\
+                        [[streams.main.outputs]]\nname = 'a'\nurl = 'srt://127.0.0.1:9000'\n";
+        let streams = config::parse(document).unwrap().streams;
+        let formats = Formats::of(&streams.values().next().unwrap().video, "I420");
+        let inlet = || gst_app::AppSrc::builder().build();
+        Inputs::new(&formats, inlet(), Some(inlet()), 0, OnAir::new())
+    }
+
+    fn waiting(inputs: &Inputs) -> (u64, u64) {
+        (inputs.pictures.current_level_buffers(), inputs.sound.as_ref().unwrap().current_level_buffers())
+    }
+}

@@ -16,7 +16,7 @@
 //!   wait) and in the queue before the encoder (two may wait). Behind it nothing is dropped here.
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
-//! Reading order: `encode`, `inputs`, `capture`, `source`, `file`, `slate`, `sound`, `mux`, `ts`.
+//! Reading order: `encode`, `inputs`, `capture`, `source`, `live_sound`, `file`, `slate`, `sound`, `mux`, `ts`.
 
 mod capture;
 mod check;
@@ -29,6 +29,7 @@ mod file;
 mod format;
 mod graph;
 mod inputs;
+mod live_sound;
 mod mux;
 mod slate;
 mod sound;
@@ -48,8 +49,12 @@ pub use self::unit::{Track, Tracks, Unit};
 
 /// Starts GStreamer and the plugins that are built in. Comes before everything else here; may be
 /// repeated.
+///
+/// # Errors
+/// When GStreamer does not start, or lacks what every stream needs: then nothing can be streamed.
 pub fn init() -> Result<(), Error> {
     gst::init().map_err(Error::Init)?;
+    ALWAYS_NEEDED.into_iter().try_for_each(graph::require)?;
     gstfallbackswitch::plugin_register_static().map_err(Error::Register)?;
     gstlivesync::plugin_register_static().map_err(Error::Register)?;
     quieten();
@@ -77,3 +82,6 @@ fn quieten() {
         });
     });
 }
+
+/// Of GStreamer's core and its base plugins; what only some streams need, [`check`] looks at.
+const ALWAYS_NEEDED: [&str; 5] = ["appsrc", "appsink", "queue", "capsfilter", "videotestsrc"];

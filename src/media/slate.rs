@@ -15,6 +15,7 @@ use gst::prelude::*;
 
 use super::clock;
 use super::error::Error;
+use super::event::Report;
 use super::format::Formats;
 use super::graph::{self, Graph};
 use super::inputs::offer;
@@ -49,21 +50,38 @@ enum Order {
 /// What is pushed.
 enum Face {
     Text(Box<TextPainter>),
-    Hold { held: Held, before: gst::Buffer },
+    Hold {
+        held: Held,
+        before: gst::Buffer,
+    },
     Picture(gst::Buffer),
+    /// A dark picture, until what takes longer is there.
+    Awaited {
+        face: mpsc::Receiver<Face>,
+        meanwhile: gst::Buffer,
+    },
 }
 
 impl Slate {
+    /// Never fails because of what the slate is to show: where that does not come, it stays dark.
     pub(super) fn start(
         video: &config::Video,
         formats: &Formats,
         held: Held,
         outlet: Outlet,
     ) -> Result<Slate, Error> {
-        let face = match &video.slate {
-            config::Slate::Text => Face::Text(Box::new(TextPainter::new(formats)?)),
-            config::Slate::Hold => Face::Hold { held, before: dark(formats)? },
-            config::Slate::Picture(path) => Face::Picture(picture(path, formats)?),
+        let dark = dark(formats)?;
+        let face = match video.slate.clone() {
+            config::Slate::Hold => Face::Hold { held, before: dark },
+            config::Slate::Text => {
+                let (formats, background) = (formats.clone(), dark.clone());
+                let text = move || TextPainter::new(&formats, background).map(Box::new).map(Face::Text);
+                Face::prepared(text, dark, PATIENCE)?
+            }
+            config::Slate::Picture(path) => {
+                let formats = formats.clone();
+                Face::prepared(move || picture(&path, &formats).map(Face::Picture), dark, PATIENCE)?
+            }
         };
         let frame = gst::ClockTime::try_from(video.framerate.frame_duration())
             .expect("a frame lasts at most a second");
@@ -175,7 +193,7 @@ impl Pusher {
 
     fn push(&mut self) {
         let Some(shown) = &mut self.shown else { return };
-        let Some(mut picture) = self.face.picture(shown) else { return };
+        let mut picture = self.face.picture(shown);
         let header = picture.make_mut();
         header.set_pts(shown.next);
         header.set_dts(gst::ClockTime::NONE);
@@ -189,21 +207,57 @@ impl Pusher {
 }
 
 impl Face {
+    /// What `prepare` gives, on a thread that nobody waits for longer than `patience`: fonts, a large
+    /// photograph or a file server may take theirs.
+    fn prepared(
+        prepare: impl FnOnce() -> Result<Face, Error> + Send + 'static,
+        dark: gst::Buffer,
+        patience: Duration,
+    ) -> Result<Face, Error> {
+        let (prepared, face) = mpsc::sync_channel(1);
+        let work = move || match prepare() {
+            Ok(face) => {
+                if prepared.send(face).is_err() {
+                    log::debug!("the slate is ready, and not needed any more");
+                }
+            }
+            Err(error) => log::warn!(error:%; "the slate stays dark"),
+        };
+        thread::Builder::new()
+            .name("slate face".to_owned())
+            .spawn(work)
+            .map_err(|source| Error::Thread { name: "slate face", source })?;
+        Ok(match face.recv_timeout(patience) {
+            Ok(face) => face,
+            Err(RecvTimeoutError::Disconnected) => Face::Picture(dark),
+            Err(RecvTimeoutError::Timeout) => {
+                log::warn!("the slate is not ready yet: it is dark until it is");
+                Face::Awaited { face, meanwhile: dark }
+            }
+        })
+    }
+
     /// The picture to show now. Cloned buffers share their pixels.
-    fn picture(&mut self, shown: &mut Shown) -> Option<gst::Buffer> {
+    fn picture(&mut self, shown: &mut Shown) -> gst::Buffer {
+        if let Face::Awaited { face, .. } = self
+            && let Ok(face) = face.try_recv()
+        {
+            *self = face;
+        }
         match self {
-            Face::Picture(picture) => Some(picture.clone()),
-            Face::Hold { held, before } => Some(held.newest().unwrap_or_else(|| before.clone())),
+            Face::Awaited { meanwhile, .. } => meanwhile.clone(),
+            Face::Picture(picture) => picture.clone(),
+            Face::Hold { held, before } => held.newest().unwrap_or_else(|| before.clone()),
             Face::Text(painter) => {
                 let time = painter.time_of_day();
                 if let Some((drawn_at, picture)) = &shown.drawn
                     && *drawn_at == time
                 {
-                    return Some(picture.clone());
+                    return picture.clone();
                 }
                 let picture = painter.draw(&shown.reason, &time);
                 shown.drawn = Some((time, picture.clone()));
-                Some(picture)
+                picture
             }
         }
     }
@@ -217,12 +271,19 @@ struct TextPainter {
     inlet: gst_app::AppSrc,
     text: gst::Element,
     outlet: gst_app::AppSink,
+    /// So many were begun; each carries its number as its time.
+    drawings: u64,
 }
 
 impl TextPainter {
-    fn new(formats: &Formats) -> Result<TextPainter, Error> {
+    fn new(formats: &Formats, background: gst::Buffer) -> Result<TextPainter, Error> {
         let graph = Graph::new("slate text");
-        let inlet = gst_app::AppSrc::builder().caps(&formats.picture).format(gst::Format::Time).build();
+        let inlet = gst_app::AppSrc::builder()
+            .caps(&formats.picture)
+            .format(gst::Format::Time)
+            .max_bytes(0)
+            .max_buffers(1)
+            .build();
         let text = graph::make("textoverlay", |text| {
             text.property_from_str("halignment", "center")
                 .property_from_str("valignment", "center")
@@ -234,9 +295,9 @@ impl TextPainter {
         let outlet = gst_app::AppSink::builder().sync(false).async_(false).enable_last_sample(false).build();
         graph.chain(&[inlet.upcast_ref(), &text, outlet.upcast_ref()])?;
         graph.play(gst::ClockTime::ZERO)?;
-        let painter = TextPainter { background: dark(formats)?, _graph: graph, inlet, text, outlet };
+        let mut painter = TextPainter { background, _graph: graph, inlet, text, outlet, drawings: 0 };
         painter
-            .try_draw("", "00:00:00")
+            .try_draw("", "00:00:00", DRAWING_LIMIT)
             .ok_or_else(|| Error::Slate { reason: "no text can be drawn".to_owned() })?;
         Ok(painter)
     }
@@ -248,21 +309,33 @@ impl TextPainter {
         }
     }
 
-    fn draw(&self, reason: &str, time: &str) -> gst::Buffer {
-        self.try_draw(reason, time).unwrap_or_else(|| {
+    fn draw(&mut self, reason: &str, time: &str) -> gst::Buffer {
+        self.try_draw(reason, time, REDRAWING_LIMIT).unwrap_or_else(|| {
             log::warn!("the slate's text was not drawn in time");
             self.background.clone()
         })
     }
 
-    fn try_draw(&self, reason: &str, time: &str) -> Option<gst::Buffer> {
+    fn try_draw(&mut self, reason: &str, time: &str, limit: gst::ClockTime) -> Option<gst::Buffer> {
         let reason = gst::glib::markup_escape_text(reason);
         self.text.set_property("text", format!("{reason}\n<small>{time}</small>"));
+        self.drawings += 1;
+        let number = gst::ClockTime::from_nseconds(self.drawings);
         let mut blank = self.background.clone();
-        blank.make_mut().set_pts(gst::ClockTime::ZERO);
-        self.inlet.push_buffer(blank).ok()?;
-        let sample = self.outlet.try_pull_sample(DRAWING_LIMIT)?;
-        sample.buffer_owned()
+        blank.make_mut().set_pts(number);
+        if !offer(&self.inlet, blank).ok()? {
+            return None; // the one before is not drawn yet
+        }
+        // An earlier drawing that came too late is still to be taken away, or even to come.
+        let deadline = clock::now() + limit;
+        loop {
+            let sample = self.outlet.try_pull_sample(deadline.saturating_sub(clock::now()))?;
+            let drawn = sample.buffer_owned()?;
+            drop(sample);
+            if drawn.pts() == Some(number) {
+                return Some(drawn);
+            }
+        }
     }
 }
 
@@ -277,11 +350,11 @@ fn dark(formats: &Formats) -> Result<gst::Buffer, Error> {
     })?;
     let (filter, sink) = (graph::only(&formats.picture)?, still_sink());
     graph.chain(&[&source, &filter, sink.upcast_ref()])?;
-    first_picture(&graph, &sink, "the background was not made")
+    first_picture(&graph, &sink, BACKGROUND_LIMIT, "the background was not made")
 }
 
 /// The owner's picture, fitted into the frame.
-fn picture(path: &Path, formats: &Formats) -> Result<gst::Buffer, Error> {
+pub(super) fn picture(path: &Path, formats: &Formats) -> Result<gst::Buffer, Error> {
     let graph = Graph::new("slate picture");
     let uri =
         gst::glib::filename_to_uri(path, None).map_err(|error| Error::Slate { reason: error.to_string() })?;
@@ -299,19 +372,39 @@ fn picture(path: &Path, formats: &Formats) -> Result<gst::Buffer, Error> {
             log::debug!(pad:? = pad.name(); "not the slate's picture: {error}");
         }
     });
-    first_picture(&graph, &sink, &format!("{} is no picture that GStreamer decodes", path.display()))
+    let otherwise = format!("{} is no picture that GStreamer decodes", path.display());
+    first_picture(&graph, &sink, DRAWING_LIMIT, &otherwise)
 }
 
 fn still_sink() -> gst_app::AppSink {
     gst_app::AppSink::builder().sync(false).max_buffers(1).enable_last_sample(false).build()
 }
 
-fn first_picture(graph: &Graph, sink: &gst_app::AppSink, otherwise: &str) -> Result<gst::Buffer, Error> {
+fn first_picture(
+    graph: &Graph,
+    sink: &gst_app::AppSink,
+    limit: gst::ClockTime,
+    otherwise: &str,
+) -> Result<gst::Buffer, Error> {
     graph.play(gst::ClockTime::ZERO)?;
-    let sample = sink.try_pull_sample(DRAWING_LIMIT);
-    sample
-        .and_then(|sample| sample.buffer_owned())
-        .ok_or_else(|| Error::Slate { reason: otherwise.to_owned() })
+    let deadline = clock::now() + limit;
+    let (failed, failure) = mpsc::channel();
+    graph.on_report(move |report| {
+        if let Report::Failed { reason, .. } = report
+            && failed.send(reason).is_err()
+        {
+            log::debug!("a slate's pipeline failed after its picture");
+        }
+    });
+    while clock::now() < deadline {
+        if let Some(sample) = sink.try_pull_sample(GLANCE) {
+            return sample.buffer_owned().ok_or_else(|| Error::Slate { reason: otherwise.to_owned() });
+        }
+        if let Ok(reason) = failure.try_recv() {
+            return Err(Error::Slate { reason: format!("{otherwise}: {reason}") });
+        }
+    }
+    Err(Error::Slate { reason: otherwise.to_owned() })
 }
 
 /// How long to wait for a time on the shared clock.
@@ -325,8 +418,75 @@ const SEAMLESS: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 /// One picture takes milliseconds; decoding a large photograph on a small machine, a second or two.
 const DRAWING_LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
+/// A plain picture takes no longer unless the machine is stuck.
+const BACKGROUND_LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(1);
+
+/// How often to look whether a picture that does not come has failed.
+const GLANCE: gst::ClockTime = gst::ClockTime::from_mseconds(20);
+
+/// So long may the slate hold up the stream's start.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// With fonts loaded, text takes a few milliseconds; beyond this, the picture goes without.
+const REDRAWING_LIMIT: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+
 /// Alpha, red, green, blue.
 const DARK: u32 = 0xff10_1418;
 
 /// textoverlay scales it with the picture.
 const FONT: &str = "Sans 16";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawing_that_came_too_late_is_not_taken_for_the_next() {
+        let mut painter = TextPainter::new(&formats(), dark(&formats()).unwrap()).unwrap();
+        let expected = painter.try_draw("second", "00:00:00", DRAWING_LIMIT).unwrap();
+        assert!(painter.try_draw("first", "00:00:00", gst::ClockTime::ZERO).is_none(), "too late");
+        let drawn = loop {
+            // While the first is still waiting to be drawn there is no room for another.
+            if let Some(drawn) = painter.try_draw("second", "00:00:00", DRAWING_LIMIT) {
+                break drawn;
+            }
+        };
+        assert!(pixels(&drawn) == pixels(&expected));
+    }
+
+    #[test]
+    fn what_the_slate_shows_never_holds_it_up() {
+        let formats = formats();
+        let (plain, other) = (dark(&formats).unwrap(), gst::Buffer::new());
+        let mut shown = Shown { reason: String::new(), next: gst::ClockTime::ZERO, drawn: None };
+        let (finish, finished) = mpsc::channel();
+        let (given, short) = (other.clone(), Duration::from_millis(20));
+        let slow = move || {
+            finished.recv().unwrap();
+            Ok(Face::Picture(given))
+        };
+        let mut face = Face::prepared(slow, plain.clone(), short).unwrap();
+        assert_eq!(face.picture(&mut shown).as_ptr(), plain.as_ptr());
+        finish.send(()).unwrap();
+        let limit = clock::now() + DRAWING_LIMIT;
+        while face.picture(&mut shown).as_ptr() != other.as_ptr() {
+            assert!(clock::now() < limit, "it comes as soon as it is ready");
+        }
+
+        let missing = move || picture(Path::new("/nonexistent.png"), &formats).map(Face::Picture);
+        let mut face = Face::prepared(missing, plain.clone(), PATIENCE).unwrap();
+        assert_eq!(face.picture(&mut shown).as_ptr(), plain.as_ptr());
+    }
+
+    fn pixels(picture: &gst::Buffer) -> Vec<u8> {
+        picture.map_readable().unwrap().to_vec()
+    }
+
+    fn formats() -> Formats {
+        crate::media::init().unwrap();
+        let document = "[streams.main.video]\nsource = 'test'\nwidth = 320\nheight = 180\n\
+                        [[streams.main.outputs]]\nname = 'a'\nurl = 'srt://127.0.0.1:9000'\n";
+        let streams = config::parse(document).unwrap().streams;
+        Formats::of(&streams.values().next().unwrap().video, "I420")
+    }
+}

@@ -11,6 +11,7 @@ use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
 use super::graph::{self, Graph};
 use super::inputs::Inputs;
+use super::live_sound::Teller;
 use crate::config::AudioDevice;
 
 /// A moving picture with the time since its start.
@@ -26,11 +27,16 @@ pub(super) fn test_picture(inputs: &Inputs, events: &EventSender) -> Result<Grap
     let time = graph::plain("timeoverlay")?;
     let sink = picture_end(inputs, events, &filter)?;
     graph.chain(&[&source, &filter, &time, &sink])?;
-    run(graph, events.clone(), picture_news)
+    let events = events.clone();
+    run(graph, move |report| {
+        if let Some(event) = picture_news(report) {
+            events.send(event);
+        }
+    })
 }
 
 /// A tone of 440 Hz, quiet enough not to annoy.
-pub(super) fn test_tone(inputs: &Inputs, events: &EventSender) -> Result<Graph, Error> {
+pub(super) fn test_tone(inputs: &Inputs, teller: Teller) -> Result<Graph, Error> {
     let graph = Graph::new("test tone");
     let source = graph::make("audiotestsrc", |source| {
         source
@@ -39,8 +45,8 @@ pub(super) fn test_tone(inputs: &Inputs, events: &EventSender) -> Result<Graph, 
             .property("samplesperbuffer", TONE_SAMPLES)
     })?;
     let filter = graph::only(&inputs.formats.sound)?;
-    graph.chain(&[&source, &filter, &inputs.sound_sink(false)?])?;
-    run(graph, events.clone(), sound_news)
+    graph.chain(&[&source, &filter, &sound_end(inputs, &teller)?])?;
+    run(graph, move |report| tell(&teller, report))
 }
 
 /// A V4L2 device in the first of its formats that gives the stream's size and rate, converted
@@ -62,11 +68,16 @@ pub(super) fn v4l2(node: &Path, inputs: &Inputs, events: &EventSender) -> Result
     let elements: Vec<_> = elements.iter().collect();
     graph.chain(&elements)?;
     graph.link(&[&source, elements[0]])?;
-    run(graph, events.clone(), picture_news)
+    let events = events.clone();
+    run(graph, move |report| {
+        if let Some(event) = picture_news(report) {
+            events.send(event);
+        }
+    })
 }
 
 /// An ALSA device.
-pub(super) fn alsa(device: &AudioDevice, inputs: &Inputs, events: &EventSender) -> Result<Graph, Error> {
+pub(super) fn alsa(device: &AudioDevice, inputs: &Inputs, teller: Teller) -> Result<Graph, Error> {
     let graph = Graph::new("alsa");
     let source = graph::make("alsasrc", |source| {
         let source = source.property("provide-clock", false).property_from_str("slave-method", "skew");
@@ -76,8 +87,8 @@ pub(super) fn alsa(device: &AudioDevice, inputs: &Inputs, events: &EventSender) 
         }
     })?;
     let [convert, resample, filter] = normalised_sound(&inputs.formats)?;
-    graph.chain(&[&source, &convert, &resample, &filter, &inputs.sound_sink(false)?])?;
-    run(graph, events.clone(), sound_news)
+    graph.chain(&[&source, &convert, &resample, &filter, &sound_end(inputs, &teller)?])?;
+    run(graph, move |report| tell(&teller, report))
 }
 
 /// The end of a picture's pipeline; tells the format at `entry` when the first picture is there.
@@ -126,14 +137,15 @@ pub(super) fn described(caps: Option<&gst::Caps>) -> String {
     text
 }
 
+fn sound_end(inputs: &Inputs, teller: &Teller) -> Result<gst::Element, Error> {
+    let teller = teller.clone();
+    inputs.sound_sink(false, move || teller.sounding())
+}
+
 /// Runs a live source from now on.
-fn run(graph: Graph, events: EventSender, news: fn(Report) -> Option<MediaEvent>) -> Result<Graph, Error> {
+fn run(graph: Graph, handler: impl Fn(Report) + Send + Sync + 'static) -> Result<Graph, Error> {
     graph.play(clock::now())?;
-    graph.on_report(move |report| {
-        if let Some(event) = news(report) {
-            events.send(event);
-        }
-    });
+    graph.on_report(handler);
     Ok(graph)
 }
 
@@ -147,13 +159,11 @@ fn picture_news(report: Report) -> Option<MediaEvent> {
     }
 }
 
-fn sound_news(report: Report) -> Option<MediaEvent> {
+fn tell(teller: &Teller, report: Report) {
     match report {
-        Report::Failed { element, reason } => {
-            Some(MediaEvent::SoundFailed { reason: format!("{element}: {reason}") })
-        }
-        Report::Ended => Some(MediaEvent::SoundFailed { reason: "the sound ended".to_owned() }),
-        Report::Prerolled => None,
+        Report::Failed { element, reason } => teller.failed(format!("{element}: {reason}")),
+        Report::Ended => teller.failed("the sound ended".to_owned()),
+        Report::Prerolled => {}
     }
 }
 

@@ -103,3 +103,16 @@ fn unit(track: Track, sample: gst::Sample) -> Option<Unit> {
         buffer,
     })
 }
+
+#[cfg(test)]
+impl Unit {
+    /// A unit of so many bytes, for tests of those who pass units on.
+    pub fn sample(track: Track, key: bool, captured: Instant, bytes: usize) -> Unit {
+        super::init().expect("GStreamer starts");
+        let mut buffer = gst::Buffer::from_slice(vec![0xab; bytes]);
+        let at = clock::now();
+        buffer.make_mut().set_pts(at);
+        buffer.make_mut().set_dts(at);
+        Unit { track, captured, key, size: ByteCount::new(bytes as u64), buffer }
+    }
+}

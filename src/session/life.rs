@@ -1,6 +1,5 @@
 //! The whole stream's life, as its users see it.
 
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use super::backoff::{Backoff, Policy};
@@ -23,6 +22,8 @@ use super::output::OutputState;
 #[derive(Clone, Debug)]
 pub struct Life {
     wanted: bool,
+    /// Why it is not wanted.
+    unwanted: String,
     encoder: Encoder,
     backoff: Backoff,
     state: State,
@@ -38,7 +39,7 @@ pub enum State {
     Starting,
     /// It encodes; no output is connected yet.
     Connecting,
-    /// Every output's receiver acknowledges more and more, and the source is live.
+    /// Every output's receiver acknowledges more and more, nothing is left out, and the source is live.
     Streaming,
     /// On air, but not as it should be: the reason says how.
     Degraded,
@@ -53,7 +54,11 @@ pub enum State {
 pub struct Parts<'a> {
     /// Why the slate is on air; `None` while the source is live.
     pub slate: Option<&'a str>,
+    /// Why silence is sent in place of sound; `None` while there is sound, or none is wanted.
+    pub silence: Option<&'a str>,
     pub outputs: &'a [OutputView<'a>],
+    /// Something that was taken down still delivers what it had.
+    pub draining: bool,
 }
 
 /// One output, as the stream's state needs it.
@@ -68,7 +73,9 @@ pub struct OutputView<'a> {
 enum Encoder {
     Down,
     Starting,
-    Running,
+    Running {
+        since: Instant,
+    },
     /// `retry_at` is `None` where trying again cannot help.
     Failed {
         reason: String,
@@ -93,9 +100,10 @@ impl State {
 
 impl Life {
     pub fn new(now: Instant, wanted: bool) -> Self {
-        let reason = (!wanted).then(|| "not enabled".to_string());
+        let reason = (!wanted).then(|| NOT_ENABLED.to_string());
         Life {
             wanted,
+            unwanted: NOT_ENABLED.to_string(),
             encoder: Encoder::Down,
             backoff: Backoff::new(REBUILDS),
             state: if wanted { State::Starting } else { State::Stopped },
@@ -123,21 +131,13 @@ impl Life {
             && match &self.encoder {
                 Encoder::Down => true,
                 Encoder::Failed { retry_at, .. } => retry_at.is_some_and(|at| now >= at),
-                Encoder::Starting | Encoder::Running => false,
+                Encoder::Starting | Encoder::Running { .. } => false,
             }
     }
 
     /// Whether the stream is meant to be on air.
     pub fn is_wanted(&self) -> bool {
         self.wanted
-    }
-
-    /// When [`Life::wants_encoder`] may change by itself.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        match &self.encoder {
-            Encoder::Failed { retry_at, .. } if self.wanted => *retry_at,
-            Encoder::Failed { .. } | Encoder::Down | Encoder::Starting | Encoder::Running => None,
-        }
     }
 
     /// Somebody wants it on air. A failure is forgotten: they may have mended it.
@@ -152,10 +152,10 @@ impl Life {
         }
     }
 
-    /// Somebody wants it off air.
-    pub fn stop(&mut self, now: Instant, reason: &str) {
+    /// Somebody wants it off air. It counts as stopped once it has delivered what it had.
+    pub fn stop(&mut self, reason: &str) {
         self.wanted = false;
-        self.enter(now, State::Stopped, Some(reason.to_string()));
+        self.unwanted = reason.to_string();
     }
 
     /// The driver has begun to build the encoder's pipeline.
@@ -164,10 +164,17 @@ impl Life {
         self.enter(now, State::Starting, None);
     }
 
-    /// It gave its first unit.
-    pub fn encoder_running(&mut self) {
-        self.encoder = Encoder::Running;
-        self.backoff.reset();
+    /// It gives units.
+    pub fn encoder_running(&mut self, now: Instant) {
+        match self.encoder {
+            Encoder::Running { since } if now.saturating_duration_since(since) >= PROVEN => {
+                self.backoff.reset()
+            }
+            Encoder::Running { .. } => {}
+            Encoder::Down | Encoder::Starting | Encoder::Failed { .. } => {
+                self.encoder = Encoder::Running { since: now };
+            }
+        }
     }
 
     /// It was taken down as asked.
@@ -183,18 +190,27 @@ impl Life {
 
     /// Derives the state from what is the case now. Tells whether it changed.
     pub fn observe(&mut self, now: Instant, parts: &Parts<'_>) -> bool {
-        if !self.wanted {
-            return false; // `stop` has said all there is to say
-        }
         let before = self.state;
-        let (state, reason) = match &self.encoder {
+        let (state, reason) = if self.wanted { self.wanted_state(parts) } else { self.unwanted_state(parts) };
+        self.enter(now, state, reason);
+        self.state != before
+    }
+
+    fn wanted_state(&self, parts: &Parts<'_>) -> (State, Option<String>) {
+        match &self.encoder {
             Encoder::Down | Encoder::Starting => (State::Starting, None),
             Encoder::Failed { reason, retry_at: Some(_) } => (State::BackingOff, Some(reason.clone())),
             Encoder::Failed { reason, retry_at: None } => (State::Failed, Some(reason.clone())),
-            Encoder::Running => on_air(parts),
-        };
-        self.enter(now, state, reason);
-        self.state != before
+            Encoder::Running { .. } => on_air(parts),
+        }
+    }
+
+    fn unwanted_state(&self, parts: &Parts<'_>) -> (State, Option<String>) {
+        if parts.draining {
+            (self.state, Some(format!("{}: delivering what was captured", self.unwanted)))
+        } else {
+            (State::Stopped, Some(self.unwanted.clone()))
+        }
     }
 
     fn enter(&mut self, now: Instant, state: State, reason: Option<String>) {
@@ -210,7 +226,10 @@ impl Life {
 fn on_air(parts: &Parts<'_>) -> (State, Option<String>) {
     let is = |state: OutputState| parts.outputs.iter().filter(|output| output.state == state).count();
     let streaming = is(OutputState::Streaming);
-    let state = if streaming == parts.outputs.len() && streaming > 0 && parts.slate.is_none() {
+    let is_whole = parts.slate.is_none()
+        && parts.silence.is_none()
+        && parts.outputs.iter().all(|output| output.reason.is_none());
+    let state = if streaming == parts.outputs.len() && streaming > 0 && is_whole {
         State::Streaming
     } else if streaming > 0 || is(OutputState::Stalled) > 0 {
         State::Degraded
@@ -224,24 +243,28 @@ fn on_air(parts: &Parts<'_>) -> (State, Option<String>) {
 
 /// All that is not as it should be, in one line.
 fn reasons(parts: &Parts<'_>) -> Option<String> {
-    let mut text = String::new();
-    if let Some(slate) = parts.slate {
-        text.push_str("slate: ");
-        text.push_str(slate);
-    }
-    for output in parts.outputs.iter().filter(|output| output.state != OutputState::Streaming) {
-        let separator = if text.is_empty() { "" } else { "; " };
-        let reason = output.reason.unwrap_or(match output.state {
-            OutputState::Idle => "not started yet",
-            OutputState::Connecting => "connecting",
-            OutputState::Stalled => "nothing acknowledged",
-            OutputState::BackingOff => "waiting to try again",
-            OutputState::Streaming => "streaming",
-        });
-        write!(text, "{separator}output {}: {reason}", output.name).expect("a String takes everything");
-    }
-    (!text.is_empty()).then_some(text)
+    let named = |name: &str, reason: Option<&str>| reason.map(|reason| format!("{name}: {reason}"));
+    let outputs = parts.outputs.iter().filter_map(|output| {
+        let reason = match (output.reason, output.state) {
+            (Some(reason), _) => reason,
+            (None, OutputState::Streaming) => return None,
+            (None, OutputState::Idle) => "not started yet",
+            (None, OutputState::Connecting) => "connecting",
+            (None, OutputState::Stalled) => "nothing acknowledged",
+            (None, OutputState::BackingOff) => "waiting to try again",
+        };
+        Some(format!("output {}: {reason}", output.name))
+    });
+    let inputs = [named("slate", parts.slate), named("sound", parts.silence)].into_iter().flatten();
+    let reasons: Vec<_> = inputs.chain(outputs).collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
+
+/// Why a stream that nobody has started is stopped.
+const NOT_ENABLED: &str = "not enabled";
+
+/// An encoder that has worked for so long is forgiven what was before.
+const PROVEN: Duration = Duration::from_secs(10);
 
 /// A pipeline that broke is rebuilt at once; one that breaks each time, every half minute.
 const REBUILDS: Policy = Policy { first: Duration::from_millis(500), longest: Duration::from_secs(30) };
@@ -256,10 +279,14 @@ mod tests {
         OutputView { name: "studio", state, reason: None }
     }
 
+    fn parts<'a>(slate: Option<&'a str>, outputs: &'a [OutputView<'a>]) -> Parts<'a> {
+        Parts { slate, silence: None, outputs, draining: false }
+    }
+
     fn running(now: Instant) -> Life {
         let mut life = Life::new(now, true);
         life.encoder_starting(now);
-        life.encoder_running();
+        life.encoder_running(now);
         life
     }
 
@@ -283,10 +310,29 @@ mod tests {
             let now = Instant::now();
             let mut life = running(now);
             let outputs: Vec<_> = outputs.iter().map(|&state| output(state)).collect();
-            life.observe(now, &Parts { slate: *slate, outputs: &outputs });
+            life.observe(now, &parts(*slate, &outputs));
             assert_eq!(life.state(), *expected, "{slate:?} {outputs:?}");
             assert_eq!(life.reason().is_none(), *expected == State::Streaming || outputs.is_empty());
         }
+    }
+
+    #[test]
+    fn an_output_that_streams_with_gaps_degrades_the_stream() {
+        let now = Instant::now();
+        let mut life = running(now);
+        let reason = Some("groups of pictures are left out");
+        life.observe(now, &parts(None, &[OutputView { reason, ..output(OutputState::Streaming) }]));
+        assert_eq!(life.state(), State::Degraded);
+        assert_eq!(life.reason(), Some("output studio: groups of pictures are left out"));
+    }
+
+    #[test]
+    fn silence_in_place_of_sound_degrades_the_stream() {
+        let now = Instant::now();
+        let mut life = running(now);
+        let silence = Some("no such device");
+        life.observe(now, &Parts { silence, ..parts(None, &[output(OutputState::Streaming)]) });
+        assert_eq!((life.state(), life.reason()), (State::Degraded, Some("sound: no such device")));
     }
 
     #[test]
@@ -297,14 +343,14 @@ mod tests {
             OutputView { name: "studio", state: OutputState::Streaming, reason: None },
             OutputView { name: "backup", state: OutputState::BackingOff, reason: Some("wrong passphrase") },
         ];
-        life.observe(now, &Parts { slate: Some("no signal"), outputs: &outputs });
+        life.observe(now, &parts(Some("no signal"), &outputs));
         assert_eq!(life.reason(), Some("slate: no signal; output backup: wrong passphrase"));
     }
 
     #[test]
     fn a_broken_encoder_is_rebuilt_with_growing_waits_and_a_hopeless_one_is_not() {
         let now = Instant::now();
-        let parts = Parts { slate: None, outputs: &[] };
+        let parts = parts(None, &[]);
         let mut life = Life::new(now, true);
         assert!(life.wants_encoder(now));
         life.encoder_starting(now);
@@ -312,23 +358,45 @@ mod tests {
         life.encoder_failed(now, "x264enc: out of memory".into(), false, 0.5);
         life.observe(now, &parts);
         assert_eq!(life.state(), State::BackingOff);
-        let retry = life.next_deadline().expect("a retry is due");
+        let retry = now + REBUILDS.first;
         assert!(!life.wants_encoder(now) && life.wants_encoder(retry));
 
         life.encoder_failed(retry, "no element vah264enc".into(), true, 0.5);
         life.observe(retry, &parts);
-        assert_eq!((life.state(), life.next_deadline()), (State::Failed, None));
+        assert_eq!(life.state(), State::Failed);
         assert!(!life.wants_encoder(retry + Duration::from_secs(3600)));
         life.start(retry);
         assert!(life.wants_encoder(retry), "starting it by hand tries again");
     }
 
     #[test]
+    fn an_encoder_that_breaks_soon_after_each_start_is_rebuilt_ever_more_rarely() {
+        let mut now = Instant::now();
+        let mut life = Life::new(now, true);
+        let mut break_after = |life: &mut Life, seconds: u64| {
+            life.encoder_starting(now);
+            life.encoder_running(now);
+            now += Duration::from_secs(seconds);
+            life.encoder_running(now);
+            life.encoder_failed(now, "broke".into(), false, 0.5);
+            let waits = [500u64, 1000, 2000, 4000].map(Duration::from_millis);
+            waits.into_iter().find(|&wait| life.wants_encoder(now + wait)).expect("a retry")
+        };
+        let waits: Vec<_> = (0..3).map(|_| break_after(&mut life, 1).as_millis()).collect();
+        assert_eq!(waits, [500, 1000, 2000]);
+        assert_eq!(break_after(&mut life, 11).as_millis(), 500, "it had proven itself");
+    }
+
+    #[test]
     fn a_stop_wins_over_everything() {
         let now = Instant::now();
         let mut life = running(now);
-        life.stop(now, "stopped by request");
-        life.observe(now, &Parts { slate: None, outputs: &[output(OutputState::Streaming)] });
+        life.observe(now, &parts(None, &[output(OutputState::Streaming)]));
+        life.stop("stopped by request");
+        life.observe(now, &Parts { draining: true, ..parts(None, &[]) });
+        assert_eq!(life.state(), State::Streaming, "it still delivers");
+        assert!(life.reason().is_some_and(|reason| reason.contains("delivering")));
+        life.observe(now, &parts(None, &[output(OutputState::Streaming)]));
         assert_eq!(life.state(), State::Stopped);
         assert!(!life.wants_encoder(now));
     }
@@ -336,26 +404,28 @@ mod tests {
     proptest! {
         /// Whatever happens: stopped exactly when not wanted, and `since` moves exactly when the state does.
         #[test]
-        fn any_history(steps in prop::collection::vec(0usize..8, 0..80)) {
+        fn any_history(steps in prop::collection::vec((0usize..8, any::<bool>()), 0..80)) {
             let start = Instant::now();
             let mut life = Life::new(start, true);
-            for (count, step) in steps.into_iter().enumerate() {
+            for (count, (step, draining)) in steps.into_iter().enumerate() {
                 let now = start + Duration::from_millis(count as u64 + 1);
                 let (state, since) = (life.state(), life.since());
                 match step {
                     0 => life.start(now),
-                    1 => life.stop(now, "asked"),
+                    1 => life.stop("asked"),
                     2 if life.wants_encoder(now) => life.encoder_starting(now),
-                    2 | 3 => life.encoder_running(),
+                    2 | 3 => life.encoder_running(now),
                     4 => life.encoder_failed(now, "broke".into(), false, 0.5),
                     5 => life.encoder_failed(now, "broke".into(), true, 0.5),
                     6 => life.encoder_down(),
                     _ => {}
                 }
-                life.observe(now, &Parts { slate: None, outputs: &[output(OutputState::Streaming)] });
-                prop_assert_eq!(life.state() == State::Stopped, !life.is_wanted());
-                prop_assert_eq!(life.since() == since || life.since() == now, true);
-                if life.state() != state { prop_assert_eq!(life.since(), now); }
+                life.observe(now, &Parts { draining, ..parts(None, &[output(OutputState::Streaming)]) });
+                if life.is_wanted() || !draining {
+                    prop_assert_eq!(life.state() == State::Stopped, !life.is_wanted());
+                }
+                prop_assert_eq!(life.since() == now, life.state() != state);
+                prop_assert!(life.since() == now || life.since() == since);
             }
         }
     }

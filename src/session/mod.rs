@@ -6,8 +6,8 @@
 //! - [`backoff`]: how long to wait before the next try.
 //! - [`meter`]: rates measured from counters.
 //!
-//! Each takes `now` as an argument and tells its driver when to wake it (`next_deadline`). The
-//! supervisor is that driver.
+//! Each takes `now` as an argument. The supervisor drives them: it looks at each every 50 ms, and
+//! at an output's [`next_deadline`](output::OutputMachine::next_deadline).
 
 pub mod backoff;
 pub mod life;

@@ -24,10 +24,11 @@ pub struct OutputMachine {
     since: Instant,
     reason: Option<String>,
     acknowledged: ByteCount,
+    /// When the acknowledged bytes last rose, or the connection began.
+    rose_at: Instant,
     refusals: Backoff,
     losses: Backoff,
     retry_at: Option<Instant>,
-    connections: u64,
 }
 
 /// Where an output stands.
@@ -39,7 +40,7 @@ pub enum OutputState {
     Connecting,
     /// The receiver acknowledges more and more.
     Streaming,
-    /// Connected, but the receiver has gone silent.
+    /// Connected, but nothing more is acknowledged.
     Stalled,
     /// Waiting before the next attempt.
     BackingOff,
@@ -50,8 +51,8 @@ pub enum OutputState {
 pub struct Progress {
     /// Acknowledged since the connection began.
     pub acknowledged: ByteCount,
-    /// Since the last acknowledgement that moved, while something is in flight; zero otherwise.
-    pub silence: Duration,
+    /// Whether anything waits to be acknowledged.
+    pub in_flight: bool,
     /// Round-trip time, as measured.
     pub rtt: Duration,
 }
@@ -72,10 +73,10 @@ impl OutputMachine {
             since: now,
             reason: None,
             acknowledged: ByteCount::ZERO,
+            rose_at: now,
             refusals: Backoff::new(AFTER_REFUSAL),
             losses: Backoff::new(AFTER_LOSS),
             retry_at: None,
-            connections: 0,
         }
     }
 
@@ -93,11 +94,6 @@ impl OutputMachine {
         self.reason.as_deref()
     }
 
-    /// Connections made so far.
-    pub fn connections(&self) -> u64 {
-        self.connections
-    }
-
     /// When the next attempt is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.retry_at
@@ -112,29 +108,37 @@ impl OutputMachine {
     /// The handshake is done; that nothing was acknowledged yet is said.
     pub fn connected(&mut self, now: Instant) {
         self.acknowledged = ByteCount::ZERO;
-        self.connections += 1;
+        self.rose_at = now;
         self.refusals.reset();
         self.enter(now, OutputState::Connecting, Some("connected, nothing acknowledged yet".into()));
+    }
+
+    /// Whether the present connection has carried anything to the receiver.
+    pub fn has_delivered(&self) -> bool {
+        self.acknowledged > ByteCount::ZERO
     }
 
     /// A measurement of the connection. Without one the machine believes nothing.
     pub fn progress(&mut self, now: Instant, progress: &Progress) {
         let rose = progress.acknowledged > self.acknowledged;
         self.acknowledged = progress.acknowledged;
-        let stalled = progress.silence > silence_bound(progress.rtt);
+        if rose {
+            self.rose_at = now;
+        }
+        let silence = now.saturating_duration_since(self.rose_at);
+        let stalled = silence > silence_bound(progress.rtt);
         match self.state {
             OutputState::Connecting | OutputState::Stalled if rose => {
                 self.losses.reset();
                 self.enter(now, OutputState::Streaming, None);
             }
-            OutputState::Connecting | OutputState::Streaming if stalled => {
-                let silence = progress.silence.as_millis();
-                self.enter(now, OutputState::Stalled, Some(format!("nothing acknowledged for {silence} ms")));
+            OutputState::Connecting | OutputState::Streaming | OutputState::Stalled if stalled => {
+                // Packets that are too late are given up, so that after a while nothing is in flight.
+                let what = if progress.in_flight { "" } else { " (and nothing is in flight)" };
+                let reason = format!("nothing acknowledged for {} ms{what}", silence.as_millis());
+                self.enter(now, OutputState::Stalled, Some(reason));
             }
-            OutputState::Stalled => {
-                self.reason = Some(format!("nothing acknowledged for {} ms", progress.silence.as_millis()));
-            }
-            OutputState::Connecting | OutputState::Streaming => {}
+            OutputState::Connecting | OutputState::Streaming | OutputState::Stalled => {}
             OutputState::Idle | OutputState::BackingOff => {} // a late measurement of a connection that is gone
         }
     }
@@ -184,12 +188,9 @@ mod tests {
 
     use super::*;
 
-    fn progress(acknowledged: u64, silence_ms: u64) -> Progress {
-        Progress {
-            acknowledged: ByteCount::new(acknowledged),
-            silence: Duration::from_millis(silence_ms),
-            rtt: Duration::from_millis(50),
-        }
+    fn progress(acknowledged: u64) -> Progress {
+        let rtt = Duration::from_millis(50);
+        Progress { acknowledged: ByteCount::new(acknowledged), in_flight: true, rtt }
     }
 
     /// Does one thing to a machine.
@@ -197,9 +198,12 @@ mod tests {
 
     const ATTEMPT: Step = |m, now| m.attempt(now);
     const CONNECTED: Step = |m, now| m.connected(now);
-    const ACKED: Step = |m, now| m.progress(now, &progress(m.acknowledged.get() + 1316, 0));
-    const QUIET: Step = |m, now| m.progress(now, &progress(m.acknowledged.get(), 400));
-    const SILENT: Step = |m, now| m.progress(now, &progress(m.acknowledged.get(), 600));
+    const ACKED: Step = |m, now| m.progress(now, &progress(m.acknowledged.get() + 1316));
+    /// The same number as before, this long after it last rose.
+    const QUIET: Step =
+        |m, _| m.progress(m.rose_at + Duration::from_millis(400), &progress(m.acknowledged.get()));
+    const SILENT: Step =
+        |m, _| m.progress(m.rose_at + Duration::from_millis(600), &progress(m.acknowledged.get()));
     const REFUSED: Step = |m, now| m.setback(now, Setback::Refused, "wrong passphrase".into(), 0.5);
     const LOST: Step = |m, now| m.setback(now, Setback::Unreachable, "peer silent for 5 s".into(), 0.5);
     const STOPPED: Step = |m, now| m.stopped(now);
@@ -250,6 +254,17 @@ mod tests {
     }
 
     #[test]
+    fn an_output_that_has_nothing_to_send_does_not_stream() {
+        let now = Instant::now();
+        let mut machine = OutputMachine::new(now);
+        [ATTEMPT, CONNECTED, ACKED].iter().for_each(|step| step(&mut machine, now));
+        let nothing = Progress { in_flight: false, ..progress(1316) };
+        machine.progress(now + Duration::from_secs(6), &nothing);
+        assert_eq!(machine.state(), OutputState::Stalled);
+        assert_eq!(machine.reason(), Some("nothing acknowledged for 6000 ms (and nothing is in flight)"));
+    }
+
+    #[test]
     fn the_last_setback_is_readable_while_the_next_attempt_runs() {
         let now = Instant::now();
         let mut machine = OutputMachine::new(now);
@@ -282,7 +297,6 @@ mod tests {
                     prop_assert!(machine.acknowledged > acknowledged);
                 }
                 prop_assert_eq!(machine.next_deadline().is_some(), machine.state() == OutputState::BackingOff);
-                prop_assert!(machine.since() <= now);
             }
         }
     }

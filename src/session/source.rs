@@ -7,11 +7,11 @@ use super::backoff::{Backoff, Policy};
 /// The machine of one source.
 ///
 /// ```text
-///                 a fresh frame                 no frame for `quiet`, or capture failed
-///   Waiting ───────────────────────▶ Live ──────────────────────────────────▶ Lost
-///      │                               ▲                                        │
-///      │ capture failed                └──────────── a fresh frame ─────────────┤
-///      └────────────────────────────────────────────────────────────────────────┘
+///        opened             a fresh frame              no frame for `quiet`, or capture failed
+///   Off ───────▶ Waiting ───────────────────────▶ Live ──────────────────────────────────▶ Lost
+///    ▲             │ ▲                              ▲                                        │
+///    │ closed      └─┘ capture failed               └──────────── a fresh frame ─────────────┘
+///    └── (from anywhere)
 /// ```
 ///
 /// In `Waiting` and `Lost` the slate is on air. Capture is started anew at [`SourceMachine::next_deadline`]:
@@ -31,6 +31,8 @@ pub struct SourceMachine {
 /// Where the source stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceState {
+    /// Not wanted: nothing is captured.
+    Off,
     /// No frame yet since capture began.
     Waiting,
     /// Frames come.
@@ -48,28 +50,39 @@ pub enum Show {
 }
 
 impl SourceMachine {
-    /// A source whose capture was started just now; the slate is on air. `frame` is the time between two frames.
-    pub fn new(now: Instant, frame: Duration) -> Self {
+    /// A source that is not open yet.
+    pub fn new(now: Instant) -> Self {
         SourceMachine {
-            state: SourceState::Waiting,
+            state: SourceState::Off,
             since: now,
-            reason: Some(WAITING.into()),
-            quiet: QUIET.max(frame.mul_f64(2.5)),
-            restart_at: Some(now + SILENT_RESTART),
+            reason: None,
+            quiet: QUIET,
+            restart_at: None,
             backoff: Backoff::new(RESTARTS),
             losses: 0,
         }
+    }
+
+    /// Capture was started; the slate is on air. `frame` is the time between two frames.
+    pub fn opened(&mut self, now: Instant, frame: Duration) {
+        self.quiet = QUIET.max(frame.mul_f64(2.5));
+        self.restart_at = Some(now + SILENT_RESTART);
+        self.since = now; // a frame from before proves nothing, even where the state is the same
+        self.enter(now, SourceState::Waiting, Some(WAITING.into()));
+    }
+
+    /// Capture was ended on purpose.
+    pub fn closed(&mut self, now: Instant) {
+        self.restart_at = None;
+        self.backoff.reset();
+        self.enter(now, SourceState::Off, None);
     }
 
     pub fn state(&self) -> SourceState {
         self.state
     }
 
-    pub fn since(&self) -> Instant {
-        self.since
-    }
-
-    /// Why the slate is on air; `None` while the source is live.
+    /// Why the slate is on air; `None` while the source is live, or off.
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
@@ -102,7 +115,7 @@ impl SourceMachine {
                 self.restart_at = Some(now + SILENT_RESTART);
                 Some(self.lose(now, "the source gives no frames".into()))
             }
-            SourceState::Waiting | SourceState::Live | SourceState::Lost => None,
+            SourceState::Off | SourceState::Waiting | SourceState::Live | SourceState::Lost => None,
         }
     }
 
@@ -121,7 +134,10 @@ impl SourceMachine {
         if self.state == SourceState::Live {
             self.losses += 1;
         }
-        let state = if self.state == SourceState::Waiting { SourceState::Waiting } else { SourceState::Lost };
+        let state = match self.state {
+            SourceState::Off | SourceState::Waiting => SourceState::Waiting,
+            SourceState::Live | SourceState::Lost => SourceState::Lost,
+        };
         self.enter(now, state, Some(reason.clone()));
         Show::Slate(reason)
     }
@@ -158,10 +174,16 @@ mod tests {
         Duration::from_millis(millis)
     }
 
+    fn opened(now: Instant, frame: Duration) -> SourceMachine {
+        let mut source = SourceMachine::new(now);
+        source.opened(now, frame);
+        source
+    }
+
     #[test]
     fn live_with_the_first_frame_and_slate_soon_after_the_last() {
         let start = Instant::now();
-        let mut source = SourceMachine::new(start, FRAME);
+        let mut source = opened(start, FRAME);
         assert_eq!(source.observe(start + ms(50), None), None);
         assert_eq!(source.state(), SourceState::Waiting);
         assert_eq!(source.observe(start + ms(200), Some(start + ms(190))), Some(Show::Live));
@@ -174,7 +196,7 @@ mod tests {
     #[test]
     fn only_a_frame_newer_than_the_loss_brings_it_back() {
         let start = Instant::now();
-        let mut source = SourceMachine::new(start, FRAME);
+        let mut source = opened(start, FRAME);
         source.observe(start + ms(20), Some(start + ms(10)));
         source.failed(start + ms(30), "device is gone".into(), 0.5);
         assert_eq!(source.reason(), Some("device is gone"));
@@ -187,7 +209,7 @@ mod tests {
     #[test]
     fn capture_is_tried_again_soon_after_a_failure_and_late_after_silence() {
         let start = Instant::now();
-        let mut source = SourceMachine::new(start, FRAME);
+        let mut source = opened(start, FRAME);
         source.observe(start + ms(20), Some(start + ms(10)));
         assert_eq!(source.next_deadline(), None);
         source.observe(start + ms(500), Some(start + ms(10)));
@@ -199,9 +221,22 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_is_off_is_neither_live_nor_tried_again() {
+        let start = Instant::now();
+        let mut source = opened(start, FRAME);
+        source.observe(start + ms(20), Some(start + ms(10)));
+        source.closed(start + ms(30));
+        assert_eq!(source.observe(start + ms(40), Some(start + ms(35))), None);
+        assert_eq!((source.state(), source.reason(), source.next_deadline()), (SourceState::Off, None, None));
+        source.opened(start + ms(50), FRAME);
+        assert_eq!(source.observe(start + ms(60), Some(start + ms(45))), None, "a frame from before");
+        assert_eq!(source.observe(start + ms(80), Some(start + ms(70))), Some(Show::Live));
+    }
+
+    #[test]
     fn a_slow_source_is_given_two_and_a_half_frames() {
         let start = Instant::now();
-        let mut source = SourceMachine::new(start, ms(1000));
+        let mut source = opened(start, ms(1000));
         source.observe(start + ms(20), Some(start + ms(10)));
         assert_eq!(source.observe(start + ms(2400), Some(start + ms(10))), None);
         assert!(source.observe(start + ms(2600), Some(start + ms(10))).is_some());

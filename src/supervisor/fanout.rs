@@ -1,7 +1,7 @@
 //! One encode, any number of outputs: each unit goes into the queue of each output.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -37,6 +37,11 @@ impl Fanout {
         queue
     }
 
+    #[cfg(test)]
+    pub fn outputs(&self) -> usize {
+        lock(&self.queues).len()
+    }
+
     /// Nothing is delivered to that queue any more.
     pub fn detach(&self, queue: &Arc<OutputQueue>) {
         lock(&self.queues).retain(|other| !Arc::ptr_eq(other, queue));
@@ -45,8 +50,8 @@ impl Fanout {
 
 impl OutputQueue {
     /// A connection is there: see [`GopQueue::open`].
-    pub fn open(&self) {
-        lock(&self.queue).open();
+    pub fn open(&self, longest_wait: Duration) {
+        lock(&self.queue).open(longest_wait);
     }
 
     /// The connection is gone: see [`GopQueue::close`].

@@ -7,18 +7,22 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::fanout::OutputQueue;
+use super::fanout::{Fanout, OutputQueue};
 use crate::media::{Error, Mux, Tracks};
 use crate::transport::Chunk;
-use crate::transport::gate::{Gate, LinkAge};
+use crate::transport::gate::{Gate, LinkAge, longest_wait};
+use crate::transport::gop_queue::Limits;
+use crate::units::ByteCount;
 
 /// One output's feed. Its mux outlives connections, so that continuity counters and timestamps go
 /// on where they were.
 pub struct Feed {
+    fanout: Fanout,
     queue: Arc<OutputQueue>,
     mux: Mux,
     gate: Gate,
-    link: LinkAge,
+    /// `None` before the connection's first measurement.
+    link: Option<LinkAge>,
     /// Of the present connection. Dropped, it tells the driver that no more will come.
     driver: Option<mpsc::Sender<Chunk>>,
     /// What is left of a unit that the driver had no room for. No further unit is muxed before it
@@ -28,9 +32,12 @@ pub struct Feed {
 }
 
 impl Feed {
-    pub fn new(queue: Arc<OutputQueue>, tracks: Tracks, latency: Duration) -> Self {
-        let (gate, link, mux) = (Gate::new(latency), LinkAge::default(), Mux::new(tracks));
-        Feed { queue, mux, gate, link, driver: None, rest: VecDeque::new(), finishing: false }
+    /// Takes units from the fan-out from now on; they are kept once a connection has begun. At most
+    /// `room` bytes wait.
+    pub fn new(fanout: Fanout, tracks: Tracks, latency: Duration, room: ByteCount) -> Self {
+        let queue = fanout.attach(Limits { age: longest_wait(latency), bytes: room });
+        let (gate, link, mux) = (Gate::new(latency), None, Mux::new(tracks));
+        Feed { fanout, queue, mux, gate, link, driver: None, rest: VecDeque::new(), finishing: false }
     }
 
     pub fn queue(&self) -> &Arc<OutputQueue> {
@@ -44,9 +51,9 @@ impl Feed {
         self.driver = Some(driver);
         self.rest.clear();
         self.gate = Gate::new(latency);
-        self.link = LinkAge::default();
+        self.link = None;
         self.mux.resend_tables();
-        self.queue.open();
+        self.queue.open(longest_wait(latency));
         chunks
     }
 
@@ -59,12 +66,13 @@ impl Feed {
 
     /// What the link looks like now.
     pub fn measured(&mut self, link: LinkAge) {
-        self.link = link;
+        self.link = Some(link);
     }
 
     /// From now on everything that waits is moved on, in whatever state the link is, and nothing new
-    /// is waited for.
+    /// is taken in: what comes now is its successor's.
     pub fn finish(&mut self) {
+        self.fanout.detach(&self.queue);
         self.finishing = true;
     }
 
@@ -75,7 +83,8 @@ impl Feed {
     /// When a unit's memory cannot be read.
     pub fn pump(&mut self) -> Result<bool, Error> {
         loop {
-            if !self.hand_over() || !(self.finishing || self.gate.is_open(&self.link)) {
+            let admits = self.link.as_ref().is_none_or(|link| self.gate.admits(link));
+            if !self.hand_over() || !(admits || self.finishing) {
                 return Ok(false);
             }
             match self.queue.pop() {
@@ -106,6 +115,131 @@ impl Feed {
     }
 }
 
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.fanout.detach(&self.queue);
+    }
+}
+
 /// Chunks between mux and driver: more than a key frame of 1 MB. When they are full the units wait in
 /// the queue, where whole groups can be left out.
 const CHUNKS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config::Codec;
+    use crate::media::{Track, Unit};
+
+    const LATENCY: Duration = Duration::from_millis(1000);
+
+    fn feed() -> (Fanout, Feed) {
+        let fanout = Fanout::default();
+        let tracks = Tracks { video: Codec::H264, audio: true, audio_lateness: Duration::ZERO };
+        let feed = Feed::new(fanout.clone(), tracks, LATENCY, ByteCount::new(10_000_000));
+        (fanout, feed)
+    }
+
+    fn picture(key: bool, bytes: usize) -> Unit {
+        Unit::sample(Track::Video, key, Instant::now(), bytes)
+    }
+
+    fn received(chunks: &mut mpsc::Receiver<Chunk>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while let Ok(chunk) = chunks.try_recv() {
+            bytes.extend_from_slice(&chunk.data);
+        }
+        bytes
+    }
+
+    fn link(oldest_ms: u64) -> LinkAge {
+        let rtt = Duration::from_millis(50);
+        let oldest_unacknowledged = Duration::from_millis(oldest_ms);
+        LinkAge { at: Instant::now(), oldest_unacknowledged, rtt, base_rtt: rtt, losses: 0 }
+    }
+
+    #[test]
+    fn nothing_goes_out_before_a_connection_and_a_key_frame() {
+        let (fanout, mut feed) = feed();
+        fanout.deliver(&picture(true, 100));
+        assert!(!feed.pump().unwrap());
+        let mut chunks = feed.begin(LATENCY);
+        fanout.deliver(&picture(false, 100));
+        assert!(feed.pump().unwrap(), "a key frame is asked for");
+        assert_eq!(received(&mut chunks), [] as [u8; 0]);
+        fanout.deliver(&picture(true, 100));
+        assert!(!feed.pump().unwrap());
+        let bytes = received(&mut chunks);
+        assert_eq!(bytes.len(), 3 * 188, "PAT, PMT, and the key frame");
+        assert_eq!(u16::from(bytes[1] & 0x1f) << 8 | u16::from(bytes[2]), 0, "the PAT is first");
+    }
+
+    #[test]
+    fn a_shut_gate_keeps_units_in_the_queue_until_the_link_moves() {
+        let (fanout, mut feed) = feed();
+        let mut chunks = feed.begin(LATENCY);
+        feed.measured(link(900));
+        fanout.deliver(&picture(true, 100));
+        assert!(!feed.pump().unwrap());
+        assert!(received(&mut chunks).is_empty());
+        feed.measured(link(20));
+        assert!(!feed.pump().unwrap());
+        assert_eq!(received(&mut chunks).len(), 3 * 188);
+    }
+
+    #[test]
+    fn a_unit_larger_than_the_drivers_room_arrives_whole_and_in_order() {
+        let (fanout, mut feed) = feed();
+        let mut chunks = feed.begin(LATENCY);
+        fanout.deliver(&picture(true, 3_000_000));
+        let mut bytes = Vec::new();
+        for _ in 0..4 {
+            assert!(!feed.pump().unwrap());
+            bytes.extend(received(&mut chunks));
+        }
+        assert!(bytes.len() > 3_000_000 && bytes.len().is_multiple_of(188));
+        let counters: Vec<_> = bytes.chunks(188).skip(2).map(|packet| packet[3] & 0xf).collect();
+        assert!(counters.windows(2).all(|pair| pair[1] == (pair[0] + 1) & 0xf), "no packet is missing");
+    }
+
+    #[test]
+    fn finishing_sends_what_waits_through_a_shut_gate_takes_nothing_new_and_says_so() {
+        let (fanout, mut feed) = feed();
+        let mut chunks = feed.begin(LATENCY);
+        feed.measured(link(900));
+        fanout.deliver(&picture(true, 100));
+        feed.finish();
+        fanout.deliver(&picture(false, 100));
+        assert!(!feed.pump().unwrap());
+        assert_eq!(received(&mut chunks).len(), 3 * 188);
+        assert_eq!(chunks.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn counters_go_on_over_connections_and_stale_units_do_not() {
+        let (fanout, mut feed) = feed();
+        let mut first = feed.begin(LATENCY);
+        fanout.deliver(&picture(true, 100));
+        feed.pump().unwrap();
+        let before = received(&mut first);
+        fanout.deliver(&picture(false, 100));
+        feed.end();
+        let mut second = feed.begin(LATENCY);
+        fanout.deliver(&picture(true, 100));
+        feed.pump().unwrap();
+        let after = received(&mut second);
+        assert_eq!(after.len(), 3 * 188, "what waited when the connection ended is gone");
+        let counter = |bytes: &[u8]| bytes[2 * 188 + 3] & 0xf;
+        assert_eq!(counter(&after), counter(&before) + 1);
+    }
+
+    #[test]
+    fn a_dropped_feed_takes_nothing_any_more() {
+        let (fanout, feed) = feed();
+        drop(feed);
+        fanout.deliver(&picture(true, 100));
+        assert_eq!(fanout.outputs(), 0);
+    }
+}

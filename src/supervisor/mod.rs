@@ -11,6 +11,7 @@
 //! Data goes down, measurements come back up through `watch` channels, and commands come in through
 //! one `mpsc` a stream. [`Streams`] is all that the API and the demo see of it.
 
+mod departures;
 mod fanout;
 mod feed;
 mod output;
@@ -24,21 +25,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::join_all;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 use crate::config::diff::{self, Changes, StreamChange};
 use crate::config::{self, Config, StreamName};
-use status::Status;
+use status::{State, Status};
 pub use stream::Command;
-use stream::StreamTask;
+use stream::{Memory, StreamTask};
 
-/// Owns the streams. Dropping it drains them in the background; [`Supervisor::shut_down`] waits for that.
+/// Owns the streams; [`Supervisor::shut_down`] drains them. Dropped, it leaves them to the runtime.
 pub struct Supervisor {
     config: Config,
     tasks: BTreeMap<StreamName, (StreamHandle, JoinHandle<()>)>,
+    /// Streams that were removed and still drain.
+    leaving: JoinSet<()>,
     directory: watch::Sender<Directory>,
 }
 
@@ -53,10 +56,14 @@ pub struct StreamHandle {
     commands: mpsc::Sender<Command>,
 }
 
-/// A command could not be given: the stream is gone.
-#[derive(Debug, thiserror::Error)]
-#[error("the stream has been removed")]
-pub struct Gone;
+/// Why a command could not be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the stream is shutting down or has been removed")]
+    Gone,
+    #[error("the stream has not carried out earlier commands yet")]
+    Busy,
+}
 
 type Directory = Arc<BTreeMap<StreamName, StreamHandle>>;
 
@@ -66,7 +73,7 @@ impl Supervisor {
     /// Must be called on a multi-threaded tokio runtime, after `media::init`.
     pub fn start(config: Config) -> Self {
         let (tasks, directory) = (BTreeMap::new(), watch::Sender::new(Directory::default()));
-        let mut supervisor = Supervisor { config: config.clone(), tasks, directory };
+        let mut supervisor = Supervisor { config: config.clone(), tasks, leaving: JoinSet::new(), directory };
         for (name, stream) in config.streams {
             supervisor.add(name, stream);
         }
@@ -84,13 +91,13 @@ impl Supervisor {
         let changes = diff::changes(&self.config, &config);
         for (name, change) in &changes.streams {
             match (change, config.streams.get(name)) {
-                (StreamChange::Removed, _) => self.remove(name).await,
+                (StreamChange::Removed, _) => self.remove(name),
                 (StreamChange::Added, Some(stream)) => self.add(name.clone(), stream.clone()),
                 (StreamChange::Modified { effects, .. }, Some(stream)) => {
                     let reconfigure =
                         Command::Reconfigure { config: Box::new(stream.clone()), effects: effects.clone() };
                     if let Some((handle, _)) = self.tasks.get(name)
-                        && let Err(error) = handle.command(reconfigure).await
+                        && let Err(error) = handle.commands.send(reconfigure).await
                     {
                         log::error!(stream = name.as_str(), error:%; "cannot reconfigure");
                     }
@@ -107,22 +114,23 @@ impl Supervisor {
 
     /// Drains every stream: what was captured is delivered, within each output's latency and a second.
     pub async fn shut_down(mut self) {
-        let names: Vec<_> = self.tasks.keys().cloned().collect();
-        let tasks: Vec<_> = names.iter().filter_map(|name| self.tasks.remove(name)).collect();
-        join_all(tasks.into_iter().map(|(handle, task)| drain(handle, task))).await;
+        for (handle, task) in std::mem::take(&mut self.tasks).into_values() {
+            self.leaving.spawn(drain(handle, task));
+        }
+        self.leaving.join_all().await;
     }
 
     fn add(&mut self, name: StreamName, config: config::Stream) {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (sender, status) = watch::channel(stream::initial_status(&name, &config));
-        let task = tokio::spawn(keep_alive(name.clone(), config, sender, receiver));
+        let memory = Memory { wanted: config.enabled, config };
+        let task = tokio::spawn(keep_alive(name.clone(), memory, sender, receiver));
         self.tasks.insert(name, (StreamHandle { status, commands }, task));
     }
 
-    async fn remove(&mut self, name: &StreamName) {
+    fn remove(&mut self, name: &StreamName) {
         if let Some((handle, task)) = self.tasks.remove(name) {
-            self.publish();
-            drain(handle, task).await;
+            self.leaving.spawn(drain(handle, task));
         }
     }
 
@@ -156,12 +164,15 @@ impl StreamHandle {
         Some(self.status.borrow_and_update().clone())
     }
 
-    /// Hands a command over; it is carried out soon after.
+    /// Hands a command over; it is carried out soon after. Never waits.
     ///
     /// # Errors
-    /// [`Gone`] when the stream has been removed.
-    pub async fn command(&self, command: Command) -> Result<(), Gone> {
-        self.commands.send(command).await.map_err(|_| Gone)
+    /// See [`Refusal`].
+    pub fn command(&self, command: Command) -> Result<(), Refusal> {
+        self.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => Refusal::Busy,
+            TrySendError::Closed(_) => Refusal::Gone,
+        })
     }
 }
 
@@ -169,22 +180,26 @@ impl StreamHandle {
 /// streams do not notice.
 async fn keep_alive(
     name: StreamName,
-    mut config: config::Stream,
+    mut memory: Memory,
     status: watch::Sender<Status>,
     mut commands: mpsc::Receiver<Command>,
 ) {
     loop {
-        let task = StreamTask::new(name.clone(), &mut config, status.clone());
+        let task = StreamTask::new(name.clone(), &mut memory, status.clone());
         match AssertUnwindSafe(task.run(&mut commands)).catch_unwind().await {
             Ok(()) => return,
-            Err(_) => log::error!(stream = name.as_str(); "stream task panicked, starting it anew"),
+            Err(_) => log::error!(stream = name.as_str(); "stream task panicked, it is started anew"),
         }
+        status.send_modify(|status| {
+            status.state = State::BackingOff;
+            status.reason = Some("an internal error; the stream is started anew".to_string());
+        });
         sleep(AFTER_PANIC).await;
     }
 }
 
 async fn drain(handle: StreamHandle, task: JoinHandle<()>) {
-    if handle.command(Command::Shutdown).await.is_err() {
+    if handle.commands.send(Command::Shutdown).await.is_err() {
         log::debug!("stream had ended before it was shut down");
     }
     if let Err(error) = task.await {
@@ -192,7 +207,7 @@ async fn drain(handle: StreamHandle, task: JoinHandle<()>) {
     }
 }
 
-/// Commands that may wait while a stream drains; whoever sends one more waits too.
+/// Commands that may wait. A stream looks at them at once; who sends more than this at a time is told so.
 const COMMANDS: usize = 16;
 
 /// Long enough that a task which panics at once does not fill the journal.

@@ -14,14 +14,14 @@ use tokio::time::sleep_until;
 
 use super::fanout::Fanout;
 use super::feed::Feed;
-use super::status::{LinkStatus, OutputStatus};
+use super::status::{LinkStatus, OutputStatus, Totals};
 use crate::causes::with_causes;
 use crate::config::{self, OutputName};
 use crate::media::{self, Tracks};
 use crate::session::meter::Meter;
-use crate::session::output::{OutputMachine, Progress, Setback};
+use crate::session::output::{OutputMachine, OutputState, Progress, Setback};
 use crate::transport::gate::LinkAge;
-use crate::transport::gop_queue::{LeftOut, Limits};
+use crate::transport::gop_queue::LeftOut;
 use crate::transport::srt::{
     self, ConnectError, Connection, Encryption, Ended, Measurement, Passphrase, PassphraseLength, Target,
 };
@@ -50,13 +50,12 @@ pub struct StreamContext {
 impl OutputHandle {
     /// Starts connecting at once.
     pub fn spawn(settings: config::Output, context: StreamContext) -> Self {
-        let limits = Limits { age: oldest_useful(settings.latency), bytes: context.peak * QUEUE_SPAN };
-        let queue = context.fanout.attach(limits);
         let machine = OutputMachine::new(Instant::now());
         let (publisher, status) = Publisher::new(&settings.name, &machine);
         let (stop, stopping) = watch::channel(false);
-        let feed = Feed::new(queue, context.tracks, settings.latency);
-        let output = Output { settings, context, machine, feed, stopping, publisher, attempts: 0 };
+        let room = context.peak * QUEUE_SPAN;
+        let feed = Feed::new(context.fanout.clone(), context.tracks, settings.latency, room);
+        let output = Output { settings, context, machine, feed, stopping, publisher, address: 0 };
         OutputHandle { status, stop, task: tokio::spawn(output.run()) }
     }
 
@@ -65,10 +64,20 @@ impl OutputHandle {
         self.status.borrow().clone()
     }
 
+    /// Follows the status, also while the output drains.
+    pub fn watch(&self) -> watch::Receiver<OutputStatus> {
+        self.status.clone()
+    }
+
+    /// Whether its task has ended, which it does by itself only by a panic.
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
     /// Sends what still waits, waits until the receiver has it (at most the latency and a second), and ends.
     pub async fn stop(self) {
         if self.stop.send(true).is_err() {
-            return; // ended by itself already
+            log::debug!("output had ended before it was stopped");
         }
         if let Err(error) = self.task.await {
             log::error!(error:%; "output task failed");
@@ -83,7 +92,8 @@ struct Output {
     feed: Feed,
     stopping: watch::Receiver<bool>,
     publisher: Publisher,
-    attempts: usize,
+    /// Which of the receiver's addresses is called: the next one after an attempt that failed.
+    address: usize,
 }
 
 /// Why a connection could not be made, or ended.
@@ -97,17 +107,23 @@ enum OutputError {
     Connect(#[from] ConnectError),
     #[error("connection lost: {0}")]
     Lost(String),
+    #[error("closed by the receiver before it had acknowledged anything: does it want another stream id?")]
+    Dismissed,
     #[error(transparent)]
     Media(#[from] media::Error),
 }
 
 impl Output {
     async fn run(mut self) {
+        let mut last_reason = String::new();
         while let Err(error) = self.run_once().await {
-            let (stream, output, reason) =
-                (self.context.name.as_str(), self.settings.name.as_str(), with_causes(&error));
-            log::warn!(stream, output, reason:%; "output has no connection");
-            self.machine.setback(Instant::now(), error.setback(), reason, rand::random());
+            let reason = with_causes(&error);
+            // A network that is away for the night is one line in the journal, not one a second.
+            let level = if reason == last_reason { log::Level::Debug } else { log::Level::Warn };
+            let (stream, output) = (self.context.name.as_str(), self.settings.name.as_str());
+            log::log!(level, stream, output, reason; "output has no connection");
+            self.machine.setback(Instant::now(), error.setback(), reason.clone(), rand::random());
+            last_reason = reason;
             self.publish();
             let retry_at = self.machine.next_deadline().unwrap_or_else(Instant::now);
             tokio::select! {
@@ -115,7 +131,6 @@ impl Output {
                 () = requested(&mut self.stopping) => break,
             }
         }
-        self.context.fanout.detach(self.feed.queue());
         self.machine.stopped(Instant::now());
         self.publish();
     }
@@ -124,12 +139,13 @@ impl Output {
     async fn run_once(&mut self) -> Result<(), OutputError> {
         self.machine.attempt(Instant::now());
         self.publish();
-        self.attempts += 1;
         let connection = tokio::select! {
-            connection = connect(&self.settings, self.context.peak, self.attempts) => connection?,
+            connection = connect(&self.settings, self.context.peak, self.address) => connection,
             () = requested(&mut self.stopping) => return Ok(()),
         };
+        let connection = connection.inspect_err(|_| self.address += 1)?;
         self.machine.connected(Instant::now());
+        self.publisher.connected();
         self.publish();
         let (stream, output) = (self.context.name.as_str(), self.settings.name.as_str());
         log::info!(stream, output, latency_ms = connection.latency().as_millis() as u64; "output connected");
@@ -137,6 +153,7 @@ impl Output {
         self.feed.end();
         match ended? {
             Ended::Drained => Ok(()),
+            Ended::ClosedByPeer if !self.machine.has_delivered() => Err(OutputError::Dismissed),
             Ended::ClosedByPeer => Err(OutputError::Lost("closed by the receiver".into())),
             Ended::PeerIdle { silence } => Err(OutputError::Lost(format!(
                 "nothing from the receiver for {:.1} s",
@@ -159,7 +176,10 @@ impl Output {
         loop {
             tokio::select! {
                 ended = &mut run => {
-                    log_totals(context, &publisher.name, &reported.borrow());
+                    let measurement = reported.borrow().clone();
+                    log_totals(context, &publisher.name, &measurement);
+                    publisher.measured(machine, &measurement, latency, queue.left_out(), true);
+                    publisher.ended(&measurement);
                     return Ok(ended);
                 }
                 Ok(()) = reported.changed() => {
@@ -193,19 +213,51 @@ struct Publisher {
     sent: Meter,
     acknowledged: Meter,
     published: Instant,
+    /// How often groups had been left out by then, and when that last rose on this connection.
+    gaps: u64,
+    gap_at: Option<Instant>,
+    /// Of connections that have ended.
+    earlier: Totals,
 }
 
 impl Publisher {
     fn new(name: &OutputName, machine: &OutputMachine) -> (Self, watch::Receiver<OutputStatus>) {
         let (status, receiver) = watch::channel(bare_status(name, machine, LeftOut::default()));
         let (sent, acknowledged) = (Meter::default(), Meter::default());
-        (Publisher { name: name.clone(), status, sent, acknowledged, published: machine.since() }, receiver)
+        let published = machine.since();
+        let (name, gap_at) = (name.clone(), None);
+        (
+            Publisher {
+                name,
+                status,
+                sent,
+                acknowledged,
+                published,
+                gaps: 0,
+                gap_at,
+                earlier: Totals::default(),
+            },
+            receiver,
+        )
+    }
+
+    fn connected(&mut self) {
+        self.earlier.connections += 1;
+    }
+
+    fn ended(&mut self, measurement: &Measurement) {
+        self.earlier = self.earlier.with(measurement);
     }
 
     fn unconnected(&mut self, machine: &OutputMachine, left_out: LeftOut) {
         self.sent = Meter::default();
         self.acknowledged = Meter::default();
-        self.status.send_replace(bare_status(&self.name, machine, left_out));
+        self.gaps = left_out.gaps;
+        self.gap_at = None;
+        self.status.send_replace(OutputStatus {
+            totals: self.earlier,
+            ..bare_status(&self.name, machine, left_out)
+        });
     }
 
     /// Measurements come every 20 ms; people and programs are told ten times a second, of a new state at once.
@@ -220,11 +272,20 @@ impl Publisher {
         let now = Instant::now();
         self.sent.observe(now, measurement.sent.bytes.get());
         self.acknowledged.observe(now, measurement.acknowledged.bytes.get());
+        if left_out.gaps > self.gaps {
+            self.gaps = left_out.gaps;
+            // What an outage has cost is not said of the link that has just come back.
+            let is_steady = machine.state() == OutputState::Streaming && now - machine.since() > SETTLED;
+            self.gap_at = is_steady.then_some(now).or(self.gap_at);
+        }
+        let is_too_slow = self.gap_at.is_some_and(|at| now.duration_since(at) < GAP_MEMORY);
         if !urgent && now.duration_since(self.published) < PUBLISH_INTERVAL {
             return;
         }
         self.published = now;
+        let bare = bare_status(&self.name, machine, left_out);
         self.status.send_replace(OutputStatus {
+            reason: bare.reason.or_else(|| is_too_slow.then(|| TOO_SLOW.to_string())),
             sent: self.sent.bitrate(),
             acknowledged: self.acknowledged.bitrate(),
             link: Some(LinkStatus {
@@ -232,16 +293,9 @@ impl Publisher {
                 rtt: measurement.rtt,
                 send_buffer: measurement.oldest_unacknowledged,
                 in_flight_packets: measurement.in_flight_packets,
-                sent_packets: measurement.sent.packets,
-                sent_bytes: measurement.sent.bytes,
-                acknowledged_bytes: measurement.acknowledged.bytes,
-                retransmitted_packets: measurement.retransmitted.packets,
-                retransmitted_bytes: measurement.retransmitted.bytes,
-                lost_packets: measurement.nak_packets,
-                late_packets: measurement.late_packets,
-                rejected_datagrams: measurement.rejected_datagrams,
             }),
-            ..bare_status(&self.name, machine, left_out)
+            totals: self.earlier.with(measurement),
+            ..bare
         });
     }
 }
@@ -255,30 +309,41 @@ fn bare_status(name: &OutputName, machine: &OutputMachine, left_out: LeftOut) ->
         sent: Bitrate::ZERO,
         acknowledged: Bitrate::ZERO,
         link: None,
+        totals: Totals::default(),
         left_out,
-        connections: machine.connections(),
     }
 }
 
-/// One attempt to reach the output's receiver. A name with several addresses gives each of them its turn.
-async fn connect(output: &config::Output, peak: Bitrate, attempt: usize) -> Result<Connection, OutputError> {
+/// One attempt to reach the output's receiver, at one of its addresses: the resolver's first choice
+/// first, and in turn where that does not answer.
+async fn connect(output: &config::Output, peak: Bitrate, address: usize) -> Result<Connection, OutputError> {
     let encryption = match &output.passphrase_file {
         Some(path) => Some(Encryption { passphrase: passphrase(path).await?, key_length: output.key_length }),
         None => None,
     };
     let addresses = srt::resolve(&output.url.host, output.url.port).await?;
-    let remote = addresses[attempt % addresses.len()];
+    let remote = addresses[address % addresses.len()];
     let (latency, stream_id) = (output.latency, output.stream_id.clone());
     Ok(srt::connect(&Target { remote, latency, stream_id, encryption, peak }).await?)
 }
 
 /// Read anew for each attempt, so that a changed secret needs no restart.
 async fn passphrase(path: &Path) -> Result<Passphrase, OutputError> {
-    let text = tokio::fs::read_to_string(path)
+    let text = read_secret(path)
         .await
         .map_err(|source| OutputError::Passphrase { path: path.to_owned(), source })?;
     Passphrase::new(text.trim_end_matches(['\r', '\n']))
         .map_err(|source| OutputError::PassphraseUnusable { path: path.to_owned(), source })
+}
+
+/// A pipe would hang, a device would never end, and a large file is a wrong path: none of them is read.
+async fn read_secret(path: &Path) -> std::io::Result<String> {
+    let metadata = tokio::fs::metadata(path).await?;
+    if !metadata.is_file() || metadata.len() > LARGEST_SECRET {
+        let problem = format!("it is not a plain file of at most {LARGEST_SECRET} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, problem));
+    }
+    tokio::fs::read_to_string(path).await
 }
 
 impl OutputError {
@@ -288,6 +353,7 @@ impl OutputError {
             OutputError::Connect(error) if error.is_refusal() => Setback::Refused,
             OutputError::Passphrase { .. }
             | OutputError::PassphraseUnusable { .. }
+            | OutputError::Dismissed
             | OutputError::Media(_) => Setback::Refused,
             OutputError::Connect(_) | OutputError::Lost(_) => Setback::Unreachable,
         }
@@ -312,16 +378,18 @@ fn log_totals(context: &StreamContext, output: &OutputName, measurement: &Measur
 fn progress(measurement: &Measurement) -> Progress {
     Progress {
         acknowledged: measurement.acknowledged.bytes,
-        silence: measurement.silence,
+        in_flight: measurement.in_flight_packets > 0,
         rtt: measurement.rtt,
     }
 }
 
 fn link_age(measurement: &Measurement) -> LinkAge {
     LinkAge {
+        at: measurement.at,
         oldest_unacknowledged: measurement.oldest_unacknowledged,
         rtt: measurement.rtt,
-        rtt_variance: measurement.rtt_variance,
+        base_rtt: measurement.base_rtt,
+        losses: measurement.nak_packets,
     }
 }
 
@@ -332,14 +400,21 @@ async fn requested(flag: &mut watch::Receiver<bool>) {
     }
 }
 
-/// A picture that is older when it enters the network than the latency less a fifth could only arrive late.
-fn oldest_useful(latency: Duration) -> Duration {
-    latency.mul_f64(0.8)
-}
-
 /// The queue's bound in bytes is this much of the stream at its peak: beyond any age that is useful
 /// at usual latencies, and a bound where a latency of 30 s meets a small machine.
 const QUEUE_SPAN: Duration = Duration::from_secs(10);
+
+/// In bytes: far above the 79 that SRT allows.
+const LARGEST_SECRET: u64 = 4096;
+
+/// Said of an output that streams with gaps.
+const TOO_SLOW: &str = "the link is slower than the stream: groups of pictures are left out";
+
+/// For how long it is said after the last gap: longer than a group of pictures usually is.
+const GAP_MEMORY: Duration = Duration::from_secs(4);
+
+/// After so long, gaps are no longer those of an outage before.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// Ten times a second.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);

@@ -5,14 +5,17 @@
 //! reaches nobody.
 
 use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::fanout::Fanout;
+use crate::causes::with_causes;
 use crate::config;
-use crate::media::{self, Capture, Counters, Encode, EncoderInfo, Error, MediaEvent, Picture};
+use crate::media::{self, Capture, Counters, Encode, EncoderInfo, Error, Inputs, MediaEvent, Picture};
 use crate::session::meter::Meter;
 use crate::units::Bitrate;
 
@@ -25,10 +28,14 @@ pub struct Program {
     encoded: Meter,
     frames: Meter,
     progress: Progress,
+    /// Whether its units go to the fan-out.
+    on_air: Arc<AtomicBool>,
 }
 
 /// A capture that is being opened, is open, or could not be.
 struct CaptureSlot {
+    /// What it may push on; revoked before it closes, since closing takes its time.
+    lease: Inputs,
     opening: Option<oneshot::Receiver<Result<Capture, Error>>>,
     open: Option<Capture>,
     events: mpsc::Receiver<MediaEvent>,
@@ -53,33 +60,50 @@ impl Program {
         slate: String,
     ) -> Result<Self, Error> {
         let (sender, events) = media::events();
-        let encode = Encode::start(config, sender, move |unit| fanout.deliver(&unit))?;
+        let on_air = Arc::new(AtomicBool::new(true));
+        let is_on_air = on_air.clone();
+        let encode = Encode::start(config, sender, move |unit| {
+            if is_on_air.load(Ordering::Relaxed) {
+                fanout.deliver(&unit);
+            }
+        })?;
         encode.set_target(target);
         encode.show(Picture::Slate { reason: slate });
         let (encoded, frames) = (Meter::default(), Meter::default());
         let progress = Progress { frames: 0, at: Instant::now() };
-        Ok(Program { encode, events, capture: None, target, encoded, frames, progress })
+        Ok(Program { encode, events, capture: None, target, encoded, frames, progress, on_air })
     }
 
     /// Opens the source, anew where it is open already. How it went comes from [`Program::next_event`].
+    /// One that is still being opened is waited for: a device or a file server that hangs would
+    /// otherwise hold one more thread with each attempt.
     pub fn open_capture(&mut self, config: &config::Stream) {
-        self.close_capture();
+        if self.capture.as_ref().is_some_and(|slot| slot.opening.is_some()) {
+            return;
+        }
+        let before = self.take_capture();
         let (sender, events) = media::events();
         let (opened, opening) = oneshot::channel();
-        let (config, inputs) = (config.clone(), self.encode.inputs());
+        let lease = self.encode.inputs().lease();
+        let (config, inputs) = (config.clone(), lease.clone());
         spawn_blocking(move || {
+            drop(before); // first: a device opens once
             if let Err(abandoned) = opened.send(Capture::start(&config, &inputs, sender)) {
                 drop(abandoned); // on this thread, where closing a device may take its time
             }
         });
-        self.capture = Some(CaptureSlot { opening: Some(opening), open: None, events });
+        self.capture = Some(CaptureSlot { lease, opening: Some(opening), open: None, events });
     }
 
-    /// Closes the source; the encoder goes on with the slate.
-    pub fn close_capture(&mut self) {
-        if let Some(slot) = self.capture.take() {
-            spawn_blocking(move || drop(slot.open));
-        }
+    /// Closes the source; the encoder goes on with the slate. The task ends when the device is closed.
+    pub fn close_capture(&mut self) -> JoinHandle<()> {
+        let slot = self.take_capture();
+        spawn_blocking(move || drop(slot))
+    }
+
+    /// From now on the capture pushes nothing any more.
+    fn take_capture(&mut self) -> Option<CaptureSlot> {
+        self.capture.take().inspect(|slot| slot.lease.revoke())
     }
 
     /// The next thing that encoder or capture has to say; cancel safe.
@@ -151,12 +175,19 @@ impl Program {
         self.frames.per_second()
     }
 
+    /// From now on nothing that it gives is sent: its successor's units must not mix with its own.
+    pub fn cut_off(&self) {
+        self.on_air.store(false, Ordering::Relaxed);
+    }
+
     /// Ends capture and encoder; what was encoded has gone to the fan-out.
     pub async fn stop(mut self) {
-        self.close_capture();
+        let closing = self.close_capture();
         let encode = self.encode;
-        if let Err(error) = spawn_blocking(move || encode.stop()).await {
-            log::error!(error:%; "stopping the encoder failed");
+        for ended in [spawn_blocking(move || encode.stop()).await, closing.await] {
+            if let Err(error) = ended {
+                log::error!(error:%; "stopping encoder or capture failed");
+            }
         }
     }
 }
@@ -168,7 +199,7 @@ impl CaptureSlot {
             self.opening = None;
             match opened {
                 Ok(Ok(capture)) => self.open = Some(capture),
-                Ok(Err(error)) => return MediaEvent::CaptureFailed { reason: error.to_string() },
+                Ok(Err(error)) => return MediaEvent::CaptureFailed { reason: with_causes(&error) },
                 Err(_) => return MediaEvent::CaptureFailed { reason: "opening the source panicked".into() },
             }
         }

@@ -7,6 +7,7 @@ pub use crate::session::life::State;
 pub use crate::session::output::OutputState;
 pub use crate::session::source::SourceState;
 pub use crate::transport::gop_queue::LeftOut;
+use crate::transport::srt::Measurement;
 use crate::units::{Bitrate, ByteCount};
 
 /// One stream at one moment.
@@ -57,14 +58,18 @@ pub struct EncoderStatus {
     pub encoded: Bitrate,
     /// Frames per second that leave it, over the last second.
     pub fps: f64,
-    /// Frames that had to be dropped before it.
+    /// Frames that had to be dropped before it, because it was not ready for them.
     pub dropped_frames: u64,
+    /// Frames left out where live and slate meet.
+    pub crowded_frames: u64,
+    /// Buffers of sound (10 ms as a rule) that had to be dropped before its encoder.
+    pub dropped_sounds: u64,
     /// Frames that left it, and their bytes.
     pub frames: u64,
     pub bytes: ByteCount,
 }
 
-/// What an output's connection does. Counters are of the present connection.
+/// What an output does.
 #[derive(Clone, Debug)]
 pub struct OutputStatus {
     pub name: OutputName,
@@ -75,14 +80,15 @@ pub struct OutputStatus {
     pub sent: Bitrate,
     /// Acknowledged by the receiver, over the last second.
     pub acknowledged: Bitrate,
+    /// Of the present connection.
     pub link: Option<LinkStatus>,
+    /// Since the output began, over all its connections.
+    pub totals: Totals,
     /// Left out before the mux, since the output began.
     pub left_out: LeftOut,
-    /// Connections made since the output began.
-    pub connections: u64,
 }
 
-/// The measured connection.
+/// The measured connection, as of now.
 #[derive(Clone, Debug)]
 pub struct LinkStatus {
     /// Negotiated.
@@ -91,6 +97,13 @@ pub struct LinkStatus {
     /// Age of the oldest packet that waits to be acknowledged.
     pub send_buffer: Duration,
     pub in_flight_packets: u64,
+}
+
+/// What was carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub connections: u64,
+    /// First transmissions.
     pub sent_packets: u64,
     pub sent_bytes: ByteCount,
     pub acknowledged_bytes: ByteCount,
@@ -98,10 +111,27 @@ pub struct LinkStatus {
     pub retransmitted_bytes: ByteCount,
     /// Reported missing by the receiver.
     pub lost_packets: u64,
-    /// Given up by us because they could not arrive in time.
+    /// Given up because they could not arrive in time.
     pub late_packets: u64,
     /// Datagrams that no honest peer sends.
     pub rejected_datagrams: u64,
+}
+
+impl Totals {
+    /// These and what one more connection carried.
+    pub fn with(self, connection: &Measurement) -> Totals {
+        Totals {
+            connections: self.connections,
+            sent_packets: self.sent_packets + connection.sent.packets,
+            sent_bytes: self.sent_bytes + connection.sent.bytes,
+            acknowledged_bytes: self.acknowledged_bytes + connection.acknowledged.bytes,
+            retransmitted_packets: self.retransmitted_packets + connection.retransmitted.packets,
+            retransmitted_bytes: self.retransmitted_bytes + connection.retransmitted.bytes,
+            lost_packets: self.lost_packets + connection.nak_packets,
+            late_packets: self.late_packets + connection.late_packets,
+            rejected_datagrams: self.rejected_datagrams + connection.rejected_datagrams,
+        }
+    }
 }
 
 /// How the encoder's target is found.

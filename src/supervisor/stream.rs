@@ -1,24 +1,26 @@
 //! The task of one stream: it owns capture, encoder and outputs, and drives the pure machines.
 //!
 //! Everything that can happen to a stream arrives in one `select!`: commands, media events, wishes
-//! for a key frame, and a tick every 50 ms. After each of them `step` brings the world in line with
-//! what the machines want, and the status is published. Nothing in the loop waits for the network
-//! or a device: outputs are tasks of their own, capture is opened and closed on a blocking thread.
+//! for a key frame, departures, and a tick every 50 ms. After each of them `step` brings the world in
+//! line with what the machines want, and the status is published. Nothing in the loop waits for the
+//! network or a device: outputs are tasks of their own, capture is opened and closed on a blocking
+//! thread, and what is taken down leaves through [`Departures`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::departures::Departures;
 use super::fanout::Fanout;
 use super::output::{OutputHandle, StreamContext};
 use super::program::Program;
 use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
+use crate::causes::with_causes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName};
 use crate::media::{MediaEvent, Picture, Tracks};
@@ -43,15 +45,23 @@ pub enum Command {
     Shutdown,
 }
 
+/// What must outlive a panic of the stream's task.
+#[derive(Debug)]
+pub struct Memory {
+    pub config: config::Stream,
+    /// Whether it is to be on air: as configured, or as somebody has said since.
+    pub wanted: bool,
+}
+
 /// One stream, until it is shut down.
 pub struct StreamTask<'a> {
     name: StreamName,
-    /// Kept by the caller, so that it outlives a panic of this task.
-    config: &'a mut config::Stream,
+    memory: &'a mut Memory,
     life: Life,
     source: SourceMachine,
     program: Option<Program>,
     outputs: BTreeMap<OutputName, OutputHandle>,
+    departures: Departures,
     fanout: Fanout,
     key_frame_wanted: Arc<Notify>,
     key_frame_forced: Option<Instant>,
@@ -63,18 +73,16 @@ pub struct StreamTask<'a> {
 }
 
 impl<'a> StreamTask<'a> {
-    /// A stream that starts by itself when it is enabled.
-    pub fn new(name: StreamName, config: &'a mut config::Stream, status: watch::Sender<Status>) -> Self {
+    pub fn new(name: StreamName, memory: &'a mut Memory, status: watch::Sender<Status>) -> Self {
         let now = Instant::now();
-        let life = Life::new(now, config.enabled);
-        let source = SourceMachine::new(now, config.video.framerate.frame_duration());
         StreamTask {
             name,
-            config,
-            life,
-            source,
+            life: Life::new(now, memory.wanted),
+            memory,
+            source: SourceMachine::new(now),
             program: None,
             outputs: BTreeMap::new(),
+            departures: Departures::default(),
             fanout: Fanout::default(),
             key_frame_wanted: Arc::new(Notify::new()),
             key_frame_forced: None,
@@ -93,68 +101,80 @@ impl<'a> StreamTask<'a> {
             tokio::select! {
                 command = commands.recv() => match command {
                     None | Some(Command::Shutdown) => break,
-                    Some(command) => self.obey(command).await,
+                    Some(command) => self.obey(command),
                 },
                 event = next_event(&mut self.program) => self.heed(event),
+                () = self.departures.next() => {}
                 () = key_frame_wanted.notified() => self.force_key_frame(),
                 _ = tick.tick() => {}
             }
             self.step();
         }
-        self.stop("shut down").await;
-        self.publish();
+        commands.close(); // nothing is promised any more
+        self.stop("shutting down");
+        while !self.departures.is_empty() {
+            tokio::select! {
+                () = self.departures.next() => {}
+                _ = tick.tick() => {}
+            }
+            self.step();
+        }
     }
 
-    async fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: Command) {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match command {
             Command::Start => {
                 log::info!(stream; "start requested");
-                self.life.start(now);
+                self.start(now);
             }
             Command::Stop => {
                 log::info!(stream; "stop requested");
-                self.stop("stopped by request").await;
+                self.stop("stopped by request");
             }
             Command::Restart => {
                 log::info!(stream; "restart requested");
-                self.take_down().await;
-                self.life.start(now);
+                self.take_down();
+                self.start(now);
             }
             Command::KeyFrame => self.force_key_frame(),
-            Command::Reconfigure { config, effects } => self.reconfigure(*config, &effects).await,
+            Command::Reconfigure { config, effects } => self.reconfigure(*config, &effects),
             Command::Shutdown => {} // `run` ends its loop before it would come here
         }
     }
 
-    /// Drains first: a stream that still delivers is not stopped.
-    async fn stop(&mut self, reason: &str) {
-        self.take_down().await;
-        self.life.stop(Instant::now(), reason);
+    fn start(&mut self, now: Instant) {
+        self.memory.wanted = true;
+        self.life.start(now);
     }
 
-    async fn reconfigure(&mut self, config: config::Stream, effects: &BTreeSet<Effect>) {
-        let tracks_before = Tracks::of(self.config);
-        *self.config = config;
+    fn stop(&mut self, reason: &str) {
+        self.memory.wanted = false;
+        self.life.stop(reason);
+        self.take_down();
+    }
+
+    fn reconfigure(&mut self, config: config::Stream, effects: &BTreeSet<Effect>) {
+        let before = std::mem::replace(&mut self.memory.config, config);
         for effect in effects {
             match effect {
                 Effect::RateBounds => {
                     if let Some(program) = &mut self.program {
-                        program.set_target(self.config.rate.start);
+                        program.set_target(self.memory.config.rate.start);
                     }
                 }
-                Effect::Output(name) => self.close_output(name).await, // `step` opens it again if it is still wanted
+                Effect::Output(name) => self.close_output(name), // `step` opens it again if it is still wanted
                 Effect::Lead => {} // there is no rate controller yet that would follow one
-                Effect::Slate | Effect::RestartStream => {
-                    self.abandon_program();
-                    self.life.encoder_down();
-                }
-                Effect::Enabled if self.config.enabled => self.life.start(Instant::now()),
-                Effect::Enabled => self.stop("not enabled").await,
+                Effect::Slate | Effect::RestartStream => self.abandon_program(),
+                Effect::Enabled if self.memory.config.enabled => self.start(Instant::now()),
+                Effect::Enabled => self.stop("not enabled"),
             }
         }
-        if Tracks::of(self.config) != tracks_before {
-            self.close_outputs().await; // their muxes were made for other tracks
+        // Muxes are made for their tracks, send buffers and queues for their peak.
+        let config = &self.memory.config;
+        if Tracks::of(config) != Tracks::of(&before) || peak(config) > peak(&before) {
+            let names: Vec<_> = self.outputs.keys().cloned().collect();
+            names.iter().for_each(|name| self.close_output(name));
         }
     }
 
@@ -171,6 +191,10 @@ impl<'a> StreamTask<'a> {
                 log::warn!(stream, reason; "silence is sent");
                 self.silence = Some(reason);
             }
+            MediaEvent::SoundRestored => {
+                log::info!(stream; "sound is back");
+                self.silence = None;
+            }
             MediaEvent::EncoderFailed { element, reason } => {
                 self.encoder_failed(now, format!("{element}: {reason}"), false);
             }
@@ -180,7 +204,8 @@ impl<'a> StreamTask<'a> {
     /// Brings the world in line with what the machines want.
     fn step(&mut self) {
         let now = Instant::now();
-        if self.life.wants_encoder(now) {
+        self.bury_outputs();
+        if self.life.wants_encoder(now) && !self.departures.has_program() {
             self.open_program(now);
         }
         self.watch_program(now);
@@ -192,21 +217,22 @@ impl<'a> StreamTask<'a> {
     }
 
     fn open_program(&mut self, now: Instant) {
+        let config = &self.memory.config;
         self.life.encoder_starting(now);
-        self.source = SourceMachine::new(now, self.config.video.framerate.frame_duration());
+        self.source.opened(now, config.video.framerate.frame_duration());
+        self.silence = None;
         let slate = self.source.reason().unwrap_or_default().to_string();
-        let (target, fanout) = (self.config.rate.start, self.fanout.clone());
-        // Plugins are loaded and threads started here: tens of milliseconds in which the runtime's
+        let (target, fanout) = (config.rate.start, self.fanout.clone());
+        // Plugins are loaded, threads started and the slate is drawn here; meanwhile the runtime's
         // other tasks go on elsewhere.
-        match block_in_place(|| Program::start(self.config, target, fanout, slate)) {
+        match block_in_place(|| Program::start(config, target, fanout, slate)) {
             Ok(mut program) => {
-                self.silence = None;
                 let (stream, element) = (self.name.as_str(), program.encoder().element);
                 log::info!(stream, element, target_kbps = target.as_kbps(); "encoder started");
-                program.open_capture(self.config);
+                program.open_capture(config);
                 self.program = Some(program);
             }
-            Err(error) => self.encoder_failed(now, error.to_string(), error.is_hopeless()),
+            Err(error) => self.encoder_failed(now, with_causes(&error), error.is_hopeless()),
         }
     }
 
@@ -214,7 +240,7 @@ impl<'a> StreamTask<'a> {
         let Some(program) = &mut self.program else { return };
         let counters = program.observe(now);
         if program.has_given_units() {
-            self.life.encoder_running();
+            self.life.encoder_running(now);
         }
         if let Some(show) = self.source.observe(now, counters.last_live_frame) {
             put_on_air(&self.name, program, show);
@@ -222,7 +248,7 @@ impl<'a> StreamTask<'a> {
         if self.source.next_deadline().is_some_and(|at| now >= at) {
             self.source.restarted(now);
             self.silence = None;
-            program.open_capture(self.config);
+            program.open_capture(&self.memory.config);
         }
         if program.silence(now) > ENCODER_STALL {
             let reason =
@@ -237,7 +263,7 @@ impl<'a> StreamTask<'a> {
         self.format = None;
         let show = self.source.failed(now, reason, rand::random());
         if let Some(program) = &mut self.program {
-            program.close_capture();
+            drop(program.close_capture()); // closes by itself, and before it is opened again
             put_on_air(&self.name, program, show);
         }
     }
@@ -245,31 +271,37 @@ impl<'a> StreamTask<'a> {
     fn encoder_failed(&mut self, now: Instant, reason: String, hopeless: bool) {
         let stream = self.name.as_str();
         log::error!(stream, reason, hopeless; "encoder failed");
-        self.life.encoder_failed(now, reason, hopeless, rand::random());
         self.abandon_program();
+        self.life.encoder_failed(now, reason, hopeless, rand::random());
     }
 
-    /// Lets go of a program that is broken; nobody waits for it.
+    /// Lets go of a program at once, and of nothing else: what it still gives is not sent.
     fn abandon_program(&mut self) {
-        self.format = None;
+        self.capture_closed();
+        self.life.encoder_down();
         if let Some(program) = self.program.take() {
-            tokio::spawn(program.stop());
+            program.cut_off();
+            self.departures.add(Some(program), Vec::new());
         }
     }
 
+    fn capture_closed(&mut self) {
+        self.source.closed(Instant::now());
+        self.format = None;
+        self.silence = None;
+    }
+
     fn open_outputs(&mut self) {
-        let missing: Vec<_> = self
-            .config
-            .outputs
-            .iter()
-            .filter(|output| !self.outputs.contains_key(&output.name))
-            .cloned()
-            .collect();
+        let is_missing = |output: &&config::Output| {
+            !self.outputs.contains_key(&output.name) && !self.departures.has_output(&output.name)
+        };
+        let config = &self.memory.config;
+        let missing: Vec<_> = config.outputs.iter().filter(is_missing).cloned().collect();
         for settings in missing {
             let context = StreamContext {
                 name: self.name.clone(),
-                tracks: Tracks::of(self.config),
-                peak: peak(self.config),
+                tracks: Tracks::of(config),
+                peak: peak(config),
                 fanout: self.fanout.clone(),
                 key_frame_wanted: self.key_frame_wanted.clone(),
             };
@@ -278,26 +310,29 @@ impl<'a> StreamTask<'a> {
         }
     }
 
-    async fn close_output(&mut self, name: &OutputName) {
+    /// An output ends by itself only by a panic; `open_outputs` makes it anew.
+    fn bury_outputs(&mut self) {
+        let is_dead = |(_, output): &(&OutputName, &OutputHandle)| output.is_finished();
+        let dead: Vec<_> = self.outputs.iter().filter(is_dead).map(|(name, _)| name.clone()).collect();
+        for name in dead {
+            log::error!(stream = self.name.as_str(), output = name.as_str(); "output has failed, it is made anew");
+            self.close_output(&name);
+        }
+    }
+
+    fn close_output(&mut self, name: &OutputName) {
         if let Some(output) = self.outputs.remove(name) {
-            output.stop().await;
+            self.departures.add(None, vec![(name.clone(), output)]);
         }
     }
 
-    /// Ends what is on air in the order of the data, so that what was captured is sent: capture,
-    /// encoder, and then all outputs at once.
-    async fn take_down(&mut self) {
-        self.format = None;
-        if let Some(program) = self.program.take() {
-            program.stop().await;
-        }
+    /// Takes everything off air, so that what was captured is still sent.
+    fn take_down(&mut self) {
+        self.capture_closed();
         self.life.encoder_down();
-        self.close_outputs().await;
-    }
-
-    async fn close_outputs(&mut self) {
-        let outputs = std::mem::take(&mut self.outputs);
-        join_all(outputs.into_values().map(OutputHandle::stop)).await;
+        let outputs = std::mem::take(&mut self.outputs).into_iter().collect();
+        self.departures.add(self.program.take(), outputs);
+        self.fanout = Fanout::default(); // successors' units are not for those who leave
     }
 
     /// Forces a key frame, unless one was forced just now: each costs as much as many frames.
@@ -322,19 +357,18 @@ impl<'a> StreamTask<'a> {
                 reason: output.reason.as_deref(),
             })
             .collect();
-        let slate = self.source.reason();
-        if self.life.observe(now, &Parts { slate, outputs: &outputs }) {
+        let (slate, silence) = (self.source.reason(), self.silence.as_deref());
+        let draining = !self.departures.is_empty();
+        if self.life.observe(now, &Parts { slate, silence, outputs: &outputs, draining }) {
             let (stream, reason) = (self.name.as_str(), self.life.reason().unwrap_or_default());
             log::info!(stream, state:? = self.life.state(), reason; "state changed");
         }
     }
 
     fn publish(&self) {
-        let bare = bare_status(&self.name, self.config, &self.life, &self.source);
-        let program = self.program.as_ref();
-        let encoder = program.map(|program| {
-            let counters = program.counters();
-            let info = program.encoder();
+        let bare = bare_status(&self.name, &self.memory.config, &self.life, &self.source);
+        let encoder = self.program.as_ref().map(|program| {
+            let (counters, info) = (program.counters(), program.encoder());
             EncoderStatus {
                 backend: info.backend,
                 element: info.element,
@@ -343,20 +377,19 @@ impl<'a> StreamTask<'a> {
                 encoded: program.encoded(),
                 fps: program.fps(),
                 dropped_frames: counters.frames_dropped,
+                crowded_frames: counters.frames_crowded,
+                dropped_sounds: counters.sound_dropped,
                 frames: counters.frames_out,
                 bytes: counters.bytes_out,
             }
         });
-        // In the order of the configuration, which is the order that their owner thinks in.
-        let outputs = self
-            .config
-            .outputs
-            .iter()
-            .filter_map(|output| self.outputs.get(&output.name))
-            .map(OutputHandle::status);
+        // In the order of the configuration, which is the order that their owner thinks in; then
+        // those that leave.
+        let present = self.memory.config.outputs.iter().filter_map(|output| self.outputs.get(&output.name));
+        let outputs = present.map(OutputHandle::status).chain(self.departures.statuses()).collect();
         let (format, silence) = (self.format.clone(), self.silence.clone());
         let source = SourceStatus { format, silence, ..bare.source };
-        self.status.send_replace(Status { encoder, outputs: outputs.collect(), source, ..bare });
+        self.status.send_replace(Status { encoder, outputs, source, ..bare });
     }
 }
 
@@ -384,8 +417,7 @@ fn put_on_air(stream: &StreamName, program: &Program, show: Show) {
 /// The status of a stream whose task has not looked at it yet.
 pub fn initial_status(name: &StreamName, config: &config::Stream) -> Status {
     let now = Instant::now();
-    let source = SourceMachine::new(now, config.video.framerate.frame_duration());
-    bare_status(name, config, &Life::new(now, config.enabled), &source)
+    bare_status(name, config, &Life::new(now, config.enabled), &SourceMachine::new(now))
 }
 
 fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, source: &SourceMachine) -> Status {

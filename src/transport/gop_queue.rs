@@ -79,9 +79,11 @@ impl<T> GopQueue<T> {
         GopQueue { entries: VecDeque::new(), bytes: ByteCount::ZERO, state: State::Closed, limits, left_out }
     }
 
-    /// A connection is there: the next key frame, and the sound from now on, go out.
-    pub fn open(&mut self) {
+    /// A connection is there: the next key frame, and the sound from now on, go out. Its latency says
+    /// how long units may wait.
+    pub fn open(&mut self, longest_wait: Duration) {
         self.clear();
+        self.limits.age = longest_wait;
         self.state = State::AwaitingKeyFrame;
     }
 
@@ -127,11 +129,6 @@ impl<T> GopQueue<T> {
     /// What waits.
     pub fn bytes(&self) -> ByteCount {
         self.bytes
-    }
-
-    /// Age of the oldest waiting unit; zero when nothing waits.
-    pub fn age(&self, now: Instant) -> Duration {
-        self.entries.front().map_or(Duration::ZERO, |entry| now.saturating_duration_since(entry.captured))
     }
 
     pub fn left_out(&self) -> LeftOut {
@@ -229,7 +226,7 @@ mod tests {
 
     fn open_queue<T>() -> (GopQueue<T>, Instant) {
         let mut queue = GopQueue::new(LIMITS);
-        queue.open();
+        queue.open(LIMITS.age);
         (queue, Instant::now())
     }
 

@@ -83,7 +83,7 @@ fn a_reload_touches_what_it_changes_and_nothing_else() {
     eventually("the new rate is the target", Duration::from_secs(5), || {
         daemon.status()["encoder"]["target_bps"] == 1_800_000
     });
-    assert!(daemon.status()["encoder"]["frames"].as_u64().expect("frames") > before, "the same encoder");
+    assert!(daemon.status()["encoder"]["frames"].as_u64().expect("frames") >= before, "the same encoder");
     eventually("the encoder follows", Duration::from_secs(10), || {
         daemon.status()["encoder"]["encoded_bps"].as_u64().is_some_and(|bps| bps > 1_300_000)
     });

@@ -6,4 +6,5 @@ mod harness;
 mod lifecycle;
 mod outage;
 mod peers;
+mod source;
 mod ts;

@@ -6,10 +6,14 @@ use uplinkd::link::Spec;
 use uplinkd::link::relay::Relay;
 
 use crate::harness::{Daemon, Peer, free_port, test_stream};
-use crate::ts::{assert_decodes, check, resumption};
+use crate::ts::{assert_clean, assert_decodes, check, resumption};
 
 fn relay_to(port: u16) -> Relay {
-    let spec: Spec = "delay=25ms,seed=1".parse().expect("a link");
+    relay(port, "delay=25ms,seed=1")
+}
+
+fn relay(port: u16, spec: &str) -> Relay {
+    let spec: Spec = spec.parse().expect("a link");
     Relay::start(([127, 0, 0, 1], 0).into(), ([127, 0, 0, 1], port).into(), spec).expect("the relay starts")
 }
 
@@ -76,4 +80,61 @@ fn fifteen_seconds_are_told_survived_and_forgotten() {
     let recording = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(recording.path(), after).expect("written");
     assert_decodes(recording.path());
+}
+
+#[test]
+fn a_link_slower_than_the_encoder_costs_whole_groups_and_nothing_else() {
+    let port = free_port();
+    let peer = Peer::srt_live_transmit(port, "");
+    let relay = relay(port, "rate=700k,delay=25ms,seed=1");
+    let mut daemon = Daemon::start(&test_stream(relay.address().port(), 1000, ""));
+    daemon.wait_for("degraded", Duration::from_secs(10));
+    let reason = daemon.status()["reason"].as_str().unwrap_or_default().to_string();
+    assert!(reason.contains("slower than the stream"), "{reason}");
+    std::thread::sleep(Duration::from_secs(8));
+    let output = daemon.status()["outputs"][0].clone();
+    assert_eq!(
+        (output["connections"].as_u64(), output["late_packets"].as_u64()),
+        (Some(1), Some(0)),
+        "{output:#}"
+    );
+    assert!(output["left_out_frames"].as_u64().is_some_and(|frames| frames > 30), "{output:#}");
+    daemon.signal("TERM");
+    assert!(daemon.wait(Duration::from_secs(4)).success(), "{}", daemon.log());
+    std::thread::sleep(Duration::from_secs(1));
+    let report = check(&peer.received());
+    assert_eq!((report.continuity_errors(), report.backward_timestamps()), (0, 0), "{report:#?}");
+    let video = report.video.expect("a picture track");
+    assert_eq!(video.damaged, 0, "{video:#?}");
+    assert!(video.units > 60, "{video:#?}");
+    assert_decodes(peer.recording());
+}
+
+#[test]
+fn an_output_whose_network_is_gone_does_not_touch_the_other() {
+    let (good, cut) = (free_port(), free_port());
+    let peer = Peer::srt_live_transmit(good, "");
+    let _far = Peer::srt_live_transmit(cut, "");
+    let relay = relay_to(cut);
+    let second = format!(
+        "[[streams.main.outputs]]\nname = \"far\"\nurl = \"srt://127.0.0.1:{}\"\nlatency_ms = 1000\n",
+        relay.address().port()
+    );
+    let mut daemon = Daemon::start(&test_stream(good, 1000, &second));
+    daemon.wait_for("streaming", Duration::from_secs(10));
+    relay.set_outage(true);
+    daemon.wait_for("degraded", Duration::from_millis(1500));
+    std::thread::sleep(Duration::from_secs(3));
+    let outputs = daemon.status()["outputs"].clone();
+    assert_eq!(outputs[0]["state"], "streaming", "{outputs:#}");
+    assert_eq!(
+        (&outputs[0]["left_out_frames"], &outputs[0]["late_packets"]),
+        (&0.into(), &0.into()),
+        "{outputs:#}"
+    );
+    assert!(outputs[1]["left_out_frames"].as_u64().is_some_and(|frames| frames > 0), "{outputs:#}");
+    daemon.signal("TERM");
+    assert!(daemon.wait(Duration::from_secs(5)).success(), "{}", daemon.log());
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_clean(&check(&peer.received()), 90);
 }

@@ -264,7 +264,9 @@ impl Sender {
     fn acknowledge(&mut self, now: Instant, ack: Ack) -> Result<(), Rejection> {
         let count = match self.window.place(ack.number) {
             Place::InFlight(count) => count,
-            Place::Passed => return Ok(()), // overtaken on the way by a later one
+            // Overtaken on the way by a later one, or of packets that were given up meanwhile. Its
+            // round trip is true all the same, and without its ACK2 there would be no further one.
+            Place::Passed => 0,
             Place::Outside => return Err(Rejection::OutsideWindow),
         };
         if count > 0 {
