@@ -1,9 +1,12 @@
 //! The demonstration's receiver: GStreamer's `srtsrc`, so that libsrt judges what our sender sends.
 //!
 //! What comes out of it goes to the [`Checker`] and, where asked for, into a file. It listens, and
-//! goes on listening when its caller has gone, as a studio's ingest does. `srtsrc` of GStreamer 1.22
-//! promises that too (`keep-listening`), but now and then fails with "Invalid epoll ID" when its
-//! caller goes: a thread watches it and starts it again.
+//! goes on listening when its caller has gone, as a studio's ingest does (`keep-listening`). Two
+//! things follow from GStreamer 1.22:
+//! - `srtsrc`'s property `stats` is never read: asked for while the caller is going, it frees the
+//!   caller beside the thread that waits for it, which then fails with "Invalid epoll ID" or waits
+//!   for ever. Gaps are told by the buffers, the rest by the sender and the link.
+//! - Should `srtsrc` fail all the same, a thread starts it again.
 
 mod watch;
 
@@ -26,7 +29,6 @@ use crate::units::ByteCount;
 /// A running receiver; dropping it stops it.
 pub struct Receiver {
     pipeline: gst::Pipeline,
-    source: gst::Element,
     address: SocketAddr,
     shared: Arc<Shared>,
     watch: Option<Watch>,
@@ -60,21 +62,15 @@ pub struct Reception {
     pub failure: Option<String>,
 }
 
-/// What libsrt says of the connections, those that have ended included.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// What libsrt's side of the connections was like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SrtReport {
     /// Connections accepted.
     pub connections: u64,
-    /// Packets received, and packets that were missing at first, mended or not.
-    pub packets: u64,
-    pub missed_packets: u64,
     /// Times that packets were given up as too late, or a new connection begun: gaps that libsrt knew of.
     pub gaps: u64,
     /// Times that `srtsrc` failed and was started again.
     pub restarts: u32,
-    /// Of the newest connection.
-    pub rtt: Duration,
-    pub negotiated_latency: Duration,
 }
 
 /// From the capture of a frame to the arrival of its last byte behind the receiver's buffer.
@@ -125,7 +121,7 @@ impl Receiver {
         // Only the watch takes messages away, the one that ends it included.
         pipeline.set_auto_flush_bus(false);
         let bus = pipeline.bus().ok_or_else(|| glib::bool_error!("a pipeline without a bus"))?;
-        let mut receiver = Receiver { pipeline, source, address, shared, watch: None };
+        let mut receiver = Receiver { pipeline, address, shared, watch: None };
         receiver.pipeline.set_state(gst::State::Playing).map_err(|source| {
             let error = bus.pop_filtered(&[gst::MessageType::Error]);
             let reason = error.as_ref().map_or("no reason given".to_owned(), described);
@@ -143,16 +139,12 @@ impl Receiver {
 
     /// What was received until now.
     pub fn report(&self) -> Reception {
-        let connections = self.source.property::<gst::Structure>("stats");
-        let mut state = self.shared.state();
-        state.follow_statistics(&connections);
-        state.reception(now())
+        self.shared.state().reception(now())
     }
 
     /// Stops, and reports the whole. What libsrt still holds back until its time has come is lost:
     /// leave it the latency after the sender has finished.
     pub fn stop(mut self) -> Reception {
-        let before = self.report();
         self.halt();
         let mut state = self.shared.state();
         if let Some(mut file) = state.file.take()
@@ -160,7 +152,7 @@ impl Receiver {
         {
             state.save_failed(&error);
         }
-        Reception { srt: before.srt, ..state.reception(now()) }
+        state.reception(now())
     }
 
     fn halt(&mut self) {
@@ -201,11 +193,6 @@ struct State {
     save_error: Option<String>,
     failure: Option<String>,
     srt: SrtReport,
-    /// Packets and missed packets of the connection that libsrt reports on now, and of those before.
-    current: (u64, u64),
-    earlier: (u64, u64),
-    /// The number of the connection that `current` is of.
-    counted: u64,
     /// Something has arrived over the connection that there is now.
     receiving: bool,
 }
@@ -253,30 +240,6 @@ impl State {
         self.file = None;
     }
 
-    /// Counters of a connection begin at zero; those of earlier connections are kept.
-    fn follow_statistics(&mut self, statistics: &gst::StructureRef) {
-        let Some(newest) = newest_caller(statistics) else { return };
-        let count = |name| {
-            let number = newest.get::<i64>(name).or_else(|_| newest.get::<i32>(name).map(i64::from)).ok()?;
-            u64::try_from(number).ok()
-        };
-        let packets = count("packets-received").unwrap_or(self.current.0);
-        let missed = count("packets-received-lost").unwrap_or(self.current.1);
-        if self.counted != self.srt.connections || packets < self.current.0 {
-            self.counted = self.srt.connections;
-            self.earlier = (self.earlier.0 + self.current.0, self.earlier.1 + self.current.1);
-        }
-        self.current = (packets, missed);
-        self.srt.packets = self.earlier.0 + packets;
-        self.srt.missed_packets = self.earlier.1 + missed;
-        if let Ok(ms) = newest.get::<f64>("rtt-ms") {
-            self.srt.rtt = Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default();
-        }
-        if let Ok(ms) = newest.get::<i32>("negotiated-latency-ms") {
-            self.srt.negotiated_latency = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
-        }
-    }
-
     fn reception(&self, now: Duration) -> Reception {
         let stream = self.checker.report(now);
         Reception {
@@ -304,12 +267,6 @@ impl Delay {
             Some(Delay { newest, smallest, largest: smallest + lag.spread })
         })
     }
-}
-
-/// The last entry of srtsrc's `callers`; there is none while nobody is connected.
-fn newest_caller(statistics: &gst::StructureRef) -> Option<gst::Structure> {
-    let callers = statistics.get::<glib::ValueArray>("callers").ok()?;
-    callers.last()?.get().ok()
 }
 
 fn srt_source(address: SocketAddr, options: &Options) -> Result<gst::Element, Error> {

@@ -117,9 +117,6 @@ fn receives_checks_and_saves_an_encrypted_stream() {
     assert_eq!(stream.backward_timestamps(), 0, "{reception:?}");
     assert!(stream.audio.unwrap().aac_frames > 80, "{reception:?}");
     assert_eq!((reception.srt.connections, reception.srt.gaps), (1, 0));
-    assert!(reception.srt.packets > 60, "{reception:?}");
-    assert!(reception.srt.rtt >= Duration::from_millis(40), "{reception:?}");
-    assert_eq!(reception.srt.negotiated_latency, Duration::from_millis(200));
     let saved = std::fs::read(path).unwrap();
     assert_eq!((reception.save_error, reception.failure), (None, None));
     assert_eq!(reception.saved, ByteCount::new(saved.len() as u64));
@@ -136,7 +133,7 @@ fn tells_packets_that_came_too_late_from_defects() {
     wait_until(&receiver, Some(&sender), "gaps", |now| now.stream.excused_gaps() >= 3);
     let reception = receiver.stop();
     assert_eq!(reception.stream.continuity_errors(), 0, "{reception:?}");
-    assert!(reception.srt.gaps > 0 && reception.srt.missed_packets > 0, "{reception:?}");
+    assert!(reception.srt.gaps > 0, "{reception:?}");
 }
 
 #[test]
@@ -147,10 +144,8 @@ fn goes_on_listening_when_its_caller_has_gone() {
         let before = receiver.report();
         let sender = Sender::start(receiver.address(), 100, None);
         wait_until(&receiver, Some(&sender), "a picture", |now| frames(now) > frames(&before) + 15);
-        wait_until(&receiver, Some(&sender), "statistics", |now| now.srt.packets > before.srt.packets);
         let srt = receiver.report().srt;
-        // srtsrc may have needed a restart, and with it one more connection.
-        assert!(srt.connections >= round && srt.gaps >= srt.connections - 1, "{srt:?}");
+        assert_eq!(srt, SrtReport { connections: round, gaps: round - 1, restarts: 0 });
     }
     assert_eq!(receiver.stop().failure, None);
 }
@@ -159,7 +154,7 @@ fn goes_on_listening_when_its_caller_has_gone() {
 fn is_started_again_when_it_fails_and_gives_up_when_it_always_does() {
     gst::init().unwrap();
     let receiver = Receiver::start(&options(100)).unwrap();
-    let fail = || gst::element_error!(receiver.source, gst::ResourceError::Read, ["made up"]);
+    let fail = || gst::element_error!(receiver.pipeline, gst::ResourceError::Read, ["made up"]);
     fail();
     wait_until(&receiver, None, "a restart", |now| now.srt.restarts == 1);
     let sender = Sender::start(receiver.address(), 100, None);
