@@ -83,5 +83,5 @@ fn quieten() {
     });
 }
 
-/// Of GStreamer's core and its base plugins; what only some streams need, [`check`] looks at.
+/// Of GStreamer's core and its base plugins; what only some streams need, [`check()`] looks at.
 const ALWAYS_NEEDED: [&str; 5] = ["appsrc", "appsink", "queue", "capsfilter", "videotestsrc"];
