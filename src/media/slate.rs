@@ -317,15 +317,7 @@ impl TextPainter {
     }
 
     fn try_draw(&mut self, reason: &str, time: &str, limit: gst::ClockTime) -> Option<gst::Buffer> {
-        let reason = gst::glib::markup_escape_text(reason);
-        self.text.set_property("text", format!("{reason}\n<small>{time}</small>"));
-        self.drawings += 1;
-        let number = gst::ClockTime::from_nseconds(self.drawings);
-        let mut blank = self.background.clone();
-        blank.make_mut().set_pts(number);
-        if !offer(&self.inlet, blank).ok()? {
-            return None; // the one before is not drawn yet
-        }
+        let number = self.begin(reason, time)?;
         // An earlier drawing that came too late is still to be taken away, or even to come.
         let deadline = clock::now() + limit;
         loop {
@@ -336,6 +328,17 @@ impl TextPainter {
                 return Some(drawn);
             }
         }
+    }
+
+    /// Has a drawing made, and gives its number. None: the one before is not drawn yet.
+    fn begin(&mut self, reason: &str, time: &str) -> Option<gst::ClockTime> {
+        let reason = gst::glib::markup_escape_text(reason);
+        self.text.set_property("text", format!("{reason}\n<small>{time}</small>"));
+        self.drawings += 1;
+        let number = gst::ClockTime::from_nseconds(self.drawings);
+        let mut blank = self.background.clone();
+        blank.make_mut().set_pts(number);
+        offer(&self.inlet, blank).ok()?.then_some(number)
     }
 }
 
@@ -444,7 +447,7 @@ mod tests {
     fn a_drawing_that_came_too_late_is_not_taken_for_the_next() {
         let mut painter = TextPainter::new(&formats(), dark(&formats()).unwrap()).unwrap();
         let expected = painter.try_draw("second", "00:00:00", DRAWING_LIMIT).unwrap();
-        assert!(painter.try_draw("first", "00:00:00", gst::ClockTime::ZERO).is_none(), "too late");
+        assert!(painter.begin("first", "00:00:00").is_some(), "begun, and not waited for");
         let drawn = loop {
             // While the first is still waiting to be drawn there is no room for another.
             if let Some(drawn) = painter.try_draw("second", "00:00:00", DRAWING_LIMIT) {

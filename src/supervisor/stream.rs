@@ -263,7 +263,7 @@ impl<'a> StreamTask<'a> {
         self.format = None;
         let show = self.source.failed(now, reason, rand::random());
         if let Some(program) = &mut self.program {
-            drop(program.close_capture()); // closes by itself, and before it is opened again
+            drop(program.close_capture()); // closes by itself, while the source machine waits for the next attempt
             put_on_air(&self.name, program, show);
         }
     }

@@ -67,7 +67,7 @@ pub(super) fn choose(choice: &EncoderChoice, codec: Codec) -> Result<&'static Ba
         }
     }
     Err(missing.unwrap_or_else(|| Error::Unavailable {
-        what: format!("video.encoder = \"{}\" with video.codec = \"{}\"", spelled(choice), codec_name(codec)),
+        what: format!("video.encoder = \"{choice}\" with video.codec = \"{codec}\""),
         reason: format!("this version has {}", known_backends()),
     }))
 }
@@ -96,7 +96,7 @@ impl Backend {
             | EncoderChoice::V4l2M2m
             | EncoderChoice::Nvenc
             | EncoderChoice::Qsv
-            | EncoderChoice::Software => spelled(choice) == self.info.backend,
+            | EncoderChoice::Software => choice.to_string() == self.info.backend,
         }
     }
 
@@ -128,30 +128,10 @@ impl Encoder {
     }
 }
 
-/// A choice as the configuration spells it.
-fn spelled(choice: &EncoderChoice) -> &str {
-    match choice {
-        EncoderChoice::Auto => "auto",
-        EncoderChoice::Vaapi => "vaapi",
-        EncoderChoice::V4l2M2m => "v4l2m2m",
-        EncoderChoice::Nvenc => "nvenc",
-        EncoderChoice::Qsv => "qsv",
-        EncoderChoice::Software => "software",
-        EncoderChoice::Element(name) => name,
-    }
-}
-
-fn codec_name(codec: Codec) -> &'static str {
-    match codec {
-        Codec::H264 => "h264",
-        Codec::H265 => "h265",
-    }
-}
-
 fn known_backends() -> String {
-    let rows = BACKENDS.iter().map(|backend| {
-        format!("{} ({}, {})", backend.info.backend, backend.info.element, codec_name(backend.codec))
-    });
+    let rows = BACKENDS
+        .iter()
+        .map(|backend| format!("{} ({}, {})", backend.info.backend, backend.info.element, backend.codec));
     rows.collect::<Vec<_>>().join(", ")
 }
 
