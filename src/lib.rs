@@ -69,6 +69,7 @@ pub mod config;
 pub mod demo;
 pub mod link;
 pub mod media;
+pub mod rate;
 pub mod session;
 pub mod supervisor;
 pub mod systemd;
