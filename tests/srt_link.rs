@@ -125,7 +125,7 @@ impl Running {
         let (input, mut chunks) = mpsc::channel(512);
         let (report, measurement) = watch::channel(Measurement::new(Instant::now()));
         let feeding = tokio::spawn(feed(input, RATE, u32::MAX.into()));
-        let ended = tokio::spawn(async move { connection.run(&mut chunks, &report).await });
+        let ended = tokio::spawn(async move { connection.run(&mut chunks, &report, unpaced()).await });
         Running { measurement, ended, feeding }
     }
 
@@ -235,7 +235,7 @@ async fn a_panic_ends_the_connection_and_nothing_else() {
     let (report, _measurement) = watch::channel(Measurement::new(Instant::now()));
     let bomb = Chunk { captured: Instant::now(), data: bytes::Bytes::from_owner(Bomb) };
     input.send(bomb).await.unwrap();
-    let ended = connection.run(&mut chunks, &report).await;
+    let ended = connection.run(&mut chunks, &report, unpaced()).await;
     let Ended::Failed { reason } = ended else { panic!("{ended:?}") };
     assert!(reason.ends_with("the bomb went off"), "{reason}");
     // The peer was told, and takes the next connection at once.
@@ -250,7 +250,7 @@ async fn the_driver_sleeps_when_there_is_nothing_to_do() {
     let connection = connect_soon(&far.to).await;
     let (input, mut chunks) = mpsc::channel(512);
     let (report, _measurement) = watch::channel(Measurement::new(Instant::now()));
-    let running = tokio::spawn(async move { connection.run(&mut chunks, &report).await });
+    let running = tokio::spawn(async move { connection.run(&mut chunks, &report, unpaced()).await });
     let idle = wake_ups(3).await;
     let feeding = tokio::spawn(feed(input, RATE, u32::MAX.into()));
     let busy = wake_ups(3).await;
@@ -335,7 +335,7 @@ async fn packets_captured_before_the_connection_are_delivered() {
     }
     drop(input);
     let (report, _) = watch::channel(Measurement::new(Instant::now()));
-    assert_eq!(connection.run(&mut chunks, &report).await, Ended::Drained);
+    assert_eq!(connection.run(&mut chunks, &report, unpaced()).await, Ended::Drained);
     assert_eq!(missing(&far.peer.finish().await, 300), NOTHING);
 }
 

@@ -184,12 +184,17 @@ pub async fn feed(input: mpsc::Sender<Chunk>, rate: Bitrate, count: u64) {
     }
 }
 
+/// As fast as it comes.
+pub fn unpaced() -> watch::Receiver<Option<Bitrate>> {
+    watch::channel(None).1
+}
+
 /// Sends the first `count` packets at `rate` over a connection until it has drained.
 pub async fn send(connection: Connection, rate: Bitrate, count: u64) -> (Ended, Measurement) {
     let (input, mut chunks) = mpsc::channel(512);
     let (report, measurement) = watch::channel(Measurement::new(Instant::now()));
     let feeding = tokio::spawn(feed(input, rate, count));
-    let ended = connection.run(&mut chunks, &report).await;
+    let ended = connection.run(&mut chunks, &report, unpaced()).await;
     feeding.abort();
     let last = measurement.borrow().clone();
     (ended, last)
