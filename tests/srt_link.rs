@@ -14,29 +14,6 @@ use uplinkd::transport::Chunk;
 use uplinkd::transport::srt::{Ended, Measurement, Target, Tuning};
 use uplinkd::units::{Bitrate, ByteCount};
 
-/// A libsrt listener behind a link.
-struct Far {
-    peer: Peer,
-    relay: Relay,
-    to: Target,
-    up_since: Instant,
-}
-
-impl Far {
-    async fn start(link: &str) -> Far {
-        let port = free_port();
-        let peer = Peer::srt_live_transmit(port, "latency=500");
-        let up_since = Instant::now();
-        let relay = Relay::start(local(0), local(port), link.parse().unwrap()).unwrap();
-        let to = target(relay.address(), 500 * MS);
-        Far { peer, relay, to, up_since }
-    }
-
-    async fn up_for(&self, time: Duration) {
-        tokio::time::sleep_until((self.up_since + time).into()).await;
-    }
-}
-
 /// What the relay saw, in percent: retransmissions of the packets that had to be sent, and losses of
 /// those that it was given.
 fn overhead_and_loss(relay: &Relay) -> (f64, f64) {
@@ -87,7 +64,7 @@ async fn ten_percent_loss_is_mended() {
 
 async fn from_the_first_packet(up: Duration, seconds: u64) {
     let far = Far::start("delay=25ms,loss=0.02,seed=9").await;
-    far.up_for(up).await;
+    tokio::time::sleep_until((far.up_since + up).into()).await;
     let count = packets_in(seconds);
     for connection in 0..2 {
         let before = far.peer.received_bytes();

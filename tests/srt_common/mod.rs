@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use uplinkd::config::KeyLength;
+use uplinkd::link::relay::Relay;
 use uplinkd::transport::Chunk;
 use uplinkd::transport::srt::{
     Connection, Encryption, Ended, Measurement, Passphrase, Target, Tuning, connect_tuned,
@@ -122,6 +123,29 @@ impl Drop for Peer {
     fn drop(&mut self) {
         self.child.kill().unwrap(); // not an error where it has ended by itself
         self.child.wait().unwrap();
+    }
+}
+
+/// A libsrt listener behind a link.
+pub struct Far {
+    pub peer: Peer,
+    pub relay: Relay,
+    pub to: Target,
+    pub up_since: Instant,
+}
+
+impl Far {
+    pub async fn start(link: &str) -> Far {
+        Far::with_latency(link, 500 * MS).await
+    }
+
+    pub async fn with_latency(link: &str, latency: Duration) -> Far {
+        let port = free_port();
+        let peer = Peer::srt_live_transmit(port, &format!("latency={}", latency.as_millis()));
+        let up_since = Instant::now();
+        let relay = Relay::start(local(0), local(port), link.parse().unwrap()).unwrap();
+        let to = target(relay.address(), latency);
+        Far { peer, relay, to, up_since }
     }
 }
 

@@ -39,6 +39,9 @@ pub struct Measurement {
     pub arrived: Traffic,
     /// Packets that the receiver reported lost, each report counted.
     pub nak_packets: u64,
+    /// Transmissions that were lost by the receiver's reports, each counted once: of all that were
+    /// sent, first and again, the share that the link loses.
+    pub lost_transmissions: u64,
     /// Packets that did not make it in time (SRT's TLPKTDROP): given up here, or skipped by the receiver
     /// after it had reported them lost. They are not among the acknowledged ones.
     pub late_packets: u64,
@@ -88,6 +91,7 @@ impl Measurement {
             acknowledged: Traffic::default(),
             arrived: Traffic::default(),
             nak_packets: 0,
+            lost_transmissions: 0,
             late_packets: 0,
             suppressed_retransmissions: 0,
             rejected_datagrams: 0,

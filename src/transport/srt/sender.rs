@@ -367,14 +367,18 @@ impl Sender {
                 }
                 patience -= 1;
                 self.counters.nak_packets += 1;
-                match self.governor.judge(self.window.report(index), path, now) {
+                let packet = self.window.report(index);
+                let was_missing = packet.missing;
+                match self.governor.judge(packet, path, now) {
                     Verdict::Retransmit => {
+                        self.counters.lost_transmissions += u64::from(!was_missing);
                         self.lost.push(self.window.sequence(index));
                         self.window.grant(index);
                     }
                     Verdict::UnderWay => self.counters.suppressed_retransmissions += 1,
                     Verdict::TooLate | Verdict::OverBudget => {
                         self.counters.suppressed_retransmissions += 1;
+                        self.counters.lost_transmissions += u64::from(!was_missing);
                         self.window.leave_missing(index);
                     }
                 }
