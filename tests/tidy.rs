@@ -83,6 +83,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("transport::srt::governor", &[]),
     ("transport::srt::guard", &[]),
     ("transport::srt::measurement", &[]),
+    ("transport::srt::pacer", &[]),
     ("transport::srt::sender", &[]),
     ("transport::srt::window", &[]),
     ("units", &[]),

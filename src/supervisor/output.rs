@@ -167,11 +167,13 @@ impl Output {
     async fn carry(&mut self, connection: Connection) -> Result<Ended, OutputError> {
         let latency = connection.latency();
         let (report, mut reported) = watch::channel(Measurement::new(Instant::now()));
+        // As fast as it comes, until a rate controller says otherwise.
+        let (_pace, pace) = watch::channel(None);
         let mut chunks = self.feed.begin(latency);
         self.context.key_frame_wanted.notify_one();
         let Output { feed, stopping, machine, context, publisher, .. } = self;
         let queue = feed.queue().clone();
-        let mut run = pin!(connection.run(&mut chunks, &report));
+        let mut run = pin!(connection.run(&mut chunks, &report, pace));
         let mut finishing = false;
         loop {
             tokio::select! {

@@ -168,6 +168,8 @@ mod tests {
             retransmissions: 0,
             granted: false,
             missing: false,
+            reported: false,
+            arrived: false,
         }
     }
 
