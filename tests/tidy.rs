@@ -78,7 +78,6 @@ const PURE: &[(&str, &[&str])] = &[
     ("rate", &[]),
     ("session", &[]),
     ("simulation", &[]),
-    ("transport::gate", &[]),
     ("transport::gop_queue", &[]),
     ("transport::srt::governor", &[]),
     ("transport::srt::guard", &[]),

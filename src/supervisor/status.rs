@@ -138,8 +138,14 @@ impl Totals {
 #[derive(Clone, Debug)]
 pub struct RateStatus {
     pub target: Bitrate,
-    /// What the link carries; `None` while nothing measures it.
+    /// What the link was measured to carry, as video; `None` while nothing measures it.
     pub estimate: Option<Bitrate>,
     /// The rule that set the target.
     pub rule: &'static str,
+    /// The output whose link it follows; `None` while none is connected.
+    pub output: Option<OutputName>,
+    /// How long a packet waits in that link.
+    pub queue: Duration,
+    /// Share of the pictures that are not encoded, 0 to 1.
+    pub thin: f64,
 }
