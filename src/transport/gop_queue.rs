@@ -87,6 +87,11 @@ impl<T> GopQueue<T> {
         self.state = State::AwaitingKeyFrame;
     }
 
+    /// From now on units may wait for so long.
+    pub fn set_longest_wait(&mut self, longest_wait: Duration) {
+        self.limits.age = longest_wait;
+    }
+
     /// The connection is gone: what waits is stale by the time of the next one.
     pub fn close(&mut self) {
         self.clear();
@@ -120,6 +125,11 @@ impl<T> GopQueue<T> {
     /// Whether pictures can only go on with a key frame: worth asking the encoder for one.
     pub fn awaits_key_frame(&self) -> bool {
         self.state == State::AwaitingKeyFrame
+    }
+
+    /// When the unit at the front was captured.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.entries.front().map(|entry| entry.captured)
     }
 
     pub fn is_empty(&self) -> bool {
