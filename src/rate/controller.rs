@@ -132,9 +132,9 @@ impl Controller {
         }
     }
 
-    /// Other bounds, from the next sample on.
-    pub fn set_bounds(&mut self, bounds: Bounds) {
-        self.settings.bounds = bounds;
+    /// Other settings, from the next sample on.
+    pub fn set(&mut self, settings: Settings) {
+        self.settings = settings;
     }
 
     /// Takes a sample in, and decides. To be called every 20 ms.

@@ -12,6 +12,7 @@
 mod controller;
 mod decision;
 mod law;
+pub mod recording;
 mod sample;
 mod signals;
 
@@ -19,3 +20,6 @@ pub use controller::{Bounds, Controller, Settings};
 pub use decision::{Decision, Rule};
 pub use law::Law;
 pub use sample::LinkSample;
+
+#[cfg(test)]
+mod tests;
