@@ -71,6 +71,7 @@ pub mod link;
 pub mod media;
 pub mod rate;
 pub mod session;
+pub mod simulation;
 pub mod supervisor;
 pub mod systemd;
 pub mod telemetry;
