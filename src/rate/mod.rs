@@ -1,11 +1,31 @@
-//! The rate: from what was measured of the link to what the encoder is told.
+//! How much picture the link carries: samples in, decisions out.
 //!
-//! - [`Actuator`]: when a changed target is worth telling the encoder, and what to tell one that
-//!   gives more than it was asked for.
-//! - [`LadderMachine`]: when the frame rate, then the size, give way.
+//! ```text
+//!   LinkSample, every 20 ms ─▶ Signals: queue, what gets through ─▶ Controller ─▶ Decision
+//!   (from the driver's measurement           (filters)            (Open, Drain,   (target, window, pace,
+//!    and the output's queue)                                        Stall)         thinning, and its rule)
+//! ```
+//!
+//! Each output has a [`Controller`] of its own, which keeps its queue out of the network; the one of
+//! the lead output sets the encoder's target. Between that and the encoder stand the [`Actuator`] (when a
+//! changed target is worth telling it) and the [`LadderMachine`] (when frame rate and size give way).
+//! Nothing here knows a clock, a socket or an encoder.
 
 mod actuator;
+mod controller;
+mod decision;
 mod ladder;
+mod law;
+pub mod recording;
+mod sample;
+mod signals;
 
-pub use self::actuator::{Actuator, ChangeCost};
-pub use self::ladder::{LadderMachine, Mode, Rung, Scale};
+pub use actuator::{Actuator, ChangeCost};
+pub use controller::{Bounds, Controller, Settings};
+pub use decision::{Decision, Rule};
+pub use ladder::{LadderMachine, Mode, Rung, Scale};
+pub use law::Law;
+pub use sample::LinkSample;
+
+#[cfg(test)]
+mod tests;
