@@ -174,7 +174,7 @@ fn a_static_scene_is_not_compensated_and_teaches_nothing() {
 #[test]
 fn an_honest_encoder_is_never_suspected_however_late_it_follows() {
     let targets: [fn(f64) -> f64; 4] = [
-        |at| if (at / 10.0) as u64 % 2 == 0 { 6000.0 } else { 1500.0 },
+        |at| if at % 20.0 < 10.0 { 6000.0 } else { 1500.0 },
         |at| 3000.0 * (1.0 + 0.2 * (at * 2.0).sin()),
         |at| 3000.0 * (1.0 + 0.3 * (at * 0.7).sin()),
         |at| 6000.0 * 0.75f64.powf(at % 12.0),
