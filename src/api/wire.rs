@@ -61,6 +61,7 @@ struct Encoder {
     bytes: u64,
     dropped_frames: u64,
     crowded_frames: u64,
+    thinned_frames: u64,
     dropped_sounds: u64,
 }
 
@@ -158,6 +159,7 @@ impl From<&EncoderStatus> for Encoder {
             bytes: encoder.bytes.get(),
             dropped_frames: encoder.dropped_frames,
             crowded_frames: encoder.crowded_frames,
+            thinned_frames: encoder.thinned_frames,
             dropped_sounds: encoder.dropped_sounds,
         }
     }

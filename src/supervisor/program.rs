@@ -15,8 +15,12 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::fanout::Fanout;
 use crate::causes::with_causes;
 use crate::config;
-use crate::media::{self, Capture, Counters, Encode, EncoderInfo, Error, Inputs, MediaEvent, Picture};
+use crate::media::{
+    self, Capture, Counters, Encode, EncoderInfo, Error, Inputs, MediaEvent, Picture, Reduction,
+};
+use crate::rate::{ChangeCost, Mode, Rung};
 use crate::session::meter::Meter;
+use crate::session::progress::Progress;
 use crate::units::Bitrate;
 
 /// Encoder and capture. Dropped, both are torn down.
@@ -24,6 +28,8 @@ pub struct Program {
     encode: Encode,
     events: mpsc::Receiver<MediaEvent>,
     capture: Option<CaptureSlot>,
+    /// As configured.
+    mode: Mode,
     target: Bitrate,
     encoded: Meter,
     frames: Meter,
@@ -39,13 +45,6 @@ struct CaptureSlot {
     opening: Option<oneshot::Receiver<Result<Capture, Error>>>,
     open: Option<Capture>,
     events: mpsc::Receiver<MediaEvent>,
-}
-
-/// What the encoder has shown of itself.
-#[derive(Clone, Copy, Debug)]
-struct Progress {
-    frames: u64,
-    at: Instant,
 }
 
 impl Program {
@@ -70,8 +69,13 @@ impl Program {
         encode.set_target(target);
         encode.show(Picture::Slate { reason: slate });
         let (encoded, frames) = (Meter::default(), Meter::default());
-        let progress = Progress { frames: 0, at: Instant::now() };
-        Ok(Program { encode, events, capture: None, target, encoded, frames, progress, on_air })
+        let progress = Progress::new(Instant::now());
+        let mode = Mode {
+            width: config.video.width,
+            height: config.video.height,
+            framerate: config.video.framerate,
+        };
+        Ok(Program { encode, events, capture: None, mode, target, encoded, frames, progress, on_air })
     }
 
     /// Opens the source, anew where it is open already. How it went comes from [`Program::next_event`].
@@ -125,15 +129,13 @@ impl Program {
         let counters = self.encode.counters();
         self.encoded.observe(now, counters.bytes_out.get());
         self.frames.observe(now, counters.frames_out);
-        if counters.frames_out > self.progress.frames {
-            self.progress = Progress { frames: counters.frames_out, at: now };
-        }
+        self.progress.observe(now, counters.frames_out, counters.frames_thinned);
         counters
     }
 
-    /// How long nothing has left the encoder, though live picture or slate always go in.
+    /// How long nothing has left the encoder, though live picture or slate went in.
     pub fn silence(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.progress.at)
+        self.progress.silence(now)
     }
 
     pub fn counters(&self) -> Counters {
@@ -141,7 +143,7 @@ impl Program {
     }
 
     pub fn has_given_units(&self) -> bool {
-        self.progress.frames > 0
+        self.progress.has_begun()
     }
 
     pub fn set_target(&mut self, target: Bitrate) {
@@ -151,6 +153,28 @@ impl Program {
 
     pub fn target(&self) -> Bitrate {
         self.target
+    }
+
+    /// What a change of the target costs with this encoder.
+    pub fn change_cost(&self) -> ChangeCost {
+        let info = self.encode.encoder();
+        ChangeCost {
+            step: info.rate_step,
+            interval: info.rate_interval,
+            key_frame: info.rate_change_is_key_frame,
+        }
+    }
+
+    /// Leaves out a share of the pictures before the encoder, 0 to 1.
+    pub fn set_thinning(&self, share: f64) {
+        self.encode.set_thinning(share);
+    }
+
+    /// Changes frame rate and size of what is encoded; only for encoders that can
+    /// ([`EncoderInfo::resizes`]).
+    pub fn set_rung(&self, rung: Rung) {
+        let Mode { width, height, .. } = self.mode.at(rung);
+        self.encode.reduce(Reduction { one_of: rung.framerate_divisor, width, height });
     }
 
     pub fn show(&self, picture: Picture) {

@@ -62,6 +62,8 @@ pub struct EncoderStatus {
     pub dropped_frames: u64,
     /// Frames left out where live and slate meet.
     pub crowded_frames: u64,
+    /// Frames left out because the link could not carry them.
+    pub thinned_frames: u64,
     /// Buffers of sound (10 ms as a rule) that had to be dropped before its encoder.
     pub dropped_sounds: u64,
     /// Frames that left it, and their bytes.

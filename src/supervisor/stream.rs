@@ -436,6 +436,7 @@ impl<'a> StreamTask<'a> {
                 fps: program.fps(),
                 dropped_frames: counters.frames_dropped,
                 crowded_frames: counters.frames_crowded,
+                thinned_frames: counters.frames_thinned,
                 dropped_sounds: counters.sound_dropped,
                 frames: counters.frames_out,
                 bytes: counters.bytes_out,

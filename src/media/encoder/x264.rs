@@ -2,6 +2,7 @@
 
 use std::num::NonZero;
 use std::thread;
+use std::time::Duration;
 
 use gst::element_factory::ElementBuilder;
 
@@ -9,10 +10,18 @@ use super::{Backend, EncoderInfo, Settings};
 use crate::config::Codec;
 use crate::units::Bitrate;
 
-/// A changed bitrate takes effect in place, without a key frame. `nal-hrd` stays unset: with it,
-/// decreases are ignored.
+/// A changed bitrate takes effect in place, without a key frame; other caps make it begin anew, which takes
+/// milliseconds. `nal-hrd` stays unset: with it, decreases are ignored.
 pub(super) const BACKEND: Backend = Backend {
-    info: EncoderInfo { backend: "software", element: "x264enc", hardware: false },
+    info: EncoderInfo {
+        backend: "software",
+        element: "x264enc",
+        hardware: false,
+        rate_step: 0.02,
+        rate_interval: Duration::ZERO,
+        rate_change_is_key_frame: false,
+        resizes: true,
+    },
     codec: Codec::H264,
     pixels: "I420",
     rate_property: "bitrate",
