@@ -25,10 +25,9 @@ use std::time::Duration;
 use super::{Cross, Link, Traffic, Verdict};
 use crate::units::{Bitrate, ByteCount};
 
-/// One upload, from its start to its end.
+/// One upload.
 #[derive(Clone, Debug)]
 pub struct Upload {
-    start: Duration,
     end: Duration,
     way_back: Duration,
     /// Congestion window and slow start threshold, in segments.
@@ -53,6 +52,10 @@ pub struct Upload {
     timer: Duration,
     delivered: Traffic,
 }
+
+/// All the uploads that share a link.
+#[derive(Clone, Debug, Default)]
+pub struct Uploads(Vec<Upload>);
 
 /// The first search for the capacity, which a rising RTT ends (HyStart++, RFC 9406, without its
 /// conservative phase).
@@ -89,7 +92,6 @@ impl Upload {
     /// `way_back` is the delay of acknowledgements.
     pub fn new(cross: Cross, way_back: Duration) -> Self {
         Upload {
-            start: cross.start,
             end: cross.start.saturating_add(cross.duration),
             way_back,
             window: INITIAL_WINDOW,
@@ -238,6 +240,33 @@ impl Upload {
     }
 }
 
+impl Uploads {
+    pub fn new(uploads: impl IntoIterator<Item = Upload>) -> Self {
+        Uploads(uploads.into_iter().collect())
+    }
+
+    /// As [`Upload::next_deadline`], of them all.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.0.iter().filter_map(Upload::next_deadline).min()
+    }
+
+    /// As [`Upload::advance`], in the order of time.
+    pub fn advance(&mut self, now: Duration, link: &mut Link) {
+        while let Some((at, upload)) = (self.0.iter_mut())
+            .filter_map(|upload| Some((upload.next_deadline()?, upload)))
+            .min_by_key(|(at, _)| *at)
+            .filter(|(at, _)| *at <= now)
+        {
+            upload.advance(at, link);
+        }
+    }
+
+    /// As [`Upload::delivered`], of each, in the order of their starts.
+    pub fn delivered(&self) -> impl Iterator<Item = Traffic> {
+        self.0.iter().map(Upload::delivered)
+    }
+}
+
 impl Epoch {
     fn cubic(&self, now: Duration) -> f64 {
         let beyond_peak = (now - self.begun).as_secs_f64() - self.to_peak;
@@ -325,7 +354,7 @@ mod tests {
     /// A link with its uploads.
     struct Scene {
         link: Link,
-        uploads: Vec<Upload>,
+        uploads: Uploads,
         longest_queue: ByteCount,
     }
 
@@ -337,15 +366,11 @@ mod tests {
 
         /// Runs until then; what each upload got through in all.
         fn run(&mut self, until: Duration) -> Vec<u64> {
-            while let Some((at, index)) = (self.uploads.iter().enumerate())
-                .filter_map(|(index, upload)| Some((upload.next_deadline()?, index)))
-                .min()
-                .filter(|(at, _)| *at <= until)
-            {
-                self.uploads[index].advance(at, &mut self.link);
+            while let Some(at) = self.uploads.next_deadline().filter(|at| *at <= until) {
+                self.uploads.advance(at, &mut self.link);
                 self.longest_queue = self.longest_queue.max(self.link.queued(at));
             }
-            self.uploads.iter().map(|upload| upload.delivered().bytes.get()).collect()
+            self.uploads.delivered().map(|traffic| traffic.bytes.get()).collect()
         }
 
         /// The share of the capacity that each upload had in that time.
@@ -406,13 +431,13 @@ mod tests {
     #[test]
     fn sends_only_in_its_time() {
         let mut scene = Scene::new("rate=6M,delay=25ms,cross=cubic@10s+30s");
-        assert_eq!(scene.uploads[0].next_deadline(), Some(seconds(10)));
+        assert_eq!(scene.uploads.next_deadline(), Some(seconds(10)));
         scene.run(seconds(40));
         let offered = scene.link.counters().offered;
         scene.run(seconds(500));
         assert_eq!(scene.link.counters().offered, offered);
-        assert_eq!(scene.uploads[0].next_deadline(), None);
-        assert_eq!(scene.uploads[0].delivered(), scene.link.counters().delivered);
+        assert_eq!(scene.uploads.next_deadline(), None);
+        assert_eq!(scene.uploads.0[0].delivered(), scene.link.counters().delivered);
         // 30 s at 6 Mbit/s, and the queue that was left.
         assert!((20_000_000..23_000_000).contains(&offered.bytes.get()), "{offered:?}");
     }
@@ -443,9 +468,9 @@ mod tests {
         let mut scene = Scene::new("cross=cubic@0s+10s");
         scene.run(seconds(10));
         let sent = Bitrate::from_kbps(100_000) * seconds(10);
-        let delivered = scene.uploads[0].delivered().bytes;
+        let delivered = scene.uploads.0[0].delivered().bytes;
         assert!(delivered <= sent + ByteCount::new(1500) && delivered.get() > sent.get() * 9 / 10);
-        assert!(scene.uploads[0].in_flight.len() <= LARGEST_WINDOW as usize);
+        assert!(scene.uploads.0[0].in_flight.len() <= LARGEST_WINDOW as usize);
     }
 
     #[test]

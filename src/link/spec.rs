@@ -7,7 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::Link;
-use super::cubic::Upload;
+use super::cubic::{Upload, Uploads};
 use super::loss::Loss;
 use super::trace::Trace;
 use crate::units::{Bitrate, ByteCount};
@@ -99,8 +99,8 @@ impl Spec {
     }
 
     /// Whom the uplink is shared with, each to be driven along with it.
-    pub fn uploads(&self) -> Vec<Upload> {
-        self.cross.iter().map(|cross| Upload::new(*cross, self.delay)).collect()
+    pub fn uploads(&self) -> Uploads {
+        Uploads::new(self.cross.iter().map(|cross| Upload::new(*cross, self.delay)))
     }
 }
 

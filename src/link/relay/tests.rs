@@ -177,3 +177,75 @@ fn stops_at_once_when_dropped() {
     drop(relay);
     assert!(dropped.elapsed() < Duration::from_millis(500));
 }
+
+#[test]
+fn routes_share_the_link_and_are_counted_apart() {
+    let (first_server, second_server) = (server(), server());
+    let routes = [&first_server, &second_server]
+        .map(|server| ("127.0.0.1:0".parse().unwrap(), server.local_addr().unwrap()));
+    let relay = Relay::start_shared(&routes, "rate=8M,queue=1000000".parse().unwrap()).unwrap();
+    relay.record();
+    let clients = [0, 1].map(|route: usize| {
+        let client = server();
+        client.connect(relay.addresses()[route]).unwrap();
+        client
+    });
+    // 100 packets of 1000 bytes on the wire and 100 of 500 take 150 ms at 8 Mbit/s: the queue is one.
+    let begun = Instant::now();
+    for _ in 0..100 {
+        clients[0].send(&[1; 972]).unwrap();
+        clients[1].send(&[2; 472]).unwrap();
+    }
+    for _ in 0..100 {
+        assert_eq!(receive(&first_server).0, [1; 972]);
+        assert_eq!(receive(&second_server).0, [2; 472]);
+    }
+    let took = begun.elapsed();
+    assert!((Duration::from_millis(149)..Duration::from_millis(350)).contains(&took), "{took:?}");
+    let bytes: Vec<u64> = relay.routes().iter().map(|route| route.up.delivered.bytes.get()).collect();
+    assert_eq!(bytes, [100_000, 50_000]);
+    assert_eq!(relay.counters().up.link.delivered.bytes, ByteCount::new(150_000));
+    // The way back leads to the right client.
+    let (_, peer) = {
+        clients[1].send(b"ping").unwrap();
+        receive(&second_server)
+    };
+    second_server.send_to(b"pong", peer).unwrap();
+    assert_eq!(receive(&clients[1]).0, b"pong");
+
+    let record = relay.take_record();
+    assert_eq!(record.len(), 201);
+    let of_first = record.iter().filter(|passage| passage.route == 0);
+    assert_eq!(of_first.map(|passage| passage.bytes).sum::<ByteCount>(), ByteCount::new(100_000));
+    assert!(record.is_sorted_by_key(|passage| passage.at));
+    let longest = record.iter().filter_map(|passage| match passage.verdict {
+        Verdict::Deliver { queued, .. } => Some(queued),
+        Verdict::Dropped(_) => None,
+    });
+    assert!(longest.max().unwrap() > Duration::from_millis(100));
+    assert!(relay.take_record().is_empty());
+}
+
+#[test]
+fn an_upload_fills_what_the_client_leaves() {
+    let server = server();
+    let relay = relay(&server, "rate=10M,delay=5ms,queue=20000,cross=cubic@0s+60s");
+    assert_eq!(relay.counters().cross, Traffic::default());
+    let client = client(&relay);
+    client.send(b"the clock starts").unwrap();
+    thread::sleep(Duration::from_millis(1500));
+    let (from, before) = (relay.elapsed(), relay.counters());
+    thread::sleep(Duration::from_millis(1000));
+    let (to, after) = (relay.elapsed(), relay.counters());
+    let capacity = relay.capacity_between(from, to).unwrap().get() as f64;
+    let share = (after.cross.bytes - before.cross.bytes).get() as f64 / capacity;
+    assert!((0.9..=1.05).contains(&share), "{share}");
+    assert!(after.up.link.offered.packets > 1000, "{after:?}");
+    assert_eq!(relay.routes()[0].up.offered.packets, 1);
+}
+
+#[test]
+fn a_relay_without_a_route_is_refused() {
+    let error = Relay::start_shared(&[], Spec::default()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+}
