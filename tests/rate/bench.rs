@@ -1,7 +1,7 @@
 //! A link in real time with a libsrt receiver behind each of its routes, and what was seen there.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uplinkd::demo::receiver::{Options, Receiver, Reception};
 use uplinkd::link::Spec;
@@ -47,10 +47,25 @@ impl Bench {
         self.relay.addresses().iter().map(SocketAddr::port).collect()
     }
 
+    /// The link's time: since a sender's first packet.
+    pub fn elapsed(&self) -> Duration {
+        self.relay.elapsed()
+    }
+
+    /// Waits for the first packet of a sender; whether it came.
+    pub fn starts_within(&self, patience: Duration) -> bool {
+        let begun = Instant::now();
+        while self.elapsed() == Duration::ZERO && begun.elapsed() < patience {
+            std::thread::sleep(STEP);
+        }
+        self.elapsed() > Duration::ZERO
+    }
+
     /// Until the link is that old.
     pub fn wait_until(&self, time: Duration) {
-        while self.relay.elapsed() < time {
-            std::thread::sleep((time - self.relay.elapsed()).min(Duration::from_millis(20)));
+        assert!(self.starts_within(CALL), "no sender called within {CALL:?}");
+        while let Some(left) = time.checked_sub(self.elapsed()).filter(|left| !left.is_zero()) {
+            std::thread::sleep(left.min(STEP));
         }
     }
 
@@ -79,5 +94,9 @@ impl Bench {
 }
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// For a daemon that is ready to call, on a busy machine.
+const CALL: Duration = Duration::from_secs(20);
+/// How often the time is looked at.
+const STEP: Duration = Duration::from_millis(20);
 /// Bytes in 100 ms: 1 Gbit/s.
 const UNLIMITED: u64 = 12_500_000;
