@@ -33,7 +33,7 @@ enum Arguments {
     /// Makes the clip that is sent, if it is not there yet, and prints its path
     Clip,
     /// Runs a sender
-    Run(Plan),
+    Run(Box<Plan>),
 }
 
 #[derive(Args)]

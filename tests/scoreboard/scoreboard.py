@@ -69,7 +69,8 @@ class Own:
 
     def __init__(self, linkrun, clip):
         self.names = list(SYNTHETIC)
-        self.linkrun, self.clip = linkrun, clip or self.make_clip()
+        self.linkrun = linkrun
+        self.clip = clip or self.make_clip()
 
     def capacity(self, name):
         return capacity.of_spec(*SYNTHETIC[name])
