@@ -5,6 +5,7 @@
 //! are those of [`score`], the floors those that uplinkd promises.
 
 mod bench;
+mod changes;
 mod clips;
 mod fade;
 mod frames;

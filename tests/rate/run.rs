@@ -10,7 +10,7 @@ use uplinkd::units::Bitrate;
 
 use crate::bench::{Bench, Seen, Stream};
 use crate::harness::Daemon;
-use crate::score::{Event, Score, Terms};
+use crate::score::{Score, Terms};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -57,9 +57,7 @@ impl Plan<'_> {
     }
 
     pub fn terms(&self) -> Terms {
-        let event = |change: &uplinkd::link::RateChange| Event { at: change.at, to: change.rate };
-        let events = self.spec().rate_changes.iter().map(event).collect();
-        Terms { latency: self.latency, duration: self.duration, max: Bitrate::from_kbps(MAX_KBPS), events }
+        Terms::new(&self.spec(), self.latency, self.duration, Bitrate::from_kbps(MAX_KBPS))
     }
 
     /// The daemon's configuration for a receiver at `port` of the loopback.

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use uplinkd::demo::receiver::Message;
-use uplinkd::link::Verdict;
 use uplinkd::link::relay::Passage;
+use uplinkd::link::{Spec, Verdict};
 use uplinkd::units::Bitrate;
 
 use crate::frames::{Frame, frames};
@@ -92,6 +92,21 @@ pub struct Reaction {
     pub react_s: Option<f64>,
     pub drain_s: Option<f64>,
     pub refill_s: Option<f64>,
+}
+
+impl Terms {
+    /// Of a run over `link`: its events are the changes of its rate, where they are few enough to be
+    /// reacted to one by one, and the ends of its outages.
+    pub fn new(link: &Spec, latency: Duration, duration: Duration, max: Bitrate) -> Terms {
+        let changes = if link.rate_changes.len() <= MOST_EVENTS { &link.rate_changes[..] } else { &[] };
+        let changes = changes.iter().map(|change| Event { at: change.at, to: change.rate });
+        let rate = link.rate;
+        let returns = link
+            .outages
+            .iter()
+            .filter_map(|outage| Some(Event { at: outage.start + outage.duration, to: rate? }));
+        Terms { latency, duration, max, events: changes.chain(returns).collect() }
+    }
 }
 
 impl Recording {
@@ -303,6 +318,8 @@ pub fn percentile(sorted: &[f64], part: f64) -> f64 {
 pub const BIN: Duration = Duration::from_millis(100);
 /// After the last message that could have been released there is nothing to judge.
 const TAIL: Duration = Duration::from_secs(2);
+/// More are a ramp.
+const MOST_EVENTS: usize = 8;
 /// Fewer are not a stream.
 const FEWEST_MESSAGES: usize = 100;
 /// A full message of TS in an SRT, UDP and IP packet.

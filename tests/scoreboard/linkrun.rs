@@ -26,7 +26,7 @@ use uplinkd::link::Spec;
 use uplinkd::units::Bitrate;
 
 use bench::Bench;
-use score::{Event, Terms};
+use score::Terms;
 
 #[derive(Parser)]
 enum Arguments {
@@ -94,17 +94,7 @@ fn run(plan: &Plan) -> Result<(), String> {
     if died {
         return Err("the sender has ended before its time".to_owned());
     }
-    let event = |change: &uplinkd::link::RateChange| Event { at: change.at, to: change.rate };
-    let returns = plan
-        .link
-        .outages
-        .iter()
-        .filter_map(|outage| Some(Event { at: outage.start + outage.duration, to: plan.link.rate? }));
-    // A ramp is not a list of events.
-    let changes = &plan.link.rate_changes;
-    let changes = changes.iter().filter(|_| changes.len() <= MOST_EVENTS).map(event);
-    let events = changes.chain(returns).collect();
-    let terms = Terms { latency, duration, max: Bitrate::from_kbps(plan.max_kbps), events };
+    let terms = Terms::new(&plan.link, latency, duration, Bitrate::from_kbps(plan.max_kbps));
     let score = seen.streams[0].recording.score(&terms).ok_or("no stream arrived")?;
     let path = plan.out.join("score.json");
     let text = serde_json::to_string_pretty(&score).map_err(|error| error.to_string())?;
@@ -175,5 +165,3 @@ fn log(folder: &Path) -> io::Result<File> {
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The last packet is released a latency after it was sent; then the receiver hands it on.
 const RELEASE_MARGIN: Duration = Duration::from_millis(500);
-/// More changes of the rate are not steps that could be reacted to one by one.
-const MOST_EVENTS: usize = 8;

@@ -218,7 +218,7 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for place, (run, score) in enumerate(pool.map(do, runs), 1):
             results[run.scenario, run.sender].append(score)
-            said = score.get('error') or f"util {score.get('util')}, queue p95 {score.get('qd_p95')} ms"
+            said = score.get('error') or f"util {score['util']:.3f}, queue p95 {score['qd_p95']:.0f} ms"
             print(f'{place}/{len(runs)} {run.scenario} {run.sender} seed {run.seed}: {said}', file=sys.stderr, flush=True)
 
     version = subprocess.run([options.binary, 'version'], stdout=subprocess.PIPE, text=True).stdout.strip()
