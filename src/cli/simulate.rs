@@ -73,12 +73,14 @@ pub fn run(arguments: SimulateArguments) -> Result<(), Failure> {
 fn scenario(arguments: &SimulateArguments) -> Result<Scenario, Failure> {
     let mut link: Spec = arguments.link.parse().map_err(named("--link"))?;
     if let Some(path) = &arguments.trace {
-        let name = |error: &dyn Display| Failure::configuration(format!("--trace: {}: {error}", path.display()));
+        let name =
+            |error: &dyn Display| Failure::configuration(format!("--trace: {}: {error}", path.display()));
         let text = fs::read_to_string(path).map_err(|error| name(&error))?;
         link = link.with_trace(text.parse::<Trace>().map_err(|error| name(&error))?);
     }
     let mut encoder: EncoderModel = arguments.encoder.parse().map_err(named("--encoder"))?;
-    let stream = arguments.config.as_deref().map(|path| stream(path, arguments.stream.as_deref())).transpose()?;
+    let stream =
+        arguments.config.as_deref().map(|path| stream(path, arguments.stream.as_deref())).transpose()?;
     let mut bounds = DEFAULT_BOUNDS;
     let mut latency = DEFAULT_LATENCY;
     let mut adaptive = true;

@@ -69,7 +69,8 @@ impl FromStr for EncoderModel {
     fn from_str(line: &str) -> Result<Self, ModelError> {
         let mut model = EncoderModel::default();
         for part in line.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let complaint = |(problem, fix): (String, String)| ModelError { part: part.to_owned(), problem, fix };
+            let complaint =
+                |(problem, fix): (String, String)| ModelError { part: part.to_owned(), problem, fix };
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
             model.read(key, value).map_err(complaint)?;
         }
@@ -183,7 +184,8 @@ impl Encoder {
         let share = self.share(key);
         let mean = self.rate / 8.0 * interval;
         // Content lasts: each picture resembles the one before.
-        self.content = LASTING * self.content + (1.0 - LASTING * LASTING).sqrt() * model.noise * self.normal();
+        self.content =
+            LASTING * self.content + (1.0 - LASTING * LASTING).sqrt() * model.noise * self.normal();
         let drawn = mean * share * (1.0 + self.content).max(LEAST_DRAWN);
         let size = (drawn - self.debt / REPAYMENT).max(LEAST_SHARE * mean);
         self.debt = (self.debt + size - mean * share).clamp(-DEEPEST * mean, DEEPEST * mean);

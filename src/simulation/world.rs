@@ -222,7 +222,7 @@ impl<'a> World<'a> {
 
     fn sample(&mut self, now: Duration) -> LinkSample {
         let sample = self.sender.sample(now);
-        let waits = self.queue.oldest().map_or(Duration::ZERO, |at| (self.epoch + now) - at);
+        let waits = self.queue.waiting(self.epoch + now).oldest;
         LinkSample {
             waiting: self.queue.bytes(),
             oldest: if sample.oldest > Duration::ZERO { sample.oldest } else { waits },

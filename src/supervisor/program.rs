@@ -18,7 +18,7 @@ use crate::config;
 use crate::media::{
     self, Capture, Counters, Encode, EncoderInfo, Error, Inputs, MediaEvent, Picture, Reduction,
 };
-use crate::rate::{ChangeCost, Mode, Rung};
+use crate::rate::{Actuator, ChangeCost, LadderMachine, Mode};
 use crate::session::meter::Meter;
 use crate::session::progress::Progress;
 use crate::units::Bitrate;
@@ -30,7 +30,11 @@ pub struct Program {
     capture: Option<CaptureSlot>,
     /// As configured.
     mode: Mode,
-    target: Bitrate,
+    actuator: Actuator,
+    ladder: LadderMachine,
+    /// What the encoder was told last.
+    told: Bitrate,
+    started: Instant,
     encoded: Meter,
     frames: Meter,
     progress: Progress,
@@ -66,16 +70,36 @@ impl Program {
                 fanout.deliver(&unit);
             }
         })?;
-        encode.set_target(target);
         encode.show(Picture::Slate { reason: slate });
-        let (encoded, frames) = (Meter::default(), Meter::default());
-        let progress = Progress::new(Instant::now());
+        let info = encode.encoder();
+        let actuator = Actuator::new(ChangeCost {
+            step: info.rate_step,
+            interval: info.rate_interval,
+            key_frame: info.rate_change_is_key_frame,
+        });
+        let ladder = if info.resizes { config.rate.ladder } else { config::Ladder::Off };
         let mode = Mode {
             width: config.video.width,
             height: config.video.height,
             framerate: config.video.framerate,
         };
-        Ok(Program { encode, events, capture: None, mode, target, encoded, frames, progress, on_air })
+        let started = Instant::now();
+        let mut program = Program {
+            encode,
+            events,
+            capture: None,
+            mode,
+            actuator,
+            ladder: LadderMachine::new(ladder, mode),
+            told: Bitrate::ZERO,
+            started,
+            encoded: Meter::default(),
+            frames: Meter::default(),
+            progress: Progress::new(started),
+            on_air,
+        };
+        program.follow(started, target, 0.0);
+        Ok(program)
     }
 
     /// Opens the source, anew where it is open already. How it went comes from [`Program::next_event`].
@@ -146,35 +170,30 @@ impl Program {
         self.progress.has_begun()
     }
 
-    pub fn set_target(&mut self, target: Bitrate) {
-        self.target = target;
-        self.encode.set_target(target);
-    }
-
-    pub fn target(&self) -> Bitrate {
-        self.target
-    }
-
-    /// What a change of the target costs with this encoder.
-    pub fn change_cost(&self) -> ChangeCost {
-        let info = self.encode.encoder();
-        ChangeCost {
-            step: info.rate_step,
-            interval: info.rate_interval,
-            key_frame: info.rate_change_is_key_frame,
+    /// Has the encoder give `target`, and leave out a share of the pictures, 0 to 1: as soon and as
+    /// exactly as is worth it with this encoder. Tells the mode where that has changed.
+    pub fn follow(&mut self, now: Instant, target: Bitrate, thin: f64) -> Option<Mode> {
+        let since_start = now.saturating_duration_since(self.started);
+        if let Some(rate) = self.actuator.command(since_start, target, Some(self.encoded.bitrate())) {
+            self.told = rate;
+            self.encode.set_target(rate);
         }
-    }
-
-    /// Leaves out a share of the pictures before the encoder, 0 to 1.
-    pub fn set_thinning(&self, share: f64) {
-        self.encode.set_thinning(share);
-    }
-
-    /// Changes frame rate and size of what is encoded; only for encoders that can
-    /// ([`EncoderInfo::resizes`]).
-    pub fn set_rung(&self, rung: Rung) {
-        let Mode { width, height, .. } = self.mode.at(rung);
+        self.encode.set_thinning(thin);
+        let rung = self.ladder.observe(since_start, target)?;
+        let mode = self.mode.at(rung);
+        let (width, height) = (mode.width, mode.height);
         self.encode.reduce(Reduction { one_of: rung.framerate_divisor, width, height });
+        Some(mode)
+    }
+
+    /// What the encoder was told last: the target, corrected for what it makes of it.
+    pub fn target(&self) -> Bitrate {
+        self.told
+    }
+
+    /// What the encoder is given: the configured mode, or less where the rate is too low for that.
+    pub fn mode(&self) -> Mode {
+        self.mode.at(self.ladder.rung())
     }
 
     pub fn show(&self, picture: Picture) {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::{OutputName, StreamName};
+use crate::rate::Mode;
 pub use crate::session::life::State;
 pub use crate::session::output::OutputState;
 pub use crate::session::source::SourceState;
@@ -52,6 +53,8 @@ pub struct EncoderStatus {
     /// GStreamer's name of the element.
     pub element: &'static str,
     pub hardware: bool,
+    /// What it is given: the configured size and frame rate, or less where the rate is too low for that.
+    pub mode: Mode,
     /// What it was told.
     pub target: Bitrate,
     /// What it gives, over the last second.

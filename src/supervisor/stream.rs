@@ -25,7 +25,7 @@ use crate::causes::with_causes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName};
 use crate::media::{MediaEvent, Picture, Tracks};
-use crate::rate::{self, Decision};
+use crate::rate::{self, Decision, Mode};
 use crate::session::life::{Life, OutputView, Parts};
 use crate::session::source::{Show, SourceMachine};
 use crate::units::Bitrate;
@@ -388,8 +388,11 @@ impl<'a> StreamTask<'a> {
     }
 
     fn apply_rate(&mut self) {
-        if let Some(program) = &mut self.program {
-            program.set_target(self.rate.target);
+        let RateStatus { target, thin, .. } = self.rate;
+        if let Some(mode) = self.program.as_mut().and_then(|it| it.follow(Instant::now(), target, thin)) {
+            let Mode { width, height, framerate } = mode;
+            let (stream, target_kbps) = (self.name.as_str(), target.as_kbps());
+            log::info!(stream, target_kbps, width, height, framerate:%; "encoded picture changed with the rate");
         }
     }
 
@@ -426,11 +429,12 @@ impl<'a> StreamTask<'a> {
     fn publish(&self) {
         let bare = bare_status(&self.name, &self.memory.config, &self.life, &self.source);
         let encoder = self.program.as_ref().map(|program| {
-            let (counters, info) = (program.counters(), program.encoder());
+            let (counters, info, mode) = (program.counters(), program.encoder(), program.mode());
             EncoderStatus {
                 backend: info.backend,
                 element: info.element,
                 hardware: info.hardware,
+                mode,
                 target: program.target(),
                 encoded: program.encoded(),
                 fps: program.fps(),
