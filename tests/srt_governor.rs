@@ -16,8 +16,7 @@ use uplinkd::units::{Bitrate, ByteCount};
 /// Of one sender over one link.
 #[derive(Clone, Copy, Debug)]
 struct Outcome {
-    sent: u64,
-    /// Not released by the receiver.
+    /// Packets that the receiver did not release.
     lost: u64,
     /// Sent again, in percent of what had to be sent.
     overhead: f64,
@@ -26,7 +25,7 @@ struct Outcome {
 fn outcome(relay: &Relay, received: &[u8], sent: u64) -> Outcome {
     let seen = relay.counters().up.srt;
     let lost = missing(received, sent).len() as u64;
-    Outcome { sent, lost, overhead: 100.0 * seen.retransmitted as f64 / seen.unique as f64 }
+    Outcome { lost, overhead: 100.0 * seen.retransmitted as f64 / seen.unique as f64 }
 }
 
 async fn ours(link: &str, count: u64) -> Outcome {
@@ -64,7 +63,8 @@ async fn libsrts(link: &str, count: u64) -> Outcome {
     outcome(&far.relay, &far.peer.finish().await, count)
 }
 
-/// At a latency of four round trips.
+/// At a latency of four round trips. (On a busy machine all threads are late, and much is lost on
+/// both sides for that alone.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "make lab: two minutes"]
 async fn no_more_is_lost_than_by_libsrt() {
@@ -73,7 +73,7 @@ async fn no_more_is_lost_than_by_libsrt() {
         let link = format!("delay=40ms,loss={loss},seed=21");
         let count = (RATE * LASTING).get() / PACKET as u64;
         let (theirs, ours) = tokio::join!(libsrts(&link, count), ours(&link, count));
-        eprintln!("{link}: libsrt {theirs:?}, ours {ours:?}");
+        eprintln!("{link}, {count} packets: libsrt {theirs:?}, ours {ours:?}");
         outcomes.push((loss, theirs, ours));
     }
     for (loss, theirs, ours) in outcomes {

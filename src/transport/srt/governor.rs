@@ -118,10 +118,13 @@ impl Governor {
         self.probes = 0;
     }
 
-    /// Where a queue makes the losses, a copy would only make it longer.
+    /// Whether there would be no time left, once the receiver has asked again: its reports are half
+    /// its long round trip apart (libsrt's `NAKInterval` of live mode). Where a queue makes the
+    /// losses, a copy would only make it longer.
     fn is_last_chance(&self, packet: &Packet, path: Path, now: Instant) -> bool {
         let is_calm = path.rtt.mean < path.base_rtt + CALM_QUEUE;
-        let next = now + path.rtt.late() + ACK_DELAY;
+        let report = (path.rtt.late() / 2).max(SHORTEST_REPORT_INTERVAL);
+        let next = now + path.rtt.late() + report + LATENESS_MARGIN;
         packet.retransmissions > 0 && is_calm && self.is_too_late(packet, path, next)
     }
 
@@ -159,8 +162,10 @@ impl Budget {
     }
 }
 
-/// Beyond the shortest round trip, the least time between two retransmissions of a packet: half of the
-/// shortest interval of libsrt's periodic NAKs (20 ms).
+/// libsrt's `MIN_NAK_INTERVAL` of live mode.
+const SHORTEST_REPORT_INTERVAL: Duration = Duration::from_millis(20);
+/// Beyond the shortest round trip, the least time between two retransmissions of a packet: half of
+/// [`SHORTEST_REPORT_INTERVAL`].
 const SHORTEST_REPEAT: Duration = Duration::from_millis(10);
 /// Between the two transmissions of a last chance: long enough to outlast a short burst of losses.
 pub const COPY_DELAY: Duration = Duration::from_millis(10);
@@ -260,11 +265,11 @@ mod tests {
         let first = sent(start);
         let again = Packet { retransmissions: 1, ..first };
         let verdict = |packet, path, ms| governor(start).judge(packet, path, start + ms * MS);
-        // Lost once more, it would be sent again 78 ms later, for which 520 ms is the end.
-        assert_eq!(verdict(&again, calm, 442), Verdict::Retransmit);
-        assert_eq!(verdict(&again, calm, 443), Verdict::RetransmitTwice);
-        assert_eq!(verdict(&first, calm, 443), Verdict::Retransmit, "it may be the first loss of many");
-        assert_eq!(verdict(&again, PATH, 443), Verdict::Retransmit, "a queue of 50 ms");
+        // Lost once more, it would be sent again 87 ms later, for which 500 ms is the end.
+        assert_eq!(verdict(&again, calm, 413), Verdict::Retransmit);
+        assert_eq!(verdict(&again, calm, 414), Verdict::RetransmitTwice);
+        assert_eq!(verdict(&first, calm, 414), Verdict::Retransmit, "it may be the first loss of many");
+        assert_eq!(verdict(&again, PATH, 414), Verdict::Retransmit, "a queue of 50 ms");
         let mut governor = governor(start);
         assert!(governor.allows_copy(&again, calm, start + 520 * MS));
         assert!(!governor.allows_copy(&again, calm, start + 521 * MS), "too late");

@@ -175,7 +175,7 @@ fn a_lost_repetition_is_sent_again_before_the_receiver_asks() {
 fn a_last_chance_is_taken_twice_unless_the_first_arrives() {
     for arrives in [false, true] {
         let (mut sender, sent) = with_a_repetition_under_way();
-        // Handed over 50 ms before; 50 ms later than at 442 ms there is no time for another answer.
+        // That is 470 ms after the capture: there is no time for another answer.
         let last = sent + 420 * MS;
         sender.receive(last, &control(3, 0, &[INITIAL]));
         assert_eq!(repeated(&mut sender, last), [INITIAL]);
