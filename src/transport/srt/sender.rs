@@ -5,6 +5,7 @@
 //! acknowledgements whose number makes sense, losses that the [`Governor`] wants mended, packets that
 //! are too late. It never sees a datagram, nor a number from the peer that was not checked.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use srt_protocol::packet::{
 };
 use srt_protocol::protocol::time::Rtt as CoreRtt;
 
-use super::governor::{Governor, Verdict};
+use super::governor::{COPY_DELAY, Governor, Verdict};
 use super::guard::{self, Ack, Arrival, LossList, Rejection, Rejections};
 use super::handshake::Established;
 use super::measurement::{Measurement, Minimum, Path, ReverseDelay, Rtt};
@@ -59,6 +60,9 @@ pub struct Sender {
     /// Our key refresh that the peer has not confirmed: as sent, and as the core knows it.
     key_request: Option<(Vec<u8>, KeyingMaterialMessage)>,
     lost: Vec<SeqNumber>,
+    /// Second transmissions of a last chance, and when they are due, in order. The budget of
+    /// retransmissions bounds them; without a place in it there is no copy.
+    copies: VecDeque<(Instant, SeqNumber)>,
     last_capture: Instant,
     last_heard: Instant,
     /// When an acknowledgement last moved, or the first packet after an empty window left.
@@ -118,6 +122,7 @@ impl Sender {
             unanswered_ack: None,
             key_request: None,
             lost: Vec::new(),
+            copies: VecDeque::new(),
             last_capture: epoch,
             last_heard: now,
             last_progress: now,
@@ -206,6 +211,7 @@ impl Sender {
     pub fn poll(&mut self, now: Instant) -> Option<Finished> {
         self.drop_late(now);
         self.probe_tail(now);
+        self.copy_last_chances(now);
         self.core.check_timers(now);
         let silence = now.saturating_duration_since(self.last_heard);
         if self.shut_down_by_peer {
@@ -227,6 +233,7 @@ impl Sender {
             core_is_sending.then(|| self.core.next_timer(now)),
             self.window.oldest().map(|oldest| oldest.captured + self.patience),
             self.probe_at(),
+            self.copies.front().map(|(due, _)| *due),
             self.drained_at(),
             self.pacer.ready_at().filter(|_| self.closed.is_none()),
         ]
@@ -306,11 +313,11 @@ impl Sender {
     }
 
     fn acknowledge(&mut self, now: Instant, ack: Ack) -> Result<(), Rejection> {
-        let count = match self.window.place(ack.number) {
-            Place::InFlight(count) => count,
+        let (count, is_newest) = match self.window.place(ack.number) {
+            Place::InFlight(count) => (count, true),
             // Overtaken on the way by a later one, or of packets that were given up meanwhile. Its
             // round trip is true all the same, and without its ACK2 there would be no further one.
-            Place::Passed => 0,
+            Place::Passed => (0, false),
             Place::Outside => return Err(Rejection::OutsideWindow),
         };
         self.last_word = now;
@@ -338,6 +345,9 @@ impl Sender {
             if let Some(bytes) = report.bytes_per_second.filter(|bytes| *bytes > 0) {
                 self.counters.delivered = Bitrate::from_bps(u64::from(bytes) * 8);
             }
+        }
+        if is_newest {
+            self.mend_hole(now);
         }
         // The core leaves an acknowledgement of nothing new without its ACK2, and the receiver
         // without a round trip; it also takes any number for the next, and 2^32 − 1 for a crash.
@@ -367,37 +377,64 @@ impl Sender {
                 }
                 patience -= 1;
                 self.counters.nak_packets += 1;
-                let packet = self.window.report(index);
-                let was_missing = packet.missing;
-                match self.governor.judge(packet, path, now) {
-                    Verdict::Retransmit => {
-                        self.counters.lost_transmissions += u64::from(!was_missing);
-                        self.lost.push(self.window.sequence(index));
-                        self.window.grant(index);
-                    }
-                    Verdict::UnderWay => self.counters.suppressed_retransmissions += 1,
-                    Verdict::TooLate | Verdict::OverBudget => {
-                        self.counters.suppressed_retransmissions += 1;
-                        self.counters.lost_transmissions += u64::from(!was_missing);
-                        self.window.leave_missing(index);
-                    }
-                }
+                self.judge_lost(now, path, index);
             }
         }
-        if let Some(index) = proof {
-            self.notice_arrival(now, index);
+        // A loss is reported when a packet after it arrives, and again from time to time.
+        if let Some(index) = proof.filter(|index| *index >= self.window.noticed()) {
+            self.notice_arrival(now, path, index);
         }
         self.retransmit_lost(now);
         Ok(())
     }
 
-    /// A loss is reported when a packet after it arrives, and again from time to time.
-    fn notice_arrival(&mut self, now: Instant, index: usize) {
-        if index >= self.window.noticed() {
-            if let Some(packet) = self.window.packet(index).copied() {
-                self.sample_round_trip(now, &packet);
+    /// Decides about a packet in flight whose last transmission the peer lacks. What is to be sent
+    /// again joins the lost.
+    fn judge_lost(&mut self, now: Instant, path: Path, index: usize) {
+        let packet = self.window.report(index);
+        let was_missing = packet.missing;
+        let verdict = self.governor.judge(packet, path, now);
+        self.counters.lost_transmissions += u64::from(verdict != Verdict::UnderWay && !was_missing);
+        match verdict {
+            Verdict::Retransmit => self.send_again(index),
+            Verdict::RetransmitTwice => {
+                self.send_again(index);
+                self.copies.push_back((now + COPY_DELAY, self.window.sequence(index)));
             }
-            self.counters.arrived += self.window.arrived_up_to(index);
+            Verdict::UnderWay => self.counters.suppressed_retransmissions += 1,
+            Verdict::TooLate | Verdict::OverBudget => {
+                self.counters.suppressed_retransmissions += 1;
+                self.window.leave_missing(index);
+            }
+        }
+    }
+
+    fn send_again(&mut self, index: usize) {
+        self.lost.push(self.window.sequence(index));
+        self.window.grant(index);
+    }
+
+    /// The packet at `index` has just arrived, and what was lost before it was reported.
+    fn notice_arrival(&mut self, now: Instant, path: Path, index: usize) {
+        self.counters.arrived += self.window.arrived_up_to(index);
+        let Some(packet) = self.window.packet(index).copied() else { return };
+        self.sample_round_trip(now, &packet);
+        let sent_once = packet.last_sent.filter(|_| packet.retransmissions == 0);
+        if let (Some(sent), Some(hole)) = (sent_once, self.window.oldest())
+            && self.governor.overtaken(hole, path, sent)
+        {
+            self.judge_lost(now, path, 0);
+        }
+    }
+
+    /// An acknowledgement stops at the oldest packet.
+    fn mend_hole(&mut self, now: Instant) {
+        let path = self.path();
+        let hole = self.window.oldest().filter(|_| self.window.in_flight() > 0);
+        if hole.is_some_and(|hole| self.governor.acknowledgement_lacks(hole, path, now)) {
+            self.lost.clear();
+            self.judge_lost(now, path, 0);
+            self.retransmit_lost(now);
         }
     }
 
@@ -455,10 +492,24 @@ impl Sender {
         {
             self.governor.probed();
             self.lost.clear();
-            self.lost.push(self.window.sequence(index));
-            self.window.grant(index);
+            self.send_again(index);
             self.retransmit_lost(now);
         }
+    }
+
+    fn copy_last_chances(&mut self, now: Instant) {
+        let path = self.path();
+        self.lost.clear();
+        while let Some((_, number)) = self.copies.front().copied().filter(|(due, _)| *due <= now) {
+            self.copies.pop_front();
+            if let Place::InFlight(index) = self.window.place(number)
+                && let Some(packet) = self.window.packet(index)
+                && self.governor.allows_copy(packet, path, now)
+            {
+                self.send_again(index);
+            }
+        }
+        self.retransmit_lost(now);
     }
 
     fn probe_at(&self) -> Option<Instant> {

@@ -14,6 +14,8 @@ use srt_protocol::protocol::handshake::Handshake;
 
 use super::*;
 
+mod following;
+
 const MS: Duration = Duration::from_millis(1);
 const LOCAL: SocketId = SocketId(0x1111);
 const PEER: SocketId = SocketId(0x2222);
@@ -402,130 +404,6 @@ fn every_full_acknowledgement_gets_its_ack2() {
         assert_eq!(answers[0][..8], words(&[0x8006_0000, number])[..]);
     }
     assert_eq!(sender.measurement(now).rtt, 50 * MS);
-}
-
-#[test]
-fn what_has_arrived_is_known_before_it_is_acknowledged() {
-    let (mut sender, sent) = in_flight(20);
-    let arrived = |sender: &Sender, now| sender.measurement(now).arrived.packets;
-    let now = sent + 60 * MS;
-    sender.receive(now, &control(2, 0, &[INITIAL + 3]));
-    assert_eq!(arrived(&sender, now), 3);
-    // 3 to 5 are lost, 6 has arrived.
-    sender.receive(now, &control(3, 0, &[0x8000_0000 | (INITIAL + 3), INITIAL + 5]));
-    assert_eq!(arrived(&sender, now), 4);
-    // 10 is lost, 11 has arrived.
-    sender.receive(now, &control(3, 0, &[INITIAL + 10]));
-    assert_eq!(arrived(&sender, now), 8);
-    // The periodic report brings no news, whatever it lists.
-    sender.receive(now, &control(3, 0, &[0x8000_0000 | (INITIAL + 3), INITIAL + 5, INITIAL + 10]));
-    assert_eq!(arrived(&sender, now), 8);
-    assert_eq!(sender.measurement(now).acknowledged.packets, 3);
-    // The first hole is mended.
-    drain(&mut sender, now);
-    let mended = now + 60 * MS;
-    sender.receive(mended, &control(2, 0, &[INITIAL + 10]));
-    assert_eq!(arrived(&sender, mended), 11);
-    sender.receive(mended, &control(2, 0, &[INITIAL + 20]));
-    let end = sender.measurement(mended);
-    assert_eq!((end.arrived, end.acknowledged.packets), (end.acknowledged, 20));
-}
-
-#[test]
-fn a_fresh_round_trip_is_that_of_a_packet_sent_once_that_had_just_arrived() {
-    let start = Instant::now();
-    let at = |ms: u32| start + MS * ms;
-    let mut sender = sender(start);
-    let mut elapsed = 0;
-    // A packet leaves every 10 ms, packet n at n · 10 ms but for the first.
-    let mut fresh = |datagram: &[u8], ms| {
-        for ms in elapsed..=ms {
-            if ms % 10 == 0 {
-                sender.push(at(ms), chunk(at(ms)));
-            }
-            assert_eq!(sender.poll(at(ms)), None);
-            drain(&mut sender, at(ms));
-        }
-        elapsed = ms + 1;
-        sender.receive(at(ms), datagram);
-        assert_eq!(sender.poll(at(ms)), None);
-        drain(&mut sender, at(ms));
-        let report = sender.report(at(ms));
-        report.fresh_rtt.inspect(|rtt| assert!(*rtt >= report.base_rtt))
-    };
-    assert_eq!(fresh(&control(2, 0, &[INITIAL + 2]), 80), Some(70 * MS));
-    assert_eq!(fresh(&control(1, 0, &[0]), 81), None, "none since the last report");
-    assert_eq!(fresh(&control(2, 0, &[INITIAL + 5]), 98), Some(58 * MS));
-    assert_eq!(fresh(&control(2, 0, &[INITIAL + 5]), 99), None, "nothing new");
-    // 5 is lost; 6, which left at 60 ms, shows it.
-    assert_eq!(fresh(&control(3, 0, &[INITIAL + 5]), 113), Some(53 * MS));
-    assert_eq!(fresh(&control(3, 0, &[INITIAL + 5]), 123), None, "the periodic report of the same loss");
-    // 8 is lost as well. 5 is mended: 7 has been waiting in the receiver, nobody knows for how long.
-    assert_eq!(fresh(&control(3, 0, &[INITIAL + 8]), 145), Some(55 * MS));
-    assert_eq!(fresh(&control(2, 0, &[INITIAL + 8]), 172), None);
-    // Of 8, sent twice, nobody knows which one arrived.
-    assert_eq!(fresh(&control(2, 0, &[INITIAL + 9]), 205), None);
-    assert_eq!(fresh(&control(2, 0, &[INITIAL + 12]), 206), Some(96 * MS));
-    assert_eq!(fresh(&control(2, 0, &[INITIAL + 18]), 217), Some(47 * MS), "less than the handshake's");
-}
-
-#[test]
-fn a_mended_loss_is_no_silence_and_no_age() {
-    let (mut sender, start) = in_flight(5);
-    let at = |ms: u32| start + MS * ms;
-    sender.receive(at(60), &control(3, 0, &[INITIAL]));
-    assert_eq!(sender.poll(at(60)), None);
-    drain(&mut sender, at(60));
-    sender.receive(at(80), &control(1, 0, &[0]));
-    let mending = sender.measurement(at(100));
-    assert_eq!((mending.oldest_sent, mending.heard), (40 * MS, 40 * MS));
-    assert_eq!((mending.silence, mending.oldest_unacknowledged), (100 * MS, 100 * MS));
-    sender.receive(at(120), &control(2, 0, &[INITIAL + 5]));
-    let mended = sender.measurement(at(150));
-    assert_eq!((mended.oldest_sent, mended.heard, mended.silence), Default::default());
-    // What is said of nothing does not count either, once something is in flight again.
-    sender.push(at(500), chunk(at(500)));
-    assert_eq!(sender.poll(at(500)), None);
-    drain(&mut sender, at(500));
-    let again = sender.measurement(at(510));
-    assert_eq!((again.oldest_sent, again.heard, again.silence), (10 * MS, 10 * MS, 10 * MS));
-}
-
-#[test]
-fn all_that_leaves_keeps_to_the_pace_and_the_rest_is_known_to_wait() {
-    let start = Instant::now();
-    let mut sender = sender(start);
-    let pace = Bitrate::from_kbps(2_000);
-    sender.set_pace(start, Some(pace));
-    let (mut waiting, mut is_held, mut wire) = (0, false, 0);
-    for step in 0..4_000 {
-        let now = start + MS * step;
-        waiting += usize::from(step % 4 == 0); // 2.6 Mbit/s of payload
-        let count = sender.admits(now, waiting).min(waiting);
-        waiting -= count;
-        let was_held = std::mem::replace(&mut is_held, waiting > 0);
-        (0..count).for_each(|_| sender.push(now, chunk(now)));
-        if step % 10 == 9 {
-            // Of what was sent 60 ms ago the last packet is lost, and each ACK wants its ACK2.
-            let old = |it: &&Sent| it.last_sent.is_some_and(|sent| now - sent >= 60 * MS);
-            let window = &sender.window;
-            let lost = (0..window.in_flight()).take_while(|at| window.packet(*at).as_ref().is_some_and(old));
-            if let Some(lost) = lost.last() {
-                let number = window.sequence(lost).0;
-                sender.receive(now, &control(2, step, &[number, 50_000, 2_000, 8_000]));
-                sender.receive(now, &control(3, 0, &[number]));
-            }
-        }
-        assert_eq!(sender.poll(now), None);
-        wire += drain(&mut sender, now).iter().map(|datagram| datagram.len() as u64 + 28).sum::<u64>();
-        let report = sender.report(now);
-        assert_eq!(report.limited_by_application, !(was_held || waiting > 0), "at {step} ms: {waiting}");
-        assert!(sender.deadline(now) <= now + 10 * MS, "the next packet is waited for");
-    }
-    let allowed = (pace * Duration::from_secs(4)).get();
-    assert!(sender.counters.retransmitted.packets > 50, "{:?}", sender.counters);
-    assert!((allowed * 99 / 100..=allowed + 3_000).contains(&wire), "{wire} of {allowed}");
-    assert!(sender.measurement(start + 4_000 * MS).held_back > 3_900 * MS);
 }
 
 #[test]
