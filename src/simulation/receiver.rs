@@ -23,8 +23,15 @@ pub struct Data {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// `sent` comes back with the ACKACK. No round trip before the first one was measured.
-    Acknowledge { edge: u64, rtt: Option<Rtt>, sent: Duration },
-    Report { missing: Vec<RangeInclusive<u64>>, fresh: bool },
+    Acknowledge {
+        edge: u64,
+        rtt: Option<Rtt>,
+        sent: Duration,
+    },
+    Report {
+        missing: Vec<RangeInclusive<u64>>,
+        fresh: bool,
+    },
 }
 
 /// A packet that the application gets.

@@ -57,8 +57,14 @@ pub(super) enum Fate {
     /// Not encoded, to save the rate.
     Thinned,
     /// Encoded, and not handed over.
-    Waiting { key: bool },
-    Sent { key: bool, damaged: bool, latest: Duration },
+    Waiting {
+        key: bool,
+    },
+    Sent {
+        key: bool,
+        damaged: bool,
+        latest: Duration,
+    },
 }
 
 /// Takes down what happens.

@@ -87,11 +87,7 @@ impl fmt::Display for Report {
                 Response::Rise { refill_s } => writeln!(f, "nine tenths of it after {}", Seconds(*refill_s))?,
             }
         }
-        writeln!(
-            f,
-            "simulated    {} s in {:.3} s: {} × real time",
-            self.simulated_s, self.real_s, self.speed
-        )
+        writeln!(f, "simulated    {} s in {:.3} s: {} × real time", self.simulated_s, self.real_s, self.speed)
     }
 }
 

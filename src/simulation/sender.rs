@@ -162,7 +162,8 @@ impl Sender {
         }
         let wire = ByteCount::new(u64::from(payload) + WIRE_HEADERS);
         // What a timer was late with is made up for, up to BURST.
-        self.free_at = self.free_at.max(now.saturating_sub(BURST)) + self.pace.time_for(wire).min(LONGEST_GAP);
+        self.free_at =
+            self.free_at.max(now.saturating_sub(BURST)) + self.pace.time_for(wire).min(LONGEST_GAP);
         Some(Data { number, captured, payload, unit })
     }
 
@@ -281,7 +282,8 @@ impl Sender {
             return;
         }
         let Some(index) = self.sent.checked_sub(1) else { return };
-        let wait = (self.rtt.mean + 4 * self.rtt.variance + ACK_DELAY) * (1 << self.probes.min(MOST_DOUBLINGS));
+        let wait =
+            (self.rtt.mean + 4 * self.rtt.variance + ACK_DELAY) * (1 << self.probes.min(MOST_DOUBLINGS));
         let newest = &mut self.packets[index];
         let useful = newest.captured + self.latency + self.handshake + LATENESS_MARGIN;
         if now >= newest.last_sent.max(self.active) + wait && now + self.rtt.mean <= useful {
