@@ -11,9 +11,10 @@ use super::Failure;
 use crate::config::file;
 use crate::config::{AudioSource, Stream, StreamName};
 use crate::link::{self, Spec, Trace};
+use crate::rate::recording::{Line, Replay};
 use crate::rate::{Bounds, Law, Settings};
 use crate::simulation::report::Report;
-use crate::simulation::{EncoderModel, Scenario};
+use crate::simulation::{EncoderModel, Scenario, picture};
 use crate::units::Bitrate;
 
 #[derive(Debug, Args)]
@@ -45,7 +46,7 @@ pub struct SimulateArguments {
     /// Rate of the picture at the start
     #[arg(long, value_name = "KBPS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     start_kbps: Option<u64>,
-    /// How the encoder behaves: follow=1s,overshoot=0.3,noise=0.15,peak=3.5,floor=110k,keys-on-change=yes,still=20s+60s
+    /// How the encoder behaves: follow=1s,rise=1s,overshoot=0.3,noise=0.3,peak=3.5,floor=110k,keys-on-change=yes,still=20s+60s
     #[arg(long, value_name = "MODEL", default_value = "")]
     encoder: String,
     /// Other constants of the law, as its source names them, to look for better ones: growth=0.5,drain=900ms
@@ -54,20 +55,76 @@ pub struct SimulateArguments {
     /// One JSON object in place of text
     #[arg(long)]
     json: bool,
+    /// Draw what happened
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Keep every sample and decision, as the flight recorder does
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Decide again what a flight recorder has kept, and compare; no link is simulated
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    replay: Option<PathBuf>,
 }
 
 /// Simulates, and tells how it went.
 pub fn run(arguments: SimulateArguments) -> Result<(), Failure> {
+    if let Some(path) = &arguments.replay {
+        return replay(path);
+    }
     let scenario = scenario(&arguments)?;
     let begin = Instant::now();
     let outcome = scenario.run(begin);
-    let report = Report::new(&scenario, outcome.score, begin.elapsed());
+    let real = begin.elapsed();
+    if let Some(path) = &arguments.svg {
+        write("--svg", path, &picture::draw(&scenario, &outcome))?;
+    }
+    if let Some(path) = &arguments.record {
+        write("--record", path, &lines(&scenario.record(begin))?)?;
+    }
+    let report = Report::new(&scenario, outcome.score, real);
     if arguments.json {
         let object = serde_json::to_string(&report).map_err(Failure::other)?;
         super::say(&format!("{object}\n"))
     } else {
         super::say(&report.to_string())
     }
+}
+
+/// Prints what is decided now for each recorded step, and fails where that is not what was decided then.
+fn replay(path: &Path) -> Result<(), Failure> {
+    let complaint =
+        |problem: &dyn Display| Failure::configuration(format!("--replay: {}: {problem}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| complaint(&error))?;
+    let (mut replay, mut decisions, mut differing) = (Replay::default(), String::new(), 0);
+    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+        let in_line = |problem: &dyn Display| complaint(&format!("line {number}: {problem}"));
+        let line: Line = serde_json::from_str(line).map_err(|error| in_line(&error))?;
+        let Some((now, then)) = replay.next(line).map_err(|error| in_line(&error))? else { continue };
+        let now = serde_json::to_string(&now).map_err(Failure::other)?;
+        differing += usize::from(now != serde_json::to_string(&then).map_err(Failure::other)?);
+        decisions.push_str(&now);
+        decisions.push('\n');
+    }
+    super::say(&decisions)?;
+    match differing {
+        0 => Ok(()),
+        _ => Err(Failure::plain(&format!("{differing} decisions are not those of the recording"))),
+    }
+}
+
+/// A recording as JSON, a line each.
+fn lines(recording: &[Line]) -> Result<String, Failure> {
+    let mut text = String::new();
+    for line in recording {
+        text.push_str(&serde_json::to_string(line).map_err(Failure::other)?);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn write(argument: &str, path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, text)
+        .map_err(|error| Failure::configuration(format!("{argument}: {}: {error}", path.display())))
 }
 
 fn scenario(arguments: &SimulateArguments) -> Result<Scenario, Failure> {

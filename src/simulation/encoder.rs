@@ -10,7 +10,8 @@ use thiserror::Error;
 use crate::link::{rate, time};
 use crate::units::{Bitrate, ByteCount};
 
-/// How an encoder behaves. The default is x264 at `superfast`, `zerolatency`, 640×360, as measured.
+/// How an encoder behaves. The default is x264 at `superfast`, `zerolatency`, 640×360, on a clip of
+/// many scenes, fitted to recordings of it under a changing target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderModel {
     /// Between two pictures.
@@ -19,12 +20,16 @@ pub struct EncoderModel {
     pub key_interval: Duration,
     /// A key frame is so many times larger than the mean picture.
     pub peak: f64,
-    /// A change of the target is taken up to 63 % in this time.
+    /// A lower target is taken up to 63 % in this time.
     pub follow: Duration,
+    /// And a higher one: bits are saved at once, and spent again with care.
+    pub rise: Duration,
     /// Of the target, more than was asked for: 0.3 is 30 % too much.
     pub overshoot: f64,
     /// Standard deviation of a picture's size, as a share of it.
     pub noise: f64,
+    /// Share of the scenes that take less than the rate: three quarters of it.
+    pub easy: f64,
     /// Pictures do not get smaller than this rate makes them.
     pub floor: Bitrate,
     /// Each change of the target begins with a key frame.
@@ -41,9 +46,11 @@ impl Default for EncoderModel {
             interval: Duration::from_nanos(1_000_000_000 / 30),
             key_interval: Duration::from_secs(2),
             peak: 3.5,
-            follow: Duration::from_millis(28),
+            follow: Duration::from_millis(200),
+            rise: Duration::from_millis(400),
             overshoot: 0.0,
-            noise: 0.15,
+            noise: 0.3,
+            easy: 0.15,
             floor: Bitrate::from_kbps(110),
             keys_on_change: false,
             still: Vec::new(),
@@ -64,7 +71,7 @@ pub struct ModelError {
 impl FromStr for EncoderModel {
     type Err = ModelError;
 
-    /// Reads `follow=1s,overshoot=0.3,noise=0.15,peak=3.5,floor=110k,keys-on-change=yes,still=20s+60s`,
+    /// Reads `follow=1s,rise=1s,overshoot=0.3,noise=0.3,easy=0.15,peak=3.5,floor=110k,keys-on-change=yes,still=20s+60s`,
     /// each part of it optional; `still` may be given again.
     fn from_str(line: &str) -> Result<Self, ModelError> {
         let mut model = EncoderModel::default();
@@ -88,9 +95,11 @@ impl EncoderModel {
         };
         match key {
             "follow" => self.follow = time(value)?.max(Duration::from_micros(1)),
+            "rise" => self.rise = time(value)?.max(Duration::from_micros(1)),
             "overshoot" => self.overshoot = number(-0.9..=10.0)?,
             "noise" => self.noise = number(0.0..=1.0)?,
             "peak" => self.peak = number(1.0..=100.0)?,
+            "easy" => self.easy = number(0.0..=1.0)?,
             "floor" => self.floor = rate(value)?,
             "keys-on-change" => match value {
                 "yes" => self.keys_on_change = true,
@@ -106,7 +115,7 @@ impl EncoderModel {
             _ => {
                 return wrong(
                     "no such part",
-                    "one of follow, overshoot, noise, peak, floor, keys-on-change, still",
+                    "one of follow, rise, overshoot, noise, easy, peak, floor, keys-on-change, still",
                 );
             }
         }
@@ -138,6 +147,15 @@ pub struct Encoder {
     owes_key: bool,
     /// Share of a picture that is still to be left unencoded.
     thinned: f64,
+    scene: Scene,
+}
+
+/// What is shown: a cut begins it.
+#[derive(Clone, Copy, Debug)]
+struct Scene {
+    until: Duration,
+    /// Of the rate, what it takes.
+    demand: f64,
 }
 
 impl Encoder {
@@ -152,6 +170,7 @@ impl Encoder {
             target,
             owes_key: false,
             thinned: 0.0,
+            scene: Scene { until: MEAN_SCENE, demand: 1.0 },
         }
     }
 
@@ -170,6 +189,9 @@ impl Encoder {
     /// Takes the next picture, captured at `now`; `None` where it is one of the share `thin` that is not
     /// encoded.
     pub fn take(&mut self, now: Duration, thin: f64) -> Option<Picture> {
+        if now >= self.scene.until {
+            self.cut(now);
+        }
         let model = &self.model;
         self.since_key = self.since_key.saturating_add(model.interval);
         self.thinned += thin;
@@ -179,10 +201,11 @@ impl Encoder {
         }
         let interval = model.interval.as_secs_f64();
         let wanted = self.target.as_bps() as f64 * (1.0 + model.overshoot);
-        self.rate += (wanted - self.rate) * (1.0 - (-interval / model.follow.as_secs_f64()).exp());
+        let follow = if wanted < self.rate { model.follow } else { model.rise };
+        self.rate += (wanted - self.rate) * (1.0 - (-interval / follow.as_secs_f64()).exp());
         let key = self.owes_key || self.since_key + model.interval / 2 > model.key_interval;
         let share = self.share(key);
-        let mean = self.rate / 8.0 * interval;
+        let mean = self.rate * self.scene.demand / 8.0 * interval;
         // Content lasts: each picture resembles the one before.
         self.content =
             LASTING * self.content + (1.0 - LASTING * LASTING).sqrt() * model.noise * self.normal();
@@ -195,6 +218,14 @@ impl Encoder {
             self.since_key = Duration::ZERO;
         }
         Some(Picture { key, size: ByteCount::new(size as u64) })
+    }
+
+    /// Another scene, which begins with a key frame.
+    fn cut(&mut self, now: Duration) {
+        let is_easy = self.uniform() < self.model.easy;
+        let demand = if is_easy { EASY_DEMAND } else { 1.0 };
+        self.scene = Scene { until: now + MEAN_SCENE.mul_f64(0.25 + 1.5 * self.uniform()), demand };
+        self.owes_key = true;
     }
 
     /// Of the mean picture, so that the mean of a whole group is one.
@@ -220,8 +251,13 @@ impl Encoder {
 
     /// Nearly normal, variance 1: the sum of four uniform numbers, the same on every machine.
     fn normal(&mut self) -> f64 {
-        let sum: f64 = (0..4).map(|_| f64::from(self.random.next_u32()) / 4_294_967_296.0).sum();
+        let sum: f64 = (0..4).map(|_| self.uniform()).sum();
         (sum - 2.0) * 3.0_f64.sqrt()
+    }
+
+    /// In [0, 1).
+    fn uniform(&mut self) -> f64 {
+        f64::from(self.random.next_u32()) / 4_294_967_296.0
     }
 }
 
@@ -234,7 +270,11 @@ const STILL_KEY: f64 = 30_000.0;
 /// PCG stream of its own: links with and without an encoder draw the same losses.
 const ENCODER_STREAM: u64 = 3;
 /// Correlation of a picture's content with that of the one before.
-const LASTING: f64 = 0.9;
+const LASTING: f64 = 0.8;
+/// Of scenes that follow each other; they last from a quarter of it to seven.
+const MEAN_SCENE: Duration = Duration::from_secs(5);
+/// What an easy scene takes of the rate.
+const EASY_DEMAND: f64 = 0.75;
 /// Of the mean share: no content makes a picture smaller than that.
 const LEAST_DRAWN: f64 = 0.3;
 /// Pictures over which the rate control makes up for its error.

@@ -12,6 +12,7 @@
 
 pub mod encoder;
 mod flight;
+pub mod picture;
 mod receiver;
 pub mod recorder;
 pub mod report;
@@ -24,7 +25,9 @@ use std::time::{Duration, Instant};
 pub use self::encoder::EncoderModel;
 pub use self::recorder::Timeline;
 pub use self::score::Score;
+use self::world::World;
 use crate::link::Spec;
+use crate::rate::recording::Line;
 use crate::rate::{Law, Settings};
 
 /// What is simulated.
@@ -52,6 +55,14 @@ impl Scenario {
     /// Plays it to its end. The GOP queue wants moments of a clock: `epoch` is the first of them, and any
     /// does.
     pub fn run(&self, epoch: Instant) -> Outcome {
-        world::World::new(self, epoch).run()
+        World::new(self, epoch).run()
+    }
+
+    /// Plays it to its end, and gives what the flight recorder would hold of it had it no bounds.
+    pub fn record(&self, epoch: Instant) -> Vec<Line> {
+        World::new(self, epoch).record()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use super::recorder::Recorder;
 use super::sender::{SRT_HEADER, Sender};
 use super::{Outcome, Scenario};
 use crate::link::{Link, Verdict};
+use crate::rate::recording::{Line, Step};
 use crate::rate::{Controller, Decision, LinkSample};
 use crate::transport::gop_queue::{GopQueue, Kind, Limits};
 use crate::units::{Bitrate, ByteCount};
@@ -29,6 +30,8 @@ pub struct World<'a> {
     controller: Controller,
     decision: Decision,
     recorder: Recorder,
+    /// Samples and decisions, where they are wanted.
+    lines: Option<Vec<Line>>,
     meter: Meter,
     next_picture: Duration,
     next_sound: Duration,
@@ -75,6 +78,7 @@ impl<'a> World<'a> {
             controller,
             decision,
             recorder: Recorder::new(scenario),
+            lines: None,
             meter: Meter::default(),
             next_picture: ENCODING,
             next_sound: if encoder.sound.is_some() { ENCODING } else { Duration::MAX },
@@ -82,11 +86,24 @@ impl<'a> World<'a> {
         }
     }
 
+    /// To the end of the scenario.
     pub fn run(mut self) -> Outcome {
+        self.play();
+        self.recorder.finish(self.scenario, &self.uplink, &self.sender.counters())
+    }
+
+    /// To the end of the scenario, for what the controller saw and decided.
+    pub fn record(mut self) -> Vec<Line> {
+        self.lines = Some(vec![Line::Start(Box::new(self.controller.clone()))]);
+        self.play();
+        self.lines.unwrap_or_default()
+    }
+
+    fn play(&mut self) {
         loop {
             let now = self.next_event();
             if now > self.scenario.duration {
-                return self.recorder.finish(self.scenario, &self.uplink, &self.sender.counters());
+                return;
             }
             self.advance(now);
         }
@@ -209,6 +226,9 @@ impl<'a> World<'a> {
         self.pump(now);
         let sample = self.sample(now);
         let decision = self.controller.observe(&sample);
+        if let Some(lines) = &mut self.lines {
+            lines.push(Line::Step(Step { sample, decision }));
+        }
         self.encoder.set_target(decision.target);
         self.sender.set_pace(decision.pace);
         self.queue.set_longest_wait(decision.patience);
