@@ -165,3 +165,48 @@ fn size_caps(width: u32, height: u32) -> gst::Caps {
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) // seconds, in the configuration
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::graph::Graph;
+    use crate::media::{clock, init};
+
+    #[test]
+    fn at_the_full_mode_pictures_pass_untouched_and_otherwise_each_second_one_smaller() {
+        init().unwrap();
+        let document = "[streams.main.video]\nsource = 'test'\nwidth = 64\nheight = 64\n\
+                        [[streams.main.outputs]]\nname = 'a'\nurl = 'srt://127.0.0.1:9000'\n";
+        let video = config::parse(document).unwrap().streams.into_values().next().unwrap().video;
+        let formats = Formats::of(&video, "I420");
+        let graph = Graph::new("test");
+        let inlet =
+            gst_app::AppSrc::builder().caps(&formats.picture).format(gst::Format::Time).is_live(true).build();
+        let queue = graph::plain("queue").unwrap();
+        let reducer = Reducer::new(&graph::pad(&queue, "src"), &formats, &video).unwrap();
+        let outlet = gst_app::AppSink::builder().sync(false).async_(false).build();
+        let chain = [inlet.upcast_ref(), &queue, &reducer.scale, &reducer.size, outlet.upcast_ref()];
+        graph.chain(&chain).unwrap();
+        graph.play(clock::now()).unwrap();
+
+        let push = |number: u64| {
+            let mut picture = gst::Buffer::with_size(64 * 64 * 3 / 2).unwrap();
+            picture.make_mut().set_pts(gst::ClockTime::from_nseconds(number * 33_333_333));
+            inlet.push_buffer(picture.clone()).unwrap();
+            picture
+        };
+        let pull = |wait| outlet.try_pull_sample(wait);
+        for number in 1..=3 {
+            let given = push(number);
+            let came = pull(5 * gst::ClockTime::SECOND).unwrap();
+            assert_eq!(came.buffer().unwrap().peek_memory(0).as_ptr(), given.peek_memory(0).as_ptr());
+        }
+        reducer.set(Reduction { one_of: 2, width: 32, height: 32 });
+        (4..=7).for_each(|number| drop(push(number)));
+        let came: Vec<_> = std::iter::from_fn(|| pull(gst::ClockTime::SECOND)).collect();
+        let caps = came[0].caps().unwrap().structure(0).unwrap();
+        assert_eq!((caps.get("width"), caps.get("framerate")), (Ok(32), Ok(gst::Fraction::new(15, 1))));
+        let times: Vec<_> = came.iter().map(|sample| sample.buffer().unwrap().pts().unwrap()).collect();
+        assert_eq!(times, [4, 6].map(|number| gst::ClockTime::from_nseconds(number * 33_333_333)));
+    }
+}

@@ -28,17 +28,15 @@ impl Thinning {
     /// Whether this picture, the next in order, is left out.
     pub(super) fn leaves_out(&self) -> bool {
         let share = f64::from_bits(self.share.load(Ordering::Relaxed));
-        let debt = f64::from_bits(self.debt.load(Ordering::Relaxed)) + share;
         let is_wanted = self.let_next_through.swap(false, Ordering::Relaxed);
+        if share == 0.0 {
+            self.debt.store(0.0f64.to_bits(), Ordering::Relaxed);
+            return false;
+        }
+        let debt = f64::from_bits(self.debt.load(Ordering::Relaxed)) + share;
         let leaves_out = debt >= 1.0 - ROUNDING && !is_wanted;
         // One that is let through against the rule is made good by the one after it, and no more than one.
-        let debt = if share == 0.0 {
-            0.0
-        } else if leaves_out {
-            debt - 1.0
-        } else {
-            debt
-        };
+        let debt = if leaves_out { debt - 1.0 } else { debt };
         self.debt.store(debt.clamp(0.0, 1.0).to_bits(), Ordering::Relaxed);
         leaves_out
     }
