@@ -83,15 +83,12 @@ pub struct Score {
     pub events: Vec<Reaction>,
 }
 
-/// What an event led to.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Reaction {
-    pub t: f64,
-    pub to: u64,
-    pub qd_max: Option<f64>,
-    pub react_s: Option<f64>,
-    pub drain_s: Option<f64>,
-    pub refill_s: Option<f64>,
+/// What an event led to, in seconds from it; `None` for what did not come in the window.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Reaction {
+    Fall { t: f64, to: u64, qd_max: f64, react_s: Option<f64>, drain_s: Option<f64> },
+    Rise { t: f64, to: u64, refill_s: Option<f64> },
 }
 
 impl Terms {
@@ -222,20 +219,23 @@ impl Recording {
         let since = |bin: usize| (bin - start) as f64 / 10.0;
         let to = event.to.as_bps() as f64;
         let before = self.capacity[start - 20..start].iter().sum::<u64>() as f64 * 8.0 / 2.0;
-        let mut reaction =
-            Reaction { t: event.at.as_secs_f64(), to: event.to.as_kbps(), ..Reaction::default() };
-        if to < before {
+        let (t, to_kbps) = (event.at.as_secs_f64(), event.to.as_kbps());
+        Some(if to < before {
             let holds = |at: &usize| rate[*at..at + 10].iter().all(|rate| *rate <= to * 1.02);
             let drained = |at: &usize| longest[*at..at + 5].iter().all(|delay| *delay < DRAINED_MS);
-            reaction.react_s = (start + 1..bins.saturating_sub(10)).find(holds).map(since);
-            reaction.drain_s = (start + 3..bins.saturating_sub(5)).find(drained).map(since);
-            reaction.qd_max = Some(longest[start..bins.min(start + 200)].iter().copied().fold(0.0, f64::max));
+            Reaction::Fall {
+                t,
+                to: to_kbps,
+                qd_max: longest[start..bins.min(start + 200)].iter().copied().fold(0.0, f64::max),
+                react_s: (start + 1..bins.saturating_sub(10)).find(holds).map(since),
+                drain_s: (start + 3..bins.saturating_sub(5)).find(drained).map(since),
+            }
         } else {
             let goal = 0.9 * to.min(max.as_bps() as f64 * WIRE_OVER_PICTURE);
             let filled = |at: &usize| rate[*at..at + 10].iter().sum::<f64>() / 10.0 >= goal;
-            reaction.refill_s = (start + 1..bins.saturating_sub(10)).find(filled).map(since);
-        }
-        Some(reaction)
+            let refill_s = (start + 1..bins.saturating_sub(10)).find(filled).map(since);
+            Reaction::Rise { t, to: to_kbps, refill_s }
+        })
     }
 }
 
@@ -419,11 +419,15 @@ mod tests {
         let event = |seconds, kbps| Event { at: Duration::from_secs(seconds), to: Bitrate::from_kbps(kbps) };
         let terms = Terms { events: vec![event(10, 2000), event(20, 2800)], ..terms() };
         let score = recording.score(&terms).expect("a score");
-        let [fall, rise] = &score.events[..] else { panic!("{score:?}") };
+        let [Reaction::Fall { qd_max, react_s, drain_s, .. }, Reaction::Rise { refill_s, .. }] =
+            score.events[..]
+        else {
+            panic!("{score:?}")
+        };
         // The mean of half a second has passed the capacity, half way between the rates, a little later.
-        assert!((0.9..=1.3).contains(&fall.react_s.expect("a reaction")), "{fall:?}");
-        assert_eq!((fall.drain_s, fall.qd_max, fall.refill_s), (Some(1.2), Some(180.0), None));
-        assert!((0.3..=1.0).contains(&rise.refill_s.expect("a refill")), "{rise:?}");
+        assert!((0.9..=1.3).contains(&react_s.expect("a reaction")), "{score:?}");
+        assert_eq!((drain_s, qd_max), (Some(1.2), 180.0));
+        assert!((0.3..=1.0).contains(&refill_s.expect("a refill")), "{score:?}");
     }
 
     #[test]
