@@ -244,7 +244,7 @@ impl<'a> World<'a> {
         let sample = self.sender.sample(now);
         let waits = self.queue.waiting(self.epoch + now).oldest;
         LinkSample {
-            waiting: self.queue.bytes(),
+            waiting: self.queue.bytes() + sample.waiting,
             oldest: if sample.oldest > Duration::ZERO { sample.oldest } else { waits },
             left_out: self.queue.left_out().pictures,
             limited_by_application: sample.limited_by_application && self.queue.is_empty(),
