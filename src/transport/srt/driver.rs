@@ -29,6 +29,13 @@ pub struct Wire {
     shutdown: BytesMut,
 }
 
+impl Wire {
+    /// For a connection that was just made on this socket.
+    pub fn new(socket: UdpSocket, established: &Established) -> Self {
+        Wire { socket, shutdown: farewell(established) }
+    }
+}
+
 impl Drop for Wire {
     fn drop(&mut self) {
         // libsrt listens again at once after a Shutdown, and after five seconds without one.
@@ -72,7 +79,7 @@ async fn shake_hands(target: &Target, tuning: &Tuning) -> Result<(Wire, Establis
                     Ok(Step::Send) => true,
                     Ok(Step::Connected(established)) => {
                         let established = *established;
-                        return Ok((Wire { socket, shutdown: farewell(&established) }, established));
+                        return Ok((Wire::new(socket, &established), established));
                     }
                     Ok(Step::Refused(reason)) => return Err(ConnectError::Refused { remote, reason }),
                     Err(_) => {

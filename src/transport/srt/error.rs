@@ -34,6 +34,14 @@ impl ConnectError {
     }
 }
 
+/// Why nobody can be listened for.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The port is taken, the address is not this machine's, or the system has no socket to give.
+    #[error("cannot {operation} {local}")]
+    Io { operation: &'static str, local: SocketAddr, source: io::Error },
+}
+
 /// What the peer has against us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefusedBecause {

@@ -33,18 +33,23 @@
 //! can forge the peer's address *and* knows the random socket id can still end the connection with a
 //! Shutdown, as with any SRT implementation: the protocol does not authenticate its control packets.
 
+mod doorkeeper;
 mod driver;
 mod error;
 mod governor;
 mod guard;
 mod handshake;
+mod listener;
 mod measurement;
+mod responder;
 mod sender;
+mod shake;
 mod socket;
 mod window;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -52,7 +57,8 @@ use tokio::sync::{mpsc, watch};
 use crate::config::KeyLength;
 use crate::transport::Chunk;
 use crate::units::Bitrate;
-pub use error::{ConnectError, RefusedBecause, SilentBecause};
+pub use error::{ConnectError, ListenError, RefusedBecause, SilentBecause};
+pub use listener::{Listener, Reception};
 pub use measurement::{Measurement, Traffic};
 pub use socket::resolve;
 
@@ -121,7 +127,7 @@ pub async fn connect(target: &Target) -> Result<Connection, ConnectError> {
 #[doc(hidden)]
 pub async fn connect_tuned(target: &Target, tuning: &Tuning) -> Result<Connection, ConnectError> {
     let (wire, established) = driver::connect(target, tuning).await?;
-    Ok(Connection { wire, established, peak: target.peak })
+    Ok(Connection { wire, established, peak: target.peak, presence: None })
 }
 
 /// What a test may choose and a stream does not.
@@ -131,7 +137,7 @@ pub struct Tuning {
     /// Random where there is none.
     pub initial_sequence: Option<u32>,
     /// Packets between two keys, and from the announcement of a key to its use.
-    pub key_refresh: Option<(u64, u64)>,
+    pub key_refresh: Option<(usize, usize)>,
     /// How far our clock is ahead of zero at the Conclusion. Packets captured before the connection
     /// was there keep their pace within this time.
     pub lead: Duration,
@@ -148,6 +154,8 @@ pub struct Connection {
     wire: driver::Wire,
     established: handshake::Established,
     peak: Bitrate,
+    /// Tells the listener that its caller is still there.
+    presence: Option<Arc<()>>,
 }
 
 impl Connection {
@@ -159,8 +167,11 @@ impl Connection {
     /// Sends what comes from `input`, and publishes a measurement every 20 ms and at the end. `input`
     /// is read as it comes; only a stream above its peak rate makes it wait. May be dropped at any time.
     pub async fn run(self, input: &mut mpsc::Receiver<Chunk>, report: &watch::Sender<Measurement>) -> Ended {
-        let sender = sender::Sender::new(self.established, self.peak, Instant::now());
-        driver::run(self.wire, sender, input, report).await
+        let Connection { wire, established, peak, presence } = self;
+        let sender = sender::Sender::new(established, peak, Instant::now());
+        let ended = driver::run(wire, sender, input, report).await;
+        drop(presence);
+        ended
     }
 }
 
@@ -183,6 +194,9 @@ pub enum Ended {
     Failed { reason: String },
 }
 
+/// Callers of one listener: each has a queue of its own and takes the whole stream's rate. Beyond a
+/// few, a server that multiplies the stream is the better tool.
+pub const MAX_CALLERS: usize = 8;
 /// Seven TS packets, SRT's usual payload (`SRT_LIVE_DEF_PLSIZE`).
 const PAYLOAD_BYTES: usize = 1316;
 /// libsrt's `SRTO_CONNTIMEO` default.

@@ -22,7 +22,7 @@ use super::guard::{self, Ack, Arrival, LossList, Rejection, Rejections};
 use super::handshake::Established;
 use super::measurement::{Measurement, Minimum, Path, ReverseDelay, Rtt};
 use super::window::{Place, Released, Window};
-use super::{PAYLOAD_BYTES, PEER_IDLE};
+use super::{PAYLOAD_BYTES, PEER_IDLE, shake};
 use crate::transport::Chunk;
 use crate::units::{Bitrate, ByteCount};
 
@@ -62,6 +62,10 @@ pub struct Sender {
     closed: Option<Instant>,
     shut_down_by_peer: bool,
     started: bool,
+    /// Our last word of the handshake, until the peer shows that it has heard it.
+    last_word: Option<BytesMut>,
+    /// The peer has not: it repeats its own.
+    repeats_handshake: bool,
 }
 
 /// How a sender ends by itself.
@@ -75,7 +79,7 @@ pub enum Finished {
 impl Sender {
     /// `peak` is the highest rate of the stream that will be handed over.
     pub fn new(established: Established, peak: Bitrate, now: Instant) -> Self {
-        let Established { mut core, latency, rtt, skips_late } = established;
+        let Established { mut core, latency, rtt, skips_late, last_word } = established;
         let packets_per_second = peak.as_bps() as f64 / 8.0 / PAYLOAD_BYTES as f64;
         let patience = patience(latency);
         let capacity = capacity(packets_per_second, patience);
@@ -116,6 +120,8 @@ impl Sender {
             closed: None,
             shut_down_by_peer: false,
             started: false,
+            last_word,
+            repeats_handshake: false,
         }
     }
 
@@ -210,6 +216,13 @@ impl Sender {
 
     /// Writes the next datagram to send. False when there is none.
     pub fn next_datagram(&mut self, now: Instant, out: &mut BytesMut) -> bool {
+        if std::mem::take(&mut self.repeats_handshake)
+            && let Some(last_word) = &self.last_word
+        {
+            let timestamp = self.timestamp(now);
+            shake::write_again(last_word, timestamp.as_micros(), out);
+            return true;
+        }
         if let Some(number) = self.unanswered_ack.take() {
             self.write_control(now, ControlTypes::Ack2(number), out);
             return true;
@@ -249,7 +262,16 @@ impl Sender {
     }
 
     fn accept(&mut self, now: Instant, datagram: &[u8]) -> Result<(), Rejection> {
-        match guard::admit(datagram, self.local)? {
+        let arrival = guard::admit(datagram, self.local)?;
+        match arrival {
+            Arrival::HandshakeRepeat => self.repeats_handshake = true,
+            Arrival::KeepAlive
+            | Arrival::Shutdown
+            | Arrival::Ack(_)
+            | Arrival::Nak(_)
+            | Arrival::KeyResponse(_) => self.last_word = None,
+        }
+        match arrival {
             Arrival::KeepAlive | Arrival::HandshakeRepeat => Ok(()),
             Arrival::Shutdown => {
                 self.shut_down_by_peer = true;
