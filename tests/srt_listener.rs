@@ -10,7 +10,8 @@ use srt_common::*;
 use tokio::task::JoinSet;
 use uplinkd::config::KeyLength;
 use uplinkd::transport::srt::{
-    ConnectError, Connection, Ended, Listener, MAX_CALLERS, Reception, RefusedBecause, Target, Tuning, connect,
+    ConnectError, Connection, Ended, Listener, MAX_CALLERS, Reception, RefusedBecause, Target, Tuning,
+    connect,
 };
 use uplinkd::units::Bitrate;
 
@@ -148,7 +149,10 @@ async fn refused(reception: &Reception, target: impl Fn(u16) -> Target) -> Refus
 async fn who_does_not_fit_is_told_why() {
     let plain = |port| target(local(port), 200 * MS);
     let secret = |word: &'static str| {
-        move |port| Target { encryption: encryption(word, KeyLength::Aes128), ..target(local(port), 200 * MS) }
+        move |port| Target {
+            encryption: encryption(word, KeyLength::Aes128),
+            ..target(local(port), 200 * MS)
+        }
     };
     let asking =
         |id: &'static str| move |port| Target { stream_id: Some(id.into()), ..target(local(port), 200 * MS) };
@@ -169,7 +173,8 @@ async fn who_does_not_fit_is_told_why() {
 #[tokio::test]
 async fn libsrt_is_told_in_its_own_codes() {
     let (mut listener, port) = listening(&secret_reception());
-    let peer = Peer::srt_live_transmit_at(&format!("127.0.0.1:{port}?mode=caller&passphrase=quite%20another"));
+    let peer =
+        Peer::srt_live_transmit_at(&format!("127.0.0.1:{port}?mode=caller&passphrase=quite%20another"));
     let end = Instant::now() + 5_000 * MS;
     while listener.refused() == 0 {
         assert!(Instant::now() < end);

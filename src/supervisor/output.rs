@@ -1,7 +1,10 @@
 //! The task of one output: its queue → its mux → its driver, again and again.
 //!
 //! One task owns all of it. `run` retries for ever, with the waits that [`OutputMachine`] names;
-//! `run_once` is one connection from the address look-up to its end, and uses `?`.
+//! `run_once` is one connection from the address look-up to its end, and uses `?`. An output that
+//! listens has in place of that connection an output for each of its callers ([`listening`]).
+
+mod listening;
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -16,14 +19,15 @@ use super::fanout::Fanout;
 use super::feed::Feed;
 use super::status::{LinkStatus, OutputStatus, Totals};
 use crate::causes::with_causes;
-use crate::config::{self, OutputName};
+use crate::config::{self, OutputName, SrtMode};
 use crate::media::{self, Tracks};
 use crate::session::meter::Meter;
 use crate::session::output::{OutputMachine, OutputState, Progress, Setback};
 use crate::transport::gate::LinkAge;
 use crate::transport::gop_queue::LeftOut;
 use crate::transport::srt::{
-    self, ConnectError, Connection, Encryption, Ended, Measurement, Passphrase, PassphraseLength, Target,
+    self, ConnectError, Connection, Encryption, Ended, ListenError, Measurement, Passphrase,
+    PassphraseLength, Target,
 };
 use crate::units::Bitrate;
 
@@ -50,12 +54,8 @@ pub struct StreamContext {
 impl OutputHandle {
     /// Starts connecting at once.
     pub fn spawn(settings: config::Output, context: StreamContext) -> Self {
-        let machine = OutputMachine::new(Instant::now());
-        let (publisher, status) = Publisher::new(&settings.name, &machine);
         let (stop, stopping) = watch::channel(false);
-        let room = context.peak * QUEUE_SPAN;
-        let feed = Feed::new(context.fanout.clone(), context.tracks, settings.latency, room);
-        let output = Output { settings, context, machine, feed, stopping, publisher, address: 0 };
+        let (output, status) = Output::new(settings, context, stopping);
         OutputHandle { status, stop, task: tokio::spawn(output.run()) }
     }
 
@@ -105,6 +105,8 @@ enum OutputError {
     PassphraseUnusable { path: PathBuf, source: PassphraseLength },
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     #[error("connection lost: {0}")]
     Lost(String),
     #[error("closed by the receiver before it had acknowledged anything: does it want another stream id?")]
@@ -114,6 +116,18 @@ enum OutputError {
 }
 
 impl Output {
+    fn new(
+        settings: config::Output,
+        context: StreamContext,
+        stopping: watch::Receiver<bool>,
+    ) -> (Self, watch::Receiver<OutputStatus>) {
+        let machine = OutputMachine::new(Instant::now());
+        let (publisher, status) = Publisher::new(&settings.name, &machine);
+        let room = context.peak * QUEUE_SPAN;
+        let feed = Feed::new(context.fanout.clone(), context.tracks, settings.latency, room);
+        (Output { settings, context, machine, feed, stopping, publisher, address: 0 }, status)
+    }
+
     async fn run(mut self) {
         let mut last_reason = String::new();
         while let Err(error) = self.run_once().await {
@@ -139,11 +153,19 @@ impl Output {
     async fn run_once(&mut self) -> Result<(), OutputError> {
         self.machine.attempt(Instant::now());
         self.publish();
+        if self.settings.url.mode == SrtMode::Listener {
+            return self.listen().await;
+        }
         let connection = tokio::select! {
             connection = connect(&self.settings, self.context.peak, self.address) => connection,
             () = requested(&mut self.stopping) => return Ok(()),
         };
         let connection = connection.inspect_err(|_| self.address += 1)?;
+        self.hold(connection).await
+    }
+
+    /// A connection that was just made, to its end.
+    async fn hold(&mut self, connection: Connection) -> Result<(), OutputError> {
         self.machine.connected(Instant::now());
         self.publisher.connected();
         self.publish();
@@ -311,20 +333,29 @@ fn bare_status(name: &OutputName, machine: &OutputMachine, left_out: LeftOut) ->
         link: None,
         totals: Totals::default(),
         left_out,
+        callers: None,
     }
 }
 
 /// One attempt to reach the output's receiver, at one of its addresses: the resolver's first choice
 /// first, and in turn where that does not answer.
 async fn connect(output: &config::Output, peak: Bitrate, address: usize) -> Result<Connection, OutputError> {
-    let encryption = match &output.passphrase_file {
-        Some(path) => Some(Encryption { passphrase: passphrase(path).await?, key_length: output.key_length }),
-        None => None,
-    };
+    let encryption = encryption(output).await?;
     let addresses = srt::resolve(&output.url.host, output.url.port).await?;
     let remote = addresses[address % addresses.len()];
     let (latency, stream_id) = (output.latency, output.stream_id.clone());
-    Ok(srt::connect(&Target { remote, latency, stream_id, encryption, peak }).await?)
+    let target = Target { remote, latency, stream_id, encryption, peak };
+    Ok(match output.url.mode {
+        SrtMode::Rendezvous => srt::rendezvous(&target).await?,
+        SrtMode::Caller | SrtMode::Listener => srt::connect(&target).await?,
+    })
+}
+
+async fn encryption(output: &config::Output) -> Result<Option<Encryption>, OutputError> {
+    Ok(match &output.passphrase_file {
+        Some(path) => Some(Encryption { passphrase: passphrase(path).await?, key_length: output.key_length }),
+        None => None,
+    })
 }
 
 /// Read anew for each attempt, so that a changed secret needs no restart.
@@ -355,7 +386,7 @@ impl OutputError {
             | OutputError::PassphraseUnusable { .. }
             | OutputError::Dismissed
             | OutputError::Media(_) => Setback::Refused,
-            OutputError::Connect(_) | OutputError::Lost(_) => Setback::Unreachable,
+            OutputError::Connect(_) | OutputError::Listen(_) | OutputError::Lost(_) => Setback::Unreachable,
         }
     }
 }

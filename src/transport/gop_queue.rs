@@ -15,6 +15,7 @@
 //! be heard, and never when the network merely stutters.
 
 use std::collections::VecDeque;
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use crate::units::ByteCount;
@@ -55,6 +56,14 @@ pub struct LeftOut {
     pub sounds: u64,
     /// Times that pictures were left out in the midst of a stream: what a viewer sees as a jump.
     pub gaps: u64,
+}
+
+impl AddAssign for LeftOut {
+    fn add_assign(&mut self, other: LeftOut) {
+        self.pictures += other.pictures;
+        self.sounds += other.sounds;
+        self.gaps += other.gaps;
+    }
 }
 
 #[derive(Debug)]

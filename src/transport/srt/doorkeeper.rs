@@ -224,7 +224,14 @@ impl Doorkeeper {
 
 /// The fields of an answer that are the same for all.
 fn reply_to<'a>(shake: &Shake<'_>, from: SocketAddr) -> Shake<'a> {
-    Shake { destination: shake.socket, address: Some(from.ip()), encryption: 0, flags: 0, extensions: &[], ..*shake }
+    Shake {
+        destination: shake.socket,
+        address: Some(from.ip()),
+        encryption: 0,
+        flags: 0,
+        extensions: &[],
+        ..*shake
+    }
 }
 
 /// Microseconds, wrapping as SRT's clocks do.

@@ -96,7 +96,8 @@ pub struct Terms {
 
 impl Established {
     pub fn new(terms: Terms) -> Self {
-        let Terms { remote, local, peer, initial, cipher, epoch, latency, rtt, skips_late, last_word } = terms;
+        let Terms { remote, local, peer, initial, cipher, epoch, latency, rtt, skips_late, last_word } =
+            terms;
         // What only a receiver needs, or what a sender of ours decides itself, has the core's defaults.
         let defaults = ConnInitSettings::default();
         let settings = ConnectionSettings {

@@ -187,9 +187,7 @@ impl Listener {
         };
         let presence = Arc::new(());
         self.present.push((established.core.settings.local_sockid, Arc::downgrade(&presence)));
-        if let Err(error) = socket.try_send(&self.answer) {
-            log::debug!(error:% = error, caller:% = from; "SRT handshake not answered"); // it asks again
-        }
+        self.send(from);
         let wire = Wire::new(socket, &established);
         Some(Connection { wire, established, peak: self.peak, presence: Some(presence) })
     }

@@ -130,6 +130,11 @@ pub async fn connect_tuned(target: &Target, tuning: &Tuning) -> Result<Connectio
     Ok(Connection { wire, established, peak: target.peak, presence: None })
 }
 
+/// Meets a peer that does the same. TODO
+pub async fn rendezvous(target: &Target) -> Result<Connection, ConnectError> {
+    connect(target).await
+}
+
 /// What a test may choose and a stream does not.
 #[doc(hidden)]
 #[derive(Clone, Debug)]

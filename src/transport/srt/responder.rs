@@ -18,8 +18,8 @@ use srt_protocol::settings::{CipherSettings, KeySettings};
 use super::guard::be32;
 use super::handshake::{greeting, key_refresh, key_settings};
 use super::shake::{
-    EXTENSION_HSRSP, EXTENSION_KMRSP, Extensions, Greeting, HAS_GREETING, HAS_KEY, Shake, VERSION_5,
-    text, write_extension,
+    EXTENSION_HSRSP, EXTENSION_KMRSP, Extensions, Greeting, HAS_GREETING, HAS_KEY, Shake, VERSION_5, text,
+    write_extension,
 };
 use super::{Encryption, PAYLOAD_BYTES, Tuning};
 use crate::config::KeyLength;

@@ -288,13 +288,9 @@ mod tests {
         GREETING.write(EXTENSION_HSREQ, &mut extensions);
         write_extension(EXTENSION_KMREQ, &[7; 8], &mut extensions);
         write_extension(99, &[], &mut extensions);
-        for kind in [
-            Kind::Waveahand,
-            Kind::Induction,
-            Kind::Conclusion,
-            Kind::Agreement,
-            Kind::Rejection(1010),
-        ] {
+        for kind in
+            [Kind::Waveahand, Kind::Induction, Kind::Conclusion, Kind::Agreement, Kind::Rejection(1010)]
+        {
             let mut out = BytesMut::new();
             shake(kind, &extensions).write(&mut out);
             let read = Shake::read(&out).unwrap();
