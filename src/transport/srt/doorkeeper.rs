@@ -17,12 +17,13 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use srt_protocol::packet::SocketId;
 
+use super::attempts::Attempts;
 use super::guard::{NOBODY, Rejection};
 use super::handshake::{ETHERNET_MTU, Established, headers};
 use super::responder::{Agreed, Refusal, Terms, encryption_field, vet};
@@ -263,77 +264,6 @@ impl Knocks {
     }
 }
 
-/// How many passphrases are derived: so many a second in all, and so many for one source.
-#[derive(Debug)]
-struct Attempts {
-    all: Bucket,
-    sources: Vec<(IpAddr, Bucket)>,
-}
-
-/// A token bucket.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    tokens: f64,
-    at: Instant,
-}
-
-impl Attempts {
-    fn new(now: Instant) -> Self {
-        Attempts { all: Bucket { tokens: ALL.burst, at: now }, sources: Vec::new() }
-    }
-
-    fn allow(&mut self, now: Instant, from: IpAddr) -> bool {
-        let source = source(from);
-        let place = match self.sources.iter().position(|(other, _)| *other == source) {
-            Some(place) => place,
-            None => {
-                if self.sources.len() == SOURCES {
-                    // Who was here longest ago has the most to spend again, and loses least.
-                    let oldest = (0..SOURCES).min_by_key(|place| self.sources[*place].1.at);
-                    self.sources.swap_remove(oldest.expect("there are sources"));
-                }
-                self.sources.push((source, Bucket { tokens: EACH.burst, at: now }));
-                self.sources.len() - 1
-            }
-        };
-        self.sources[place].1.take(now, EACH) && self.all.take(now, ALL)
-    }
-}
-
-/// Tokens a second, and at most.
-#[derive(Clone, Copy, Debug)]
-struct Allowance {
-    rate: f64,
-    burst: f64,
-}
-
-impl Bucket {
-    fn take(&mut self, now: Instant, allowance: Allowance) -> bool {
-        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.tokens = (self.tokens + elapsed * allowance.rate).min(allowance.burst);
-        self.at = self.at.max(now);
-        let is_allowed = self.tokens >= 1.0;
-        if is_allowed {
-            self.tokens -= 1.0;
-        }
-        is_allowed
-    }
-}
-
-/// Who counts as one source: an IPv4 address, or the /64 that one IPv6 subscriber has for himself.
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-    }
-}
-
-/// A derivation takes a millisecond: a fiftieth of a core at most. Eight callers may come at once.
-const ALL: Allowance = Allowance { rate: 20.0, burst: 8.0 };
-/// A receiver behind a bad link repeats its call four times a second; several may share an address.
-const EACH: Allowance = Allowance { rate: 2.0, burst: 4.0 };
-/// Sources whose attempts are counted apart.
-const SOURCES: usize = 64;
 /// Requests for a cookie that are remembered for their time.
 const KNOCKS: usize = 64;
 /// Where it was not measured: rather too long, which the first acknowledgement corrects at once; one

@@ -176,7 +176,11 @@ pub fn admit(datagram: &[u8], local: SocketId) -> Result<Arrival<'_>, Rejection>
     }
     let (header, body) = control(datagram, local)?;
     match header.kind {
-        CONTROL_HANDSHAKE => Ok(Arrival::HandshakeRepeat),
+        CONTROL_HANDSHAKE => match Shake::read(datagram)?.kind {
+            Kind::Conclusion => Ok(Arrival::HandshakeRepeat),
+            Kind::Agreement => Ok(Arrival::KeepAlive),
+            Kind::Waveahand | Kind::Induction | Kind::Rejection(_) => Err(Rejection::Unwanted),
+        },
         CONTROL_KEEP_ALIVE => Ok(Arrival::KeepAlive),
         CONTROL_ACK => acknowledgement(&header, body).map(Arrival::Ack),
         CONTROL_NAK => loss_list(body).map(Arrival::Nak),

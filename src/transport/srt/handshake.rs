@@ -58,7 +58,7 @@ pub struct Caller {
 pub enum Step {
     /// Nothing new.
     Waiting,
-    /// The output buffer holds the next request.
+    /// The output buffer holds the next request. (With the steps below it may hold a last word.)
     Send,
     Connected(Box<Established>),
     Refused(RefusedBecause),
@@ -137,7 +137,7 @@ impl Established {
 impl Caller {
     pub fn new(target: &Target, local_ip: IpAddr, tuning: &Tuning) -> Self {
         let local = fresh_socket_id();
-        let initial = SeqNumber::new_truncate(tuning.initial_sequence.unwrap_or_else(rand::random));
+        let initial = initial_sequence(tuning);
         let settings = ConnInitSettings {
             local_sockid: local,
             // The field is sent as the MTU, although the options mean the payload by it.
@@ -189,12 +189,10 @@ impl Caller {
         if reply.initial_sequence != self.initial {
             return Err(Rejection::Malformed);
         }
-        let header = headers(&self.remote);
-        if reply.mss < PAYLOAD_BYTES as u32 + header {
-            let largest = reply.mss.saturating_sub(header);
-            return Ok(Step::Refused(RefusedBecause::PacketsTooLarge { largest }));
+        if let Some(reason) = size_trouble(reply.mss, &self.remote) {
+            return Ok(Step::Refused(reason));
         }
-        if let Some(reason) = self.key_trouble(reply.key)? {
+        if let Some(reason) = key_trouble(self.encrypted, &self.proposed_key, reply.key)? {
             return Ok(Step::Refused(reason));
         }
         let latency = self.latency.max(reply.greeting.receive_latency);
@@ -220,20 +218,6 @@ impl Caller {
                 })))
             }
             _ => Err(Rejection::Unwanted),
-        }
-    }
-
-    /// `srt-protocol` connects whatever the peer says about the key; a peer that does not insist on
-    /// encryption would then receive noise.
-    fn key_trouble(&self, reply: KeyReply<'_>) -> Result<Option<RefusedBecause>, Rejection> {
-        match reply {
-            KeyReply::Echo(key) if self.encrypted && key != self.proposed_key => Err(Rejection::Malformed),
-            KeyReply::Echo(_) => Ok(None),
-            KeyReply::Status(KM_BAD_SECRET) if self.encrypted => Ok(Some(RefusedBecause::WrongPassphrase)),
-            KeyReply::Status(_) | KeyReply::Absent if self.encrypted => {
-                Ok(Some(RefusedBecause::UnexpectedPassphrase))
-            }
-            KeyReply::Status(_) | KeyReply::Absent => Ok(None),
         }
     }
 
@@ -287,6 +271,29 @@ impl Caller {
     }
 }
 
+/// What is wrong with the answer to a key that we have proposed. `srt-protocol` connects whatever the
+/// peer says about it; a peer that does not insist on encryption would then receive noise.
+pub fn key_trouble(
+    encrypted: bool,
+    proposed: &[u8],
+    reply: KeyReply<'_>,
+) -> Result<Option<RefusedBecause>, Rejection> {
+    match reply {
+        KeyReply::Echo(key) if encrypted && key != proposed => Err(Rejection::Malformed),
+        KeyReply::Echo(_) => Ok(None),
+        KeyReply::Status(KM_BAD_SECRET) if encrypted => Ok(Some(RefusedBecause::WrongPassphrase)),
+        KeyReply::Status(_) | KeyReply::Absent if encrypted => Ok(Some(RefusedBecause::UnexpectedPassphrase)),
+        KeyReply::Status(_) | KeyReply::Absent => Ok(None),
+    }
+}
+
+/// Refuses a peer that does not take the packets that everybody sends.
+pub fn size_trouble(mss: u32, remote: &SocketAddr) -> Option<RefusedBecause> {
+    let header = headers(remote);
+    let is_too_small = mss < PAYLOAD_BYTES as u32 + header;
+    is_too_small.then(|| RefusedBecause::PacketsTooLarge { largest: mss.saturating_sub(header) })
+}
+
 fn options(target: &Target, tuning: &Tuning) -> SocketOptions {
     let mut options = SocketOptions::default();
     let latency = target.latency.min(LONGEST_LATENCY);
@@ -338,6 +345,11 @@ pub fn greeting(receive_latency: Duration, send_latency: Duration) -> Greeting {
 /// A random identity: what an attacker off the path would have to guess. Never zero, which means nobody.
 pub fn fresh_socket_id() -> SocketId {
     SocketId(rand::random::<u32>() & LARGEST_SOCKET_ID | 1)
+}
+
+/// The number of our first packet.
+pub fn initial_sequence(tuning: &Tuning) -> SeqNumber {
+    SeqNumber::new_truncate(tuning.initial_sequence.unwrap_or_else(rand::random))
 }
 
 /// What everybody announces; libsrt's `SRTO_MSS` default.

@@ -33,6 +33,7 @@
 //! can forge the peer's address *and* knows the random socket id can still end the connection with a
 //! Shutdown, as with any SRT implementation: the protocol does not authenticate its control packets.
 
+mod attempts;
 mod doorkeeper;
 mod driver;
 mod error;
@@ -41,6 +42,7 @@ mod guard;
 mod handshake;
 mod listener;
 mod measurement;
+mod rendezvous;
 mod responder;
 mod sender;
 mod shake;
@@ -130,9 +132,20 @@ pub async fn connect_tuned(target: &Target, tuning: &Tuning) -> Result<Connectio
     Ok(Connection { wire, established, peak: target.peak, presence: None })
 }
 
-/// Meets a peer that does the same. TODO
+/// Meets a peer that calls us while we call it: one attempt, which gives up by itself after 30 s. The
+/// port of the peer is ours too. May be dropped at any time.
+///
+/// # Errors
+/// See [`ConnectError`].
 pub async fn rendezvous(target: &Target) -> Result<Connection, ConnectError> {
-    connect(target).await
+    rendezvous_tuned(target, &Tuning::default()).await
+}
+
+/// [`rendezvous`], with what tests need to reach the rare places.
+#[doc(hidden)]
+pub async fn rendezvous_tuned(target: &Target, tuning: &Tuning) -> Result<Connection, ConnectError> {
+    let (wire, established) = driver::meet(target, tuning).await?;
+    Ok(Connection { wire, established, peak: target.peak, presence: None })
 }
 
 /// What a test may choose and a stream does not.
@@ -206,6 +219,8 @@ pub const MAX_CALLERS: usize = 8;
 const PAYLOAD_BYTES: usize = 1316;
 /// libsrt's `SRTO_CONNTIMEO` default.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// What libsrt makes of it for a rendezvous: ten times as long, since both have to be there.
+const RENDEZVOUS_TIMEOUT: Duration = Duration::from_secs(30);
 /// libsrt's `SRTO_PEERIDLETIMEO` default.
 const PEER_IDLE: Duration = Duration::from_secs(5);
 /// Longer than the longest latency (30 s): what was captured earlier than that is too late anyway.
