@@ -53,6 +53,8 @@ pub enum RefusedBecause {
     UnexpectedPassphrase,
     /// The peer takes only smaller packets than the seven TS packets that everybody uses.
     PacketsTooLarge { largest: u32 },
+    /// The peer hung up on what we proposed, as libsrt does in a rendezvous.
+    Unexplained,
     /// Any other rejection, with the code of SRT's handshake.
     Peer { code: i32, name: String },
 }
@@ -85,6 +87,9 @@ impl fmt::Display for RefusedBecause {
             }
             RefusedBecause::PacketsTooLarge { largest } => {
                 write!(f, "the peer takes packets of at most {largest} bytes")
+            }
+            RefusedBecause::Unexplained => {
+                f.write_str("the peer hung up without a reason; are both passphrases the same?")
             }
             RefusedBecause::Peer { code, name } => write!(f, "{name} (code {code})"),
         }

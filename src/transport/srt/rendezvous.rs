@@ -107,16 +107,24 @@ impl Rendezvous {
     pub fn receive(&mut self, now: Instant, datagram: &[u8], out: &mut BytesMut) -> Result<Step, Rejection> {
         match Shake::read(datagram) {
             Ok(shake) => self.heed(now, &shake, out),
-            // Its Agreement was lost on the way: what it sends now, it sends on a connection.
-            Err(Rejection::Unwanted) if matches!(self.state, State::Agreed { .. }) => {
-                match guard::admit(datagram, self.us.socket)? {
-                    Arrival::KeepAlive | Arrival::Ack(_) | Arrival::Nak(_) | Arrival::KeyResponse(_) => {
-                        self.conclude(now, out)
-                    }
-                    Arrival::Shutdown | Arrival::HandshakeRepeat => Err(Rejection::Unwanted),
-                }
-            }
+            Err(Rejection::Unwanted) => self.overhear(now, guard::admit(datagram, self.us.socket)?, out),
             Err(rejection) => Err(rejection),
+        }
+    }
+
+    /// What is no handshake, and for us alone.
+    fn overhear(&mut self, now: Instant, sign: Arrival<'_>, out: &mut BytesMut) -> Result<Step, Rejection> {
+        match (&self.state, sign) {
+            // libsrt turns a proposal down in this way.
+            (State::Proposing { .. } | State::Agreed { .. }, Arrival::Shutdown) => {
+                Ok(Step::Refused(RefusedBecause::Unexplained))
+            }
+            // Its Agreement was lost on the way: what it sends now, it sends on a connection.
+            (
+                State::Agreed { .. },
+                Arrival::KeepAlive | Arrival::Ack(_) | Arrival::Nak(_) | Arrival::KeyResponse(_),
+            ) => self.conclude(now, out),
+            _ => Err(Rejection::Unwanted),
         }
     }
 
