@@ -1,4 +1,4 @@
-//! One SRT connection, caller mode: a driver of our own over `srt-protocol`.
+//! SRT connections that send, called, calling or meeting: a driver of our own over `srt-protocol`.
 //!
 //! ```text
 //!   Chunk ──▶ driver ──▶ Sender ──▶ DuplexConnection (srt-protocol) ──▶ Sender ──▶ driver ──▶ UDP
@@ -8,9 +8,17 @@
 //!     → checked values           measurement: what the wire says → watch, every 20 ms
 //! ```
 //!
+//! How a connection comes about, each way with a pure machine and a socket:
+//!
+//! ```text
+//!   connect      handshake: calls a listener ─────────────────┐
+//!   rendezvous   rendezvous: both call, the cookies decide ────┼──▶ Connection
+//!   Listener     doorkeeper: who may call; responder: on what ─┘    (one for each caller)
+//! ```
+//!
 //! `srt-tokio`, the socket that comes with `srt-protocol`, is not used: as a sender it lost packets
 //! that libsrt does not lose (0.9 % at 2 % wire loss) and sent up to 65 % more. The core below it is
-//! sound where it is driven with care. What 0.4.4 gets wrong for a caller that sends, and where that
+//! sound where it is driven with care. What 0.4.4 gets wrong for one who sends, and where that
 //! is met:
 //!
 //! | defect | met in |
@@ -28,6 +36,9 @@
 //! | Closing throws the last `latency` of the stream away | `sender`: waits until it was played |
 //! | Addresses are strings, and the first one of a name is taken | `socket` |
 //! | A bandwidth limit adds a queue | `handshake`: none |
+//! | A listener's answer has its two latencies in each other's place; a key of another length, or one where none is wanted, ends the task (`unimplemented!`) | `responder`: our own answer |
+//! | A listener keeps each Induction, and one that is followed by nothing wedges it; its cookie is an unkeyed hash | `doorkeeper`: keeps nothing, keys its cookies |
+//! | Rendezvous: every datagram at time zero, a first sequence number that changes, equal cookies on one host | `rendezvous`: our own machine |
 //!
 //! Datagrams from other addresses are dropped by the system, since the socket is connected. Whoever
 //! can forge the peer's address *and* knows the random socket id can still end the connection with a
