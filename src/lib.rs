@@ -60,7 +60,8 @@
 //! - **latency**: SRT's: how long the receiver holds each packet before it releases it.
 //! - **send buffer**: what was handed to SRT and is not acknowledged. **TLPKTDROP**: SRT gives up a
 //!   packet that can no longer be in time; here such packets are *late*.
-//! - **peer**: the other end of an SRT connection. **caller**, **listener**: who dials, who is dialled.
+//! - **peer**: the other end of an SRT connection. **caller**, **listener**: who dials, who is dialled;
+//!   in a **rendezvous** both dial. **initiator**, **responder**: who proposes the terms, who agrees.
 
 pub mod api;
 pub mod capture;

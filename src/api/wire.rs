@@ -92,6 +92,9 @@ struct Output {
     left_out_gaps: u64,
     left_out_sounds: u64,
     connections: u64,
+    /// Of a listener only.
+    callers: Option<u64>,
+    refused_callers: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -182,6 +185,7 @@ impl From<&OutputStatus> for Output {
                 OutputState::Streaming => "streaming",
                 OutputState::Stalled => "degraded",
                 OutputState::BackingOff => "backing_off",
+                OutputState::Waiting => "connecting", // the reason says to whom: to nobody yet
             },
             since: rfc3339(output.since),
             reason: output.reason.clone(),
@@ -203,6 +207,8 @@ impl From<&OutputStatus> for Output {
             left_out_gaps: output.left_out.gaps,
             left_out_sounds: output.left_out.sounds,
             connections: totals.connections,
+            callers: output.callers.map(|callers| callers.present),
+            refused_callers: output.callers.map(|callers| callers.refused),
         }
     }
 }

@@ -226,10 +226,12 @@ impl Life {
 fn on_air(parts: &Parts<'_>) -> (State, Option<String>) {
     let is = |state: OutputState| parts.outputs.iter().filter(|output| output.state == state).count();
     let streaming = is(OutputState::Streaming);
+    // A listener that nobody calls is as it should be, as long as the stream has another receiver.
+    let expected = parts.outputs.len() - is(OutputState::Waiting);
     let is_whole = parts.slate.is_none()
         && parts.silence.is_none()
-        && parts.outputs.iter().all(|output| output.reason.is_none());
-    let state = if streaming == parts.outputs.len() && streaming > 0 && is_whole {
+        && parts.outputs.iter().all(|output| output.reason.is_none() || output.state == OutputState::Waiting);
+    let state = if streaming == expected && streaming > 0 && is_whole {
         State::Streaming
     } else if streaming > 0 || is(OutputState::Stalled) > 0 {
         State::Degraded
@@ -243,15 +245,18 @@ fn on_air(parts: &Parts<'_>) -> (State, Option<String>) {
 
 /// All that is not as it should be, in one line.
 fn reasons(parts: &Parts<'_>) -> Option<String> {
+    let is_received = parts.outputs.iter().any(|output| output.state == OutputState::Streaming);
     let named = |name: &str, reason: Option<&str>| reason.map(|reason| format!("{name}: {reason}"));
     let outputs = parts.outputs.iter().filter_map(|output| {
         let reason = match (output.reason, output.state) {
+            (_, OutputState::Waiting) if is_received => return None,
             (Some(reason), _) => reason,
             (None, OutputState::Streaming) => return None,
             (None, OutputState::Idle) => "not started yet",
             (None, OutputState::Connecting) => "connecting",
             (None, OutputState::Stalled) => "nothing acknowledged",
             (None, OutputState::BackingOff) => "waiting to try again",
+            (None, OutputState::Waiting) => "waiting for a caller",
         };
         Some(format!("output {}: {reason}", output.name))
     });
@@ -304,6 +309,11 @@ mod tests {
             (None, &[O::BackingOff, O::Connecting], State::Connecting),
             (None, &[O::BackingOff, O::Streaming], State::Degraded),
             (None, &[O::Streaming, O::Streaming], State::Streaming),
+            (None, &[O::Waiting], State::Connecting),
+            (None, &[O::Streaming, O::Waiting], State::Streaming),
+            (None, &[O::Connecting, O::Waiting], State::Connecting),
+            (None, &[O::BackingOff, O::Waiting], State::Connecting),
+            (Some("no signal"), &[O::Streaming, O::Waiting], State::Degraded),
             (None, &[], State::Connecting),
         ];
         for (slate, outputs, expected) in table {

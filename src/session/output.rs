@@ -15,6 +15,10 @@ use crate::units::ByteCount;
 ///                 over │      ▼                  acknowledged ▼     │ again
 ///                     BackingOff ◀───────────────────────── Stalled
 ///                            connection lost (from Connecting, Streaming or Stalled)
+///
+///             listens                a caller is there
+///   Idle ───────────▶ Waiting ◀──────────────────────▶ what its callers' machines amount to
+///                                    the last one goes
 /// ```
 ///
 /// "Streaming" is never a guess: it means that the receiver acknowledges more and more bytes.
@@ -44,6 +48,17 @@ pub enum OutputState {
     Stalled,
     /// Waiting before the next attempt.
     BackingOff,
+    /// Listening, and nobody has called: nothing is wrong, and nobody receives.
+    Waiting,
+}
+
+/// One caller of an output that listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallerView {
+    /// Its address.
+    pub name: String,
+    pub state: OutputState,
+    pub reason: Option<String>,
 }
 
 /// What the driver saw of the connection.
@@ -139,8 +154,37 @@ impl OutputMachine {
                 self.enter(now, OutputState::Stalled, Some(reason));
             }
             OutputState::Connecting | OutputState::Streaming | OutputState::Stalled => {}
-            OutputState::Idle | OutputState::BackingOff => {} // a late measurement of a connection that is gone
+            // a late measurement of a connection that is gone, or a listener's, which has none itself
+            OutputState::Idle | OutputState::BackingOff | OutputState::Waiting => {}
         }
+    }
+
+    /// It listens at `place`, and these are there, the longest first. Each of them has a machine of its
+    /// own; this one says what they amount to. What is wrong with one of them is said, and does not
+    /// hide that another receives.
+    pub fn listening(&mut self, now: Instant, place: &str, callers: &[CallerView]) {
+        let is_any = |state: OutputState| callers.iter().any(|caller| caller.state == state);
+        let state = if callers.is_empty() {
+            OutputState::Waiting
+        } else if is_any(OutputState::Streaming) {
+            OutputState::Streaming
+        } else if is_any(OutputState::Stalled) {
+            OutputState::Stalled
+        } else {
+            OutputState::Connecting
+        };
+        // One who has just come is no trouble for the others.
+        let is_new = |caller: &CallerView| caller.state == OutputState::Connecting;
+        let troubles = callers
+            .iter()
+            .filter(|caller| state == OutputState::Connecting || !is_new(caller))
+            .filter_map(|caller| Some(format!("caller {}: {}", caller.name, caller.reason.as_ref()?)));
+        let troubles = troubles.collect::<Vec<_>>().join("; ");
+        let reason = match state {
+            OutputState::Waiting => Some(format!("waiting for a caller on {place}")),
+            _ => (!troubles.is_empty()).then_some(troubles),
+        };
+        self.enter(now, state, reason);
     }
 
     /// An attempt failed or a connection ended. `jitter` is uniform in 0..1.
@@ -274,6 +318,34 @@ mod tests {
         machine.connected(now);
         ACKED(&mut machine, now);
         assert_eq!(machine.reason(), None);
+    }
+
+    #[test]
+    fn a_listener_is_what_its_callers_are() {
+        use OutputState::*;
+        let now = Instant::now();
+        let mut machine = OutputMachine::new(now);
+        let caller = |name: &str, state, reason: Option<&str>| CallerView {
+            name: name.into(),
+            state,
+            reason: reason.map(str::to_owned),
+        };
+        let mut amounts = |callers: &[CallerView]| {
+            machine.listening(now, "0.0.0.0:9000", callers);
+            assert_eq!(machine.next_deadline(), None);
+            (machine.state(), machine.reason().unwrap_or_default().to_owned())
+        };
+        assert_eq!(amounts(&[]), (Waiting, "waiting for a caller on 0.0.0.0:9000".into()));
+        let new = caller("b", Connecting, Some("connected, nothing acknowledged yet"));
+        let said = "caller b: connected, nothing acknowledged yet";
+        assert_eq!(amounts(std::slice::from_ref(&new)), (Connecting, said.into()));
+        let good = caller("a", Streaming, None);
+        assert_eq!(amounts(std::slice::from_ref(&good)), (Streaming, String::new()));
+        assert_eq!(amounts(&[good.clone(), new]), (Streaming, String::new()));
+        let dead = caller("c", Stalled, Some("gone"));
+        assert_eq!(amounts(&[dead.clone(), good]), (Streaming, "caller c: gone".into()));
+        assert_eq!(amounts(&[dead]), (Stalled, "caller c: gone".into()));
+        assert_eq!(amounts(&[]).0, Waiting);
     }
 
     #[test]

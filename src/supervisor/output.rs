@@ -1,7 +1,10 @@
 //! The task of one output: its queue → its mux → its driver, again and again.
 //!
 //! One task owns all of it. `run` retries for ever, with the waits that [`OutputMachine`] names;
-//! `run_once` is one connection from the address look-up to its end, and uses `?`.
+//! `run_once` is one connection from the address look-up to its end, and uses `?`. An output that
+//! listens has in place of that connection an output for each of its callers ([`listening`]).
+
+mod listening;
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -14,18 +17,19 @@ use tokio::time::sleep_until;
 
 use super::fanout::Fanout;
 use super::feed::Feed;
-use super::recorder::Recorder;
+use super::recorder::{Recorder, Recorders};
 use super::status::{LinkStatus, OutputStatus, Totals};
 use super::steering::Steering;
 use crate::causes::with_causes;
-use crate::config::{self, OutputName};
+use crate::config::{self, OutputName, SrtMode};
 use crate::media::{self, Tracks};
 use crate::rate::{self, Decision};
 use crate::session::meter::Meter;
 use crate::session::output::{OutputMachine, OutputState, Progress, Setback};
 use crate::transport::gop_queue::LeftOut;
 use crate::transport::srt::{
-    self, ConnectError, Connection, Encryption, Ended, Measurement, Passphrase, PassphraseLength, Target,
+    self, ConnectError, Connection, Encryption, Ended, ListenError, Measurement, Passphrase,
+    PassphraseLength, Target,
 };
 use crate::units::Bitrate;
 
@@ -33,7 +37,7 @@ use crate::units::Bitrate;
 #[derive(Debug)]
 pub struct OutputHandle {
     status: watch::Receiver<OutputStatus>,
-    decision: watch::Receiver<Option<Decision>>,
+    steered_by: watch::Receiver<Option<Decisions>>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -53,20 +57,20 @@ pub struct StreamContext {
     /// Notified at each decision of an output's rate controller.
     pub rate_decided: Arc<Notify>,
     pub recorder: Arc<Recorder>,
+    /// Those of all outputs.
+    pub recorders: Recorders,
 }
+
+/// What a rate controller decides; `None` without a connection.
+type Decisions = watch::Receiver<Option<Decision>>;
 
 impl OutputHandle {
     /// Starts connecting at once.
     pub fn spawn(settings: config::Output, context: StreamContext) -> Self {
-        let machine = OutputMachine::new(Instant::now());
-        let (publisher, status) = Publisher::new(&settings.name, &machine);
         let (stop, stopping) = watch::channel(false);
-        let room = context.peak * QUEUE_SPAN;
-        let feed = Feed::new(context.fanout.clone(), context.tracks, settings.latency, room);
-        let (steering, decision) =
-            Steering::new(context.rate.clone(), context.rate_decided.clone(), context.recorder.clone());
-        let output = Output { settings, context, machine, feed, steering, stopping, publisher, address: 0 };
-        OutputHandle { status, decision, stop, task: tokio::spawn(output.run()) }
+        let (output, status) = Output::new(settings, context, stopping);
+        let steered_by = output.steered_by.subscribe();
+        OutputHandle { status, steered_by, stop, task: tokio::spawn(output.run()) }
     }
 
     /// The newest status.
@@ -81,7 +85,7 @@ impl OutputHandle {
 
     /// What its rate controller last decided; `None` without a connection.
     pub fn decision(&self) -> Option<Decision> {
-        *self.decision.borrow()
+        self.steered_by.borrow().as_ref().and_then(|decisions| *decisions.borrow())
     }
 
     /// Whether its task has ended, which it does by itself only by a panic.
@@ -106,6 +110,8 @@ struct Output {
     machine: OutputMachine,
     feed: Feed,
     steering: Steering,
+    /// Whose decisions the encoder is to follow, where this output is the one: its own, or its first caller's.
+    steered_by: watch::Sender<Option<Decisions>>,
     stopping: watch::Receiver<bool>,
     publisher: Publisher,
     /// Which of the receiver's addresses is called: the next one after an attempt that failed.
@@ -121,6 +127,8 @@ enum OutputError {
     PassphraseUnusable { path: PathBuf, source: PassphraseLength },
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     #[error("connection lost: {0}")]
     Lost(String),
     #[error("closed by the receiver before it had acknowledged anything: does it want another stream id?")]
@@ -130,6 +138,24 @@ enum OutputError {
 }
 
 impl Output {
+    fn new(
+        settings: config::Output,
+        context: StreamContext,
+        stopping: watch::Receiver<bool>,
+    ) -> (Self, watch::Receiver<OutputStatus>) {
+        let machine = OutputMachine::new(Instant::now());
+        let (publisher, status) = Publisher::new(&settings.name, &machine);
+        let room = context.peak * QUEUE_SPAN;
+        let feed = Feed::new(context.fanout.clone(), context.tracks, settings.latency, room);
+        let steering =
+            Steering::new(context.rate.clone(), context.rate_decided.clone(), context.recorder.clone());
+        let steered_by = watch::Sender::new(Some(steering.decisions()));
+        let address = 0;
+        let output =
+            Output { settings, context, machine, feed, steering, steered_by, stopping, publisher, address };
+        (output, status)
+    }
+
     async fn run(mut self) {
         let mut last_reason = String::new();
         while let Err(error) = self.run_once().await {
@@ -155,11 +181,19 @@ impl Output {
     async fn run_once(&mut self) -> Result<(), OutputError> {
         self.machine.attempt(Instant::now());
         self.publish();
+        if self.settings.url.mode == SrtMode::Listener {
+            return self.listen().await;
+        }
         let connection = tokio::select! {
             connection = connect(&self.settings, self.context.peak, self.address) => connection,
             () = requested(&mut self.stopping) => return Ok(()),
         };
         let connection = connection.inspect_err(|_| self.address += 1)?;
+        self.hold(connection).await
+    }
+
+    /// A connection that was just made, to its end.
+    async fn hold(&mut self, connection: Connection) -> Result<(), OutputError> {
         self.machine.connected(Instant::now());
         self.publisher.connected();
         self.publish();
@@ -330,20 +364,29 @@ fn bare_status(name: &OutputName, machine: &OutputMachine, left_out: LeftOut) ->
         link: None,
         totals: Totals::default(),
         left_out,
+        callers: None,
     }
 }
 
 /// One attempt to reach the output's receiver, at one of its addresses: the resolver's first choice
 /// first, and in turn where that does not answer.
 async fn connect(output: &config::Output, peak: Bitrate, address: usize) -> Result<Connection, OutputError> {
-    let encryption = match &output.passphrase_file {
-        Some(path) => Some(Encryption { passphrase: passphrase(path).await?, key_length: output.key_length }),
-        None => None,
-    };
+    let encryption = encryption(output).await?;
     let addresses = srt::resolve(&output.url.host, output.url.port).await?;
     let remote = addresses[address % addresses.len()];
     let (latency, stream_id) = (output.latency, output.stream_id.clone());
-    Ok(srt::connect(&Target { remote, latency, stream_id, encryption, peak }).await?)
+    let target = Target { remote, latency, stream_id, encryption, peak };
+    Ok(match output.url.mode {
+        SrtMode::Rendezvous => srt::rendezvous(&target).await?,
+        SrtMode::Caller | SrtMode::Listener => srt::connect(&target).await?,
+    })
+}
+
+async fn encryption(output: &config::Output) -> Result<Option<Encryption>, OutputError> {
+    Ok(match &output.passphrase_file {
+        Some(path) => Some(Encryption { passphrase: passphrase(path).await?, key_length: output.key_length }),
+        None => None,
+    })
 }
 
 /// Read anew for each attempt, so that a changed secret needs no restart.
@@ -374,7 +417,7 @@ impl OutputError {
             | OutputError::PassphraseUnusable { .. }
             | OutputError::Dismissed
             | OutputError::Media(_) => Setback::Refused,
-            OutputError::Connect(_) | OutputError::Lost(_) => Setback::Unreachable,
+            OutputError::Connect(_) | OutputError::Listen(_) | OutputError::Lost(_) => Setback::Unreachable,
         }
     }
 }

@@ -91,6 +91,17 @@ pub struct OutputStatus {
     pub totals: Totals,
     /// Left out before the mux, since the output began.
     pub left_out: LeftOut,
+    /// Of an output that listens: the figures above are then the sums over its callers, and `link` is
+    /// that of the one who has been there longest.
+    pub callers: Option<Callers>,
+}
+
+/// Who has called an output that listens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Callers {
+    pub present: u64,
+    /// Turned away since it began to listen: for a wrong passphrase, another stream id, ….
+    pub refused: u64,
 }
 
 /// The measured connection, as of now.
@@ -136,6 +147,20 @@ impl Totals {
             late_packets: self.late_packets + connection.late_packets,
             rejected_datagrams: self.rejected_datagrams + connection.rejected_datagrams,
         }
+    }
+}
+
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, other: Totals) {
+        self.connections += other.connections;
+        self.sent_packets += other.sent_packets;
+        self.sent_bytes += other.sent_bytes;
+        self.acknowledged_bytes += other.acknowledged_bytes;
+        self.retransmitted_packets += other.retransmitted_packets;
+        self.retransmitted_bytes += other.retransmitted_bytes;
+        self.lost_packets += other.lost_packets;
+        self.late_packets += other.late_packets;
+        self.rejected_datagrams += other.rejected_datagrams;
     }
 }
 

@@ -35,14 +35,14 @@ pub struct Course {
 
 impl Steering {
     /// `decided` is notified whenever there is another decision to be read.
-    pub fn new(
-        settings: watch::Receiver<Settings>,
-        decided: Arc<Notify>,
-        recorder: Arc<Recorder>,
-    ) -> (Self, watch::Receiver<Option<Decision>>) {
-        let (decision, decisions) = watch::channel(None);
-        let pace = watch::Sender::new(None);
-        (Steering { settings, decision, decided, pace, recorder }, decisions)
+    pub fn new(settings: watch::Receiver<Settings>, decided: Arc<Notify>, recorder: Arc<Recorder>) -> Self {
+        let (decision, pace) = (watch::Sender::new(None), watch::Sender::new(None));
+        Steering { settings, decision, decided, pace, recorder }
+    }
+
+    /// The newest decision; `None` without a connection.
+    pub fn decisions(&self) -> watch::Receiver<Option<Decision>> {
+        self.decision.subscribe()
     }
 
     /// What the driver may send at, on the wire; as fast as it comes before the first decision.

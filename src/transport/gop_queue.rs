@@ -15,6 +15,7 @@
 //! be heard, and never when the network merely stutters.
 
 use std::collections::VecDeque;
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use crate::units::ByteCount;
@@ -67,6 +68,14 @@ pub struct Waiting {
     /// Everything that was pushed since the queue was made, taken in or not.
     pub offered: ByteCount,
     pub left_out: LeftOut,
+}
+
+impl AddAssign for LeftOut {
+    fn add_assign(&mut self, other: LeftOut) {
+        self.pictures += other.pictures;
+        self.sounds += other.sounds;
+        self.gaps += other.gaps;
+    }
 }
 
 #[derive(Debug)]

@@ -135,13 +135,23 @@ pub struct Peer {
 impl Peer {
     /// `srt-live-transmit` as a listener; `query` in libsrt's spelling.
     pub fn srt_live_transmit(port: u16, query: &str) -> Peer {
-        let url = format!("srt://127.0.0.1:{port}?mode=listener{query}");
+        Peer::srt_live_transmit_at(&format!("127.0.0.1:{port}?mode=listener{query}"))
+    }
+
+    /// The same in any mode.
+    pub fn srt_live_transmit_at(place: &str) -> Peer {
+        let url = format!("srt://{place}");
         Peer::spawn("srt-live-transmit", &["-loglevel:fatal", &url, "file://con"])
     }
 
     /// GStreamer's `srtsrc` as a listener; `properties` in gst-launch's spelling.
     pub fn srtsrc(port: u16, properties: &[&str]) -> Peer {
-        let uri = format!("uri=srt://127.0.0.1:{port}?mode=listener");
+        Peer::srtsrc_at(&format!("127.0.0.1:{port}?mode=listener"), properties)
+    }
+
+    /// The same in any mode.
+    pub fn srtsrc_at(place: &str, properties: &[&str]) -> Peer {
+        let uri = format!("uri=srt://{place}");
         let mut arguments = vec!["-q", "srtsrc", &uri];
         arguments.extend(properties);
         arguments.extend(["!", "fdsink", "fd=1"]);
@@ -150,7 +160,12 @@ impl Peer {
 
     /// ffmpeg as a listener; `query` in ffmpeg's spelling. It writes on only the first video and audio track, copied.
     pub fn ffmpeg(port: u16, query: &str) -> Peer {
-        let url = format!("srt://127.0.0.1:{port}?mode=listener{query}");
+        Peer::ffmpeg_at(&format!("127.0.0.1:{port}?mode=listener{query}"))
+    }
+
+    /// The same in any mode.
+    pub fn ffmpeg_at(place: &str) -> Peer {
+        let url = format!("srt://{place}");
         Peer::spawn("ffmpeg", &["-v", "error", "-i", &url, "-c", "copy", "-f", "mpegts", "pipe:1"])
     }
 
@@ -219,6 +234,11 @@ pub fn eventually_or(timeout: Duration, mut condition: impl FnMut() -> bool) -> 
 
 /// A small test picture with a tone, to `port` of the loopback; `more` goes into the output's section.
 pub fn test_stream(port: u16, latency_ms: u32, more: &str) -> String {
+    test_stream_at(&format!("127.0.0.1:{port}"), latency_ms, more)
+}
+
+/// The same, to a place in the spelling of SRT's URLs.
+pub fn test_stream_at(place: &str, latency_ms: u32, more: &str) -> String {
     format!(
         r#"
 [streams.main]
@@ -241,7 +261,7 @@ start_kbps = 1000
 
 [[streams.main.outputs]]
 name = "studio"
-url = "srt://127.0.0.1:{port}"
+url = "srt://{place}"
 latency_ms = {latency_ms}
 {more}
 "#

@@ -4,6 +4,7 @@
 mod api;
 mod harness;
 mod lifecycle;
+mod listener;
 mod outage;
 mod peers;
 mod source;

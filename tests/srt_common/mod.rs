@@ -51,7 +51,12 @@ pub struct Peer {
 impl Peer {
     /// libsrt's own tool; `query` goes into its URI.
     pub fn srt_live_transmit(port: u16, query: &str) -> Peer {
-        let uri = format!("srt://127.0.0.1:{port}?mode=listener&{query}");
+        Peer::srt_live_transmit_at(&format!("127.0.0.1:{port}?mode=listener&{query}"))
+    }
+
+    /// The same in any mode.
+    pub fn srt_live_transmit_at(place: &str) -> Peer {
+        let uri = format!("srt://{place}");
         Peer::start("srt-live-transmit", |_| vec!["-q".into(), uri.clone(), "file://con".into()])
     }
 
@@ -63,7 +68,12 @@ impl Peer {
 
     /// GStreamer's `srtsrc`.
     pub fn gstreamer(port: u16, query: &str) -> Peer {
-        let uri = format!("srt://127.0.0.1:{port}?mode=listener&{query}");
+        Peer::gstreamer_at(&format!("127.0.0.1:{port}?mode=listener&{query}"))
+    }
+
+    /// The same in any mode.
+    pub fn gstreamer_at(place: &str) -> Peer {
+        let uri = format!("srt://{place}");
         Peer::start("gst-launch-1.0", |_| {
             let words = ["-q", "srtsrc", &format!("uri={uri}"), "!", "fdsink", "fd=1", "sync=false"];
             words.iter().map(|word| word.to_string()).collect()
@@ -72,7 +82,12 @@ impl Peer {
 
     /// ffmpeg's own SRT protocol.
     pub fn ffmpeg(port: u16, query: &str) -> Peer {
-        let uri = format!("srt://127.0.0.1:{port}?mode=listener&{query}");
+        Peer::ffmpeg_at(&format!("127.0.0.1:{port}?mode=listener&{query}"))
+    }
+
+    /// The same in any mode.
+    pub fn ffmpeg_at(place: &str) -> Peer {
+        let uri = format!("srt://{place}");
         Peer::start("ffmpeg", |_| {
             let words =
                 ["-v", "error", "-f", "data", "-i", &uri, "-map", "0", "-c", "copy", "-f", "data", "-"];

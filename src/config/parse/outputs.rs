@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::super::{KeyLength, Output, OutputName};
+use super::super::{KeyLength, Output, OutputName, SrtMode, SrtUrl};
 use super::convert::{self, Value};
 use super::report::Complaint;
 use super::section::Section;
@@ -31,7 +31,7 @@ pub(super) fn read(stream: &mut Section<'_>) -> Option<Vec<Output>> {
 #[derive(Default)]
 struct Seen {
     names: Vec<(OutputName, usize)>,
-    targets: Vec<(super::super::SrtUrl, Option<String>, usize)>,
+    targets: Vec<(SrtUrl, Option<String>, usize)>,
     lead: Option<usize>,
 }
 
@@ -59,11 +59,28 @@ fn read_one(mut section: Section<'_>, seen: &mut Seen) -> Option<Output> {
         }
         seen.names.push((name.clone(), section.line_of("name")));
     }
+    if let (Some(SrtUrl { mode: SrtMode::Rendezvous, .. }), Some(Some(_))) = (&url, &stream_id) {
+        let message = "is for callers and listeners: in a rendezvous SRT has none";
+        section.complain("stream_id", Complaint::new(message, "remove it"));
+    }
     if let (Some(url), Some(stream_id)) = (&url, &stream_id) {
-        let twin = seen.targets.iter().find(|(seen, id, _)| seen == url && id == stream_id);
+        // One receiver may take several streams; a port of this machine is one output's.
+        let is_twin = |seen: &SrtUrl, id: &Option<String>| match url.mode {
+            SrtMode::Caller => seen == url && id == stream_id,
+            SrtMode::Listener | SrtMode::Rendezvous => seen == url,
+        };
+        let twin = seen.targets.iter().find(|(seen, id, _)| is_twin(seen, id));
         if let Some((_, _, line)) = twin {
-            let message = format!("the output in line {line} goes there already");
-            let fix = "write another url, or a stream_id of its own, or remove one of the two";
+            let (message, fix) = match url.mode {
+                SrtMode::Caller => (
+                    format!("the output in line {line} goes there already"),
+                    "write another url, or a stream_id of its own, or remove one of the two",
+                ),
+                SrtMode::Listener | SrtMode::Rendezvous => (
+                    format!("the output in line {line} has this port already"),
+                    "write another port, or remove one of the two",
+                ),
+            };
             section.complain("url", Complaint::new(message, fix));
         }
         seen.targets.push((url.clone(), stream_id.clone(), section.line_of("url")));

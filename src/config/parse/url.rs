@@ -103,16 +103,12 @@ fn read_mode(value: &str) -> Result<SrtMode, Complaint> {
         word => SrtMode::WORDS.iter().find(|(known, _)| *known == word).map(|(_, mode)| *mode),
     };
     match meant {
-        Some(SrtMode::Caller) => Ok(SrtMode::Caller),
-        Some(mode @ (SrtMode::Listener | SrtMode::Rendezvous)) => Err(Complaint::new(
-            format!("asks for mode={mode}, but this version of uplinkd has caller only"),
-            "write the address of a listening receiver, without ?mode=",
-        )),
+        Some(mode) => Ok(mode),
         None => Err(Complaint::new(
             "asks for a mode that SRT does not have",
             match suggest::closest(&value, SrtMode::WORDS.iter().map(|(word, _)| *word)) {
                 Some(word) => format!("did you mean ?mode={word}?"),
-                None => "write ?mode=caller, or nothing".into(),
+                None => "write ?mode=listener or ?mode=rendezvous, or nothing for a caller".into(),
             },
         )),
     }
@@ -147,11 +143,14 @@ fn read_host(host: &str, mode: SrtMode) -> Result<String, Complaint> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let label = |label: &str| (1..=63).contains(&label.len()) && label.chars().all(plain);
     if host.is_empty() {
-        let message = match mode {
-            SrtMode::Caller => "names no host",
-            SrtMode::Listener | SrtMode::Rendezvous => "names no host to call",
+        return match mode {
+            SrtMode::Caller => Err(Complaint::new("names no host", format!("write {EXAMPLE}"))),
+            SrtMode::Listener => Ok(Ipv4Addr::UNSPECIFIED.to_string()), // libsrt's spelling of "any address"
+            SrtMode::Rendezvous => Err(Complaint::new(
+                "names no host to meet",
+                "write \"srt://HOST:PORT?mode=rendezvous\"; this machine uses the same port",
+            )),
         };
-        return Err(Complaint::new(message, format!("write {EXAMPLE}")));
     }
     let numeric = host.chars().all(|c| c.is_ascii_digit() || c == '.');
     if numeric {
@@ -205,6 +204,23 @@ mod tests {
             let url = parse(text).unwrap();
             assert_eq!((url.host.as_str(), url.port, url.mode), (host, port, SrtMode::Caller), "{text}");
             assert_eq!(parse(&url.to_string()), Ok(url));
+        }
+    }
+
+    #[test]
+    fn a_listener_needs_no_host() {
+        for (text, host, mode) in [
+            ("srt://:9000?mode=listener", "0.0.0.0", SrtMode::Listener),
+            ("srt://0.0.0.0:9000?mode=server", "0.0.0.0", SrtMode::Listener),
+            ("srt://[::]:9000?mode=Listener", "::", SrtMode::Listener),
+            ("srt://192.0.2.1:9000?mode=rendezvous", "192.0.2.1", SrtMode::Rendezvous),
+        ] {
+            let url = parse(text).unwrap();
+            assert_eq!((url.host.as_str(), url.port, url.mode), (host, 9000, mode), "{text}");
+            assert_eq!(parse(&url.to_string()), Ok(url));
+        }
+        for text in ["srt://:9000", "srt://:9000?mode=caller", "srt://:9000?mode=rendezvous"] {
+            assert!(parse(text).is_err(), "{text}");
         }
     }
 

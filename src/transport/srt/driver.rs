@@ -5,6 +5,7 @@
 //! dropped at any point: the peer is then told by the [`Wire`]'s `Drop`.
 
 use std::io;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -17,10 +18,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::error::{ConnectError, SilentBecause};
 use super::guard::Rejection;
-use super::handshake::{Caller, Established, Step};
+use super::handshake::{Caller, Established, Step, fresh_socket_id, initial_sequence};
 use super::measurement::Measurement;
+use super::rendezvous::{Rendezvous, Us};
+use super::responder::Terms;
 use super::sender::{Finished, Sender};
-use super::{CONNECT_TIMEOUT, Ended, Target, Tuning, socket};
+use super::{CONNECT_TIMEOUT, Ended, RENDEZVOUS_TIMEOUT, Target, Tuning, socket};
 use crate::transport::Chunk;
 use crate::units::Bitrate;
 
@@ -28,6 +31,13 @@ use crate::units::Bitrate;
 pub struct Wire {
     socket: UdpSocket,
     shutdown: BytesMut,
+}
+
+impl Wire {
+    /// For a connection that was just made on this socket.
+    pub fn new(socket: UdpSocket, established: &Established) -> Self {
+        Wire { socket, shutdown: farewell(established) }
+    }
 }
 
 impl Drop for Wire {
@@ -39,56 +49,116 @@ impl Drop for Wire {
     }
 }
 
-/// The handshake, on a socket of its own.
+/// A side of a handshake.
+enum Side {
+    Caller(Box<Caller>),
+    Rendezvous(Box<Rendezvous>),
+}
+
+impl Side {
+    /// See [`Caller::request`] and [`Rendezvous::request`].
+    fn request(&mut self, now: Instant, out: &mut BytesMut) {
+        match self {
+            Side::Caller(caller) => caller.request(now, out),
+            Side::Rendezvous(rendezvous) => rendezvous.request(now, out),
+        }
+    }
+
+    /// See [`Caller::receive`] and [`Rendezvous::receive`].
+    fn receive(&mut self, now: Instant, datagram: &[u8], out: &mut BytesMut) -> Result<Step, Rejection> {
+        match self {
+            Side::Caller(caller) => caller.receive(now, datagram, out),
+            Side::Rendezvous(rendezvous) => rendezvous.receive(now, datagram, out),
+        }
+    }
+}
+
+/// The handshake of a caller, on a socket of its own.
 pub async fn connect(target: &Target, tuning: &Tuning) -> Result<(Wire, Established), ConnectError> {
     let remote = target.remote;
-    let attempt = AssertUnwindSafe(shake_hands(target, tuning)).catch_unwind();
+    let socket = socket::open(remote, target.peak)?;
+    let local = socket.local_addr().map_err(|source| ConnectError::Io {
+        operation: "read the local address",
+        remote,
+        source,
+    })?;
+    let side = Side::Caller(Box::new(Caller::new(target, local.ip(), tuning)));
+    shake_hands(remote, socket, side, CONNECT_TIMEOUT).await
+}
+
+/// The handshake of a rendezvous, on a socket of its own at the peer's port.
+pub async fn meet(target: &Target, tuning: &Tuning) -> Result<(Wire, Established), ConnectError> {
+    let remote = target.remote;
+    let local = SocketAddr::new(socket::way_to(remote)?, remote.port());
+    let socket = socket::open_at(local, remote, target.peak)?;
+    let Target { latency, stream_id, encryption, .. } = target.clone();
+    let terms = Terms { latency, stream_id, encryption, tuning: tuning.clone() };
+    let now = Instant::now();
+    let us = Us {
+        socket: fresh_socket_id(),
+        cookie: rand::random::<u32>() | 1, // libsrt takes zero for none
+        initial_sequence: initial_sequence(tuning),
+        epoch: now.checked_sub(tuning.lead).unwrap_or(now),
+    };
+    let side = Side::Rendezvous(Box::new(Rendezvous::new(terms, remote, us, now)));
+    shake_hands(remote, socket, side, RENDEZVOUS_TIMEOUT).await
+}
+
+async fn shake_hands(
+    remote: SocketAddr,
+    socket: UdpSocket,
+    side: Side,
+    patience: Duration,
+) -> Result<(Wire, Established), ConnectError> {
+    let attempt = AssertUnwindSafe(exchange(remote, socket, side, patience)).catch_unwind();
     attempt.await.unwrap_or_else(|panic| {
         Err(ConnectError::Panicked { remote, message: panic_message(panic.as_ref()) })
     })
 }
 
-async fn shake_hands(target: &Target, tuning: &Tuning) -> Result<(Wire, Established), ConnectError> {
-    let remote = target.remote;
-    let failed = |operation| move |source| ConnectError::Io { operation, remote, source };
-    let socket = socket::open(remote, target.peak)?;
-    let local = socket.local_addr().map_err(failed("read the local address"))?;
-    let mut caller = Caller::new(target, local.ip(), tuning);
-    let mut end = pin!(tokio::time::sleep(CONNECT_TIMEOUT));
+async fn exchange(
+    remote: SocketAddr,
+    socket: UdpSocket,
+    mut side: Side,
+    patience: Duration,
+) -> Result<(Wire, Established), ConnectError> {
+    let mut end = pin!(tokio::time::sleep(patience));
     let mut repeat = interval(REPEAT_REQUEST);
     repeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut request = BytesMut::with_capacity(DATAGRAM_BYTES);
     let mut datagram = [0; DATAGRAM_BYTES];
     let mut cause = SilentBecause::NoAnswer;
     loop {
-        let send = tokio::select! {
-            () = &mut end => return Err(ConnectError::TimedOut { remote, after: CONNECT_TIMEOUT, cause }),
+        request.clear();
+        let step = tokio::select! {
+            () = &mut end => return Err(ConnectError::TimedOut { remote, after: patience, cause }),
             _ = repeat.tick() => {
-                caller.request(Instant::now(), &mut request);
-                true
+                side.request(Instant::now(), &mut request);
+                Step::Send
             }
             received = socket.recv(&mut datagram) => match received {
-                Ok(length) => match caller.receive(Instant::now(), &datagram[..length], &mut request) {
-                    Ok(Step::Waiting) => false,
-                    Ok(Step::Send) => true,
-                    Ok(Step::Connected(established)) => {
-                        let established = *established;
-                        return Ok((Wire { socket, shutdown: farewell(&established) }, established));
-                    }
-                    Ok(Step::Refused(reason)) => return Err(ConnectError::Refused { remote, reason }),
+                Ok(length) => match side.receive(Instant::now(), &datagram[..length], &mut request) {
+                    Ok(step) => step,
                     Err(_) => {
                         cause = SilentBecause::NoUsableAnswer;
-                        false
+                        continue;
                     }
                 },
                 Err(error) => {
                     cause = unreachable(&error);
-                    false
+                    continue;
                 }
             }
         };
-        if send && let Err(error) = socket.send(&request).await {
+        if !request.is_empty()
+            && let Err(error) = socket.send(&request).await
+        {
             cause = unreachable(&error);
+        }
+        match step {
+            Step::Waiting | Step::Send => {}
+            Step::Connected(established) => return Ok((Wire::new(socket, &established), *established)),
+            Step::Refused(reason) => return Err(ConnectError::Refused { remote, reason }),
         }
     }
 }

@@ -34,6 +34,14 @@ impl ConnectError {
     }
 }
 
+/// Why nobody can be listened for.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The port is taken, the address is not this machine's, or the system has no socket to give.
+    #[error("cannot {operation} {local}")]
+    Io { operation: &'static str, local: SocketAddr, source: io::Error },
+}
+
 /// What the peer has against us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefusedBecause {
@@ -45,6 +53,8 @@ pub enum RefusedBecause {
     UnexpectedPassphrase,
     /// The peer takes only smaller packets than the seven TS packets that everybody uses.
     PacketsTooLarge { largest: u32 },
+    /// The peer hung up on what we proposed, as libsrt does in a rendezvous.
+    Unexplained,
     /// Any other rejection, with the code of SRT's handshake.
     Peer { code: i32, name: String },
 }
@@ -77,6 +87,9 @@ impl fmt::Display for RefusedBecause {
             }
             RefusedBecause::PacketsTooLarge { largest } => {
                 write!(f, "the peer takes packets of at most {largest} bytes")
+            }
+            RefusedBecause::Unexplained => {
+                f.write_str("the peer hung up without a reason; are both passphrases the same?")
             }
             RefusedBecause::Peer { code, name } => write!(f, "{name} (code {code})"),
         }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use srt_protocol::packet::{SeqNumber, SocketId};
 
 use super::measurement::Rtt;
+use super::shake::{Greeting, Kind, SRT_MAGIC, Shake, VERSION_5};
 
 /// A datagram of an established connection that a sender can act on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,7 +25,7 @@ pub enum Arrival<'a> {
     Nak(LossList<'a>),
     /// The answer to our key refresh: the key material echoed, or a status word.
     KeyResponse(&'a [u8]),
-    /// The listener repeats its side of the handshake because it heard our Conclusion twice.
+    /// The peer repeats its side of the handshake: it has heard ours twice, or not at all.
     HandshakeRepeat,
 }
 
@@ -90,10 +91,7 @@ pub struct Conclusion<'a> {
     pub mss: u32,
     /// Packets.
     pub flow_window: u32,
-    pub version: u32,
-    pub flags: u32,
-    pub send_latency: Duration,
-    pub receive_latency: Duration,
+    pub greeting: Greeting,
     pub key: KeyReply<'a>,
 }
 
@@ -104,6 +102,20 @@ pub enum KeyReply<'a> {
     /// libsrt's `SRT_KM_STATE`: the peer could not use the key.
     Status(u32),
     Echo(&'a [u8]),
+}
+
+impl<'a> KeyReply<'a> {
+    pub fn read(response: Option<&'a [u8]>) -> Self {
+        match response {
+            None => KeyReply::Absent,
+            // libsrt sends the small number in its own machine's byte order.
+            Some(&[a, b, c, d]) => {
+                let status = u32::from_be_bytes([a, b, c, d]);
+                KeyReply::Status(status.min(status.swap_bytes()))
+            }
+            Some(key) => KeyReply::Echo(key),
+        }
+    }
 }
 
 /// Why a datagram was not let in.
@@ -119,16 +131,22 @@ pub enum Rejection {
     Unwanted,
     /// A sequence number that was never sent, or is long acknowledged.
     OutsideWindow,
+    /// A call from an address that did not hear our answer.
+    Forged,
+    /// More calls than there is time to judge.
+    TooOften,
 }
 
 impl Rejection {
     /// All reasons, in the order of [`Rejections`].
-    pub const ALL: [Rejection; 5] = [
+    pub const ALL: [Rejection; 7] = [
         Rejection::Malformed,
         Rejection::WrongSocket,
         Rejection::Data,
         Rejection::Unwanted,
         Rejection::OutsideWindow,
+        Rejection::Forged,
+        Rejection::TooOften,
     ];
 }
 
@@ -152,9 +170,17 @@ impl Rejections {
 
 /// Reads a datagram of an established connection whose own socket id is `local`.
 pub fn admit(datagram: &[u8], local: SocketId) -> Result<Arrival<'_>, Rejection> {
+    // A caller's Conclusion is for nobody: it does not know us until it is answered.
+    if let Ok(Shake { destination: NOBODY, kind: Kind::Conclusion, .. }) = Shake::read(datagram) {
+        return Ok(Arrival::HandshakeRepeat);
+    }
     let (header, body) = control(datagram, local)?;
     match header.kind {
-        CONTROL_HANDSHAKE => Ok(Arrival::HandshakeRepeat),
+        CONTROL_HANDSHAKE => match Shake::read(datagram)?.kind {
+            Kind::Conclusion => Ok(Arrival::HandshakeRepeat),
+            Kind::Agreement => Ok(Arrival::KeepAlive),
+            Kind::Waveahand | Kind::Induction | Kind::Rejection(_) => Err(Rejection::Unwanted),
+        },
         CONTROL_KEEP_ALIVE => Ok(Arrival::KeepAlive),
         CONTROL_ACK => acknowledgement(&header, body).map(Arrival::Ack),
         CONTROL_NAK => loss_list(body).map(Arrival::Nak),
@@ -166,34 +192,22 @@ pub fn admit(datagram: &[u8], local: SocketId) -> Result<Arrival<'_>, Rejection>
 
 /// Reads a datagram that arrives during the handshake of the caller whose socket id is `local`.
 pub fn admit_reply(datagram: &[u8], local: SocketId) -> Result<Reply<'_>, Rejection> {
-    let (header, body) = control(datagram, local)?;
-    if header.kind != CONTROL_HANDSHAKE {
-        return Err(Rejection::Unwanted);
+    let shake = Shake::read(datagram)?;
+    if shake.destination != local {
+        return Err(Rejection::WrongSocket);
     }
-    let (fixed, extensions) = body.split_at_checked(HANDSHAKE_BYTES).ok_or(Rejection::Malformed)?;
-    let word = |index: usize| be32(fixed, index * 4);
-    let (version, type_field) = (word(0), word(1) & 0xffff);
-    let (mss, flow_window, socket) = (word(3), word(4), SocketId(word(6)));
-    match word(5) as i32 {
-        code @ 1000.. => Ok(Reply::Rejection(code)),
-        1 if version == 5 && type_field == SRT_MAGIC => {
-            Ok(Reply::Induction { cookie: word(7) as i32, mss, flow_window, socket })
+    let Shake { mss, flow_window, socket, initial_sequence, .. } = shake;
+    match (shake.kind, shake.version) {
+        (Kind::Rejection(code), _) => Ok(Reply::Rejection(code)),
+        (Kind::Induction, VERSION_5) if shake.flags == SRT_MAGIC => {
+            Ok(Reply::Induction { cookie: shake.cookie as i32, mss, flow_window, socket })
         }
-        -1 if version == 5 && word(2) & TOP_BIT == 0 => {
-            let (srt, key) = walk(extensions)?;
-            let initial_sequence = SeqNumber::new_truncate(word(2));
-            let latency = |word: u32| Duration::from_millis(word.into());
-            Ok(Reply::Conclusion(Conclusion {
-                socket,
-                initial_sequence,
-                mss,
-                flow_window,
-                version: srt[0],
-                flags: srt[1],
-                receive_latency: latency(srt[2] >> 16),
-                send_latency: latency(srt[2] & 0xffff),
-                key,
-            }))
+        (Kind::Conclusion, VERSION_5) => {
+            // Others, such as a packet filter's, are for a peer that asked for them: passed over.
+            let extensions = shake.extensions()?;
+            let greeting = extensions.response.ok_or(Rejection::Malformed)?;
+            let key = KeyReply::read(extensions.key_response);
+            Ok(Reply::Conclusion(Conclusion { socket, initial_sequence, mss, flow_window, greeting, key }))
         }
         _ => Err(Rejection::Malformed),
     }
@@ -267,34 +281,13 @@ fn loss_list(body: &[u8]) -> Result<LossList<'_>, Rejection> {
     Ok(LossList(body))
 }
 
-/// Finds the SRT response (version, flags, latencies) and the key response among a Conclusion's
-/// extensions. Others, such as a packet filter's, are for a peer that asked for them: passed over.
-fn walk(mut extensions: &[u8]) -> Result<([u32; 3], KeyReply<'_>), Rejection> {
-    let (mut srt, mut key) = (None, KeyReply::Absent);
-    while let Some((head, rest)) = extensions.split_at_checked(4) {
-        let kind = (be32(head, 0) >> 16) as u16;
-        let length = (be32(head, 0) & 0xffff) as usize * 4;
-        let (content, next) = rest.split_at_checked(length).ok_or(Rejection::Malformed)?;
-        match (kind, content.len()) {
-            (EXTENSION_HSRSP, 12..) => srt = Some([be32(content, 0), be32(content, 4), be32(content, 8)]),
-            // libsrt sends the small number in its own machine's byte order.
-            (EXTENSION_KMRSP, 4) => {
-                let status = be32(content, 0);
-                key = KeyReply::Status(status.min(status.swap_bytes()));
-            }
-            (EXTENSION_KMRSP, _) => key = KeyReply::Echo(content),
-            _ => {}
-        }
-        extensions = next;
-    }
-    srt.map(|srt| (srt, key)).ok_or(Rejection::Malformed)
-}
-
 /// The big-endian word at an offset that the caller has checked.
-fn be32(bytes: &[u8], at: usize) -> u32 {
+pub fn be32(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
+/// The destination of a handshake before the other side's socket is known.
+pub const NOBODY: SocketId = SocketId(0);
 /// SRT's header, of data and of control packets.
 pub const HEADER_BYTES: usize = 16;
 /// A handshake's fixed part, before its extensions.
@@ -310,8 +303,6 @@ const ACK_RATES_BYTES: usize = 28;
 const LONGEST_RTT_US: u32 = 60_000_000;
 /// `INITIAL_RTT` and `INITIAL_RTTVAR` of libsrt, sent until it has measured.
 const LIBSRT_FIRST_GUESS_US: (u32, u32) = (100_000, 50_000);
-/// In the type field of an SRT listener's Induction.
-const SRT_MAGIC: u32 = 0x4A17;
 
 const CONTROL_HANDSHAKE: u16 = 0;
 const CONTROL_KEEP_ALIVE: u16 = 1;
@@ -319,7 +310,6 @@ const CONTROL_ACK: u16 = 2;
 const CONTROL_NAK: u16 = 3;
 const CONTROL_SHUTDOWN: u16 = 5;
 const CONTROL_EXTENSION: u16 = 0x7fff;
-const EXTENSION_HSRSP: u16 = 2;
 const EXTENSION_KMRSP: u16 = 4;
 
 #[cfg(test)]
@@ -394,7 +384,7 @@ mod tests {
         let bytes = datagram(&[&head[..], &filter, &srt, &refused_key].concat());
         let Ok(Reply::Conclusion(reply)) = admit_reply(&bytes, LOCAL) else { panic!("not a conclusion") };
         assert_eq!((reply.socket.0, reply.initial_sequence.0), (99, 1234));
-        assert_eq!(reply.receive_latency, Duration::from_millis(500));
+        assert_eq!(reply.greeting.receive_latency, Duration::from_millis(500));
         assert_eq!(reply.key, KeyReply::Status(4));
         let cut = &bytes[..bytes.len() - 4];
         assert_eq!(admit_reply(cut, LOCAL), Err(Rejection::Malformed));

@@ -18,14 +18,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use srt_protocol::connection::Connection as CoreConnection;
+use srt_protocol::connection::{Connection as CoreConnection, ConnectionSettings};
 use srt_protocol::packet::{
     ControlPacket, ControlTypes, HandshakeControlInfo, HandshakeVsInfo, HsV5Info, Packet, SeqNumber,
     ShakeType, SocketId, SrtControlPacket, SrtHandshake, SrtShakeFlags, TimeStamp,
 };
+use srt_protocol::protocol::handshake::Handshake as CoreHandshake;
 use srt_protocol::protocol::pending_connection::ConnectionResult;
 use srt_protocol::protocol::pending_connection::connect::Connect;
-use srt_protocol::settings::ConnInitSettings;
+use srt_protocol::settings::{CipherSettings, ConnInitSettings, KeyMaterialRefreshSettings, KeySettings};
 use srt_tokio::options::{
     KeySize, LiveBandwidthMode, PacketCount, PacketSize, Passphrase as CorePassphrase, SocketOptions,
     SrtVersion,
@@ -33,7 +34,8 @@ use srt_tokio::options::{
 
 use super::error::RefusedBecause;
 use super::guard::{self, Conclusion, KeyReply, Rejection, Reply};
-use super::{Encryption, PAYLOAD_BYTES, Target, Tuning};
+use super::shake::Greeting;
+use super::{Encryption, PAYLOAD_BYTES, Passphrase, Target, Tuning};
 use crate::config::KeyLength;
 
 /// One attempt at a handshake.
@@ -56,7 +58,7 @@ pub struct Caller {
 pub enum Step {
     /// Nothing new.
     Waiting,
-    /// The output buffer holds the next request.
+    /// The output buffer holds the next request. (With the steps below it may hold a last word.)
     Send,
     Connected(Box<Established>),
     Refused(RefusedBecause),
@@ -67,13 +69,62 @@ pub struct Established {
     pub core: CoreConnection,
     /// Negotiated: the larger of ours and the receiver's.
     pub latency: Duration,
-    /// How long the Conclusion's answer took.
+    /// How long an answer took; without its queues, what the path takes.
     pub rtt: Duration,
     /// The receiver skips what is too late (TLPKTDROP).
     pub skips_late: bool,
+    /// Our last word, where the peer may have missed it: sent again when the peer repeats its own.
+    /// Its timestamp is filled in then.
+    pub last_word: Option<BytesMut>,
+}
+
+/// What both sides know after a handshake that `srt-protocol` did not take part in.
+pub struct Terms {
+    pub remote: SocketAddr,
+    pub local: SocketId,
+    pub peer: SocketId,
+    /// Of the data that we send.
+    pub initial: SeqNumber,
+    pub cipher: Option<CipherSettings>,
+    /// The time that our timestamps count from.
+    pub epoch: Instant,
+    pub latency: Duration,
+    pub rtt: Duration,
+    pub skips_late: bool,
+    pub last_word: Option<BytesMut>,
 }
 
 impl Established {
+    pub fn new(terms: Terms) -> Self {
+        let Terms { remote, local, peer, initial, cipher, epoch, latency, rtt, skips_late, last_word } =
+            terms;
+        // What only a receiver needs, or what a sender of ours decides itself, has the core's defaults.
+        let defaults = ConnInitSettings::default();
+        let settings = ConnectionSettings {
+            remote,
+            remote_sockid: peer,
+            local_sockid: local,
+            socket_start_time: epoch,
+            rtt,
+            init_seq_num: initial,
+            max_packet_size: PacketSize(PAYLOAD_BYTES as u64),
+            max_flow_size: defaults.max_flow_size,
+            send_tsbpd_latency: latency,
+            recv_tsbpd_latency: latency,
+            too_late_packet_drop: defaults.too_late_packet_drop,
+            peer_idle_timeout: defaults.peer_idle_timeout,
+            recv_buffer_size: defaults.recv_buffer_size,
+            send_buffer_size: defaults.send_buffer_size,
+            cipher,
+            stream_id: None,
+            // The encoder is the rate control: a limit here would only add a queue.
+            bandwidth: LiveBandwidthMode::Unlimited,
+            statistics_interval: defaults.statistics_interval,
+        };
+        let core = CoreConnection { settings, handshake: CoreHandshake::Connector };
+        Established { core, latency, rtt, skips_late, last_word }
+    }
+
     /// Writes the Shutdown of a connection on which nothing was sent.
     pub fn write_shutdown(&self, out: &mut BytesMut) {
         let settings = &self.core.settings;
@@ -85,9 +136,8 @@ impl Established {
 
 impl Caller {
     pub fn new(target: &Target, local_ip: IpAddr, tuning: &Tuning) -> Self {
-        // A random identity: what an attacker off the path would have to guess.
-        let local = SocketId(rand::random::<u32>() & LARGEST_SOCKET_ID | 1);
-        let initial = SeqNumber::new_truncate(tuning.initial_sequence.unwrap_or_else(rand::random));
+        let local = fresh_socket_id();
+        let initial = initial_sequence(tuning);
         let settings = ConnInitSettings {
             local_sockid: local,
             // The field is sent as the MTU, although the options mean the payload by it.
@@ -139,20 +189,18 @@ impl Caller {
         if reply.initial_sequence != self.initial {
             return Err(Rejection::Malformed);
         }
-        let header = if self.remote.is_ipv6() { IPV6_HEADERS } else { IPV4_HEADERS };
-        if reply.mss < PAYLOAD_BYTES as u32 + header {
-            let largest = reply.mss.saturating_sub(header);
-            return Ok(Step::Refused(RefusedBecause::PacketsTooLarge { largest }));
-        }
-        if let Some(reason) = self.key_trouble(reply.key)? {
+        if let Some(reason) = size_trouble(reply.mss, &self.remote) {
             return Ok(Step::Refused(reason));
         }
-        let latency = self.latency.max(reply.receive_latency);
+        if let Some(reason) = key_trouble(self.encrypted, &self.proposed_key, reply.key)? {
+            return Ok(Step::Refused(reason));
+        }
+        let latency = self.latency.max(reply.greeting.receive_latency);
         let info = HandshakeVsInfo::V5(HsV5Info {
             ext_hs: Some(SrtControlPacket::HandshakeResponse(SrtHandshake {
-                version: SrtVersion::parse(reply.version),
-                flags: SrtShakeFlags::from_bits_truncate(reply.flags),
-                send_latency: reply.send_latency,
+                version: SrtVersion::parse(reply.greeting.version),
+                flags: SrtShakeFlags::from_bits_truncate(reply.greeting.flags),
+                send_latency: reply.greeting.send_latency,
                 recv_latency: latency,
             })),
             ..HsV5Info::default()
@@ -165,24 +213,11 @@ impl Caller {
                     rtt: core.settings.rtt,
                     core,
                     latency,
-                    skips_late: reply.flags & SrtShakeFlags::TLPKTDROP.bits() != 0,
+                    skips_late: reply.greeting.flags & SrtShakeFlags::TLPKTDROP.bits() != 0,
+                    last_word: None, // the peer's was the last
                 })))
             }
             _ => Err(Rejection::Unwanted),
-        }
-    }
-
-    /// `srt-protocol` connects whatever the peer says about the key; a peer that does not insist on
-    /// encryption would then receive noise.
-    fn key_trouble(&self, reply: KeyReply<'_>) -> Result<Option<RefusedBecause>, Rejection> {
-        match reply {
-            KeyReply::Echo(key) if self.encrypted && key != self.proposed_key => Err(Rejection::Malformed),
-            KeyReply::Echo(_) => Ok(None),
-            KeyReply::Status(KM_BAD_SECRET) if self.encrypted => Ok(Some(RefusedBecause::WrongPassphrase)),
-            KeyReply::Status(_) | KeyReply::Absent if self.encrypted => {
-                Ok(Some(RefusedBecause::UnexpectedPassphrase))
-            }
-            KeyReply::Status(_) | KeyReply::Absent => Ok(None),
         }
     }
 
@@ -236,6 +271,29 @@ impl Caller {
     }
 }
 
+/// What is wrong with the answer to a key that we have proposed. `srt-protocol` connects whatever the
+/// peer says about it; a peer that does not insist on encryption would then receive noise.
+pub fn key_trouble(
+    encrypted: bool,
+    proposed: &[u8],
+    reply: KeyReply<'_>,
+) -> Result<Option<RefusedBecause>, Rejection> {
+    match reply {
+        KeyReply::Echo(key) if encrypted && key != proposed => Err(Rejection::Malformed),
+        KeyReply::Echo(_) => Ok(None),
+        KeyReply::Status(KM_BAD_SECRET) if encrypted => Ok(Some(RefusedBecause::WrongPassphrase)),
+        KeyReply::Status(_) | KeyReply::Absent if encrypted => Ok(Some(RefusedBecause::UnexpectedPassphrase)),
+        KeyReply::Status(_) | KeyReply::Absent => Ok(None),
+    }
+}
+
+/// Refuses a peer that does not take the packets that everybody sends.
+pub fn size_trouble(mss: u32, remote: &SocketAddr) -> Option<RefusedBecause> {
+    let header = headers(remote);
+    let is_too_small = mss < PAYLOAD_BYTES as u32 + header;
+    is_too_small.then(|| RefusedBecause::PacketsTooLarge { largest: mss.saturating_sub(header) })
+}
+
 fn options(target: &Target, tuning: &Tuning) -> SocketOptions {
     let mut options = SocketOptions::default();
     let latency = target.latency.min(LONGEST_LATENCY);
@@ -244,23 +302,58 @@ fn options(target: &Target, tuning: &Tuning) -> SocketOptions {
     // The encoder is the rate control: a limit here would only add a queue.
     options.sender.bandwidth = LiveBandwidthMode::Unlimited;
     if let Some(Encryption { passphrase, key_length }) = &target.encryption {
-        options.encryption.key_size = match key_length {
-            KeyLength::Aes128 => KeySize::AES128,
-            KeyLength::Aes192 => KeySize::AES192,
-            KeyLength::Aes256 => KeySize::AES256,
-        };
-        let passphrase = CorePassphrase::try_from(passphrase.reveal().to_owned());
-        options.encryption.passphrase = Some(passphrase.expect("both types allow 10 to 79 bytes"));
+        let KeySettings { key_size, passphrase } = key_settings(passphrase, *key_length);
+        options.encryption.key_size = key_size;
+        options.encryption.passphrase = Some(passphrase);
     }
-    if let Some((period, announcement)) = tuning.key_refresh {
-        options.encryption.km_refresh.period = PacketCount(period);
-        options.encryption.km_refresh.pre_announcement_period = PacketCount(announcement);
-    }
+    let refresh = key_refresh(tuning);
+    options.encryption.km_refresh.period = PacketCount(refresh.period() as u64);
+    options.encryption.km_refresh.pre_announcement_period =
+        PacketCount(refresh.pre_announcement_period() as u64);
     options
 }
 
+/// Bytes of IP, UDP and SRT around each payload.
+pub fn headers(remote: &SocketAddr) -> u32 {
+    if remote.ip().to_canonical().is_ipv6() { IPV6_HEADERS } else { IPV4_HEADERS }
+}
+
+/// A passphrase as the core has it.
+pub fn key_settings(passphrase: &Passphrase, key_length: KeyLength) -> KeySettings {
+    let key_size = match key_length {
+        KeyLength::Aes128 => KeySize::AES128,
+        KeyLength::Aes192 => KeySize::AES192,
+        KeyLength::Aes256 => KeySize::AES256,
+    };
+    let passphrase = CorePassphrase::try_from(passphrase.reveal().to_owned());
+    KeySettings { key_size, passphrase: passphrase.expect("both types allow 10 to 79 bytes") }
+}
+
+/// When keys are changed.
+pub fn key_refresh(tuning: &Tuning) -> KeyMaterialRefreshSettings {
+    let (period, announcement) = tuning.key_refresh.unwrap_or(LIBSRT_KEY_REFRESH);
+    KeyMaterialRefreshSettings::new(period, announcement)
+        .expect("a key is announced within the first half of the one before")
+}
+
+/// What we say of ourselves, as the core's caller does.
+pub fn greeting(receive_latency: Duration, send_latency: Duration) -> Greeting {
+    let flags = SrtShakeFlags::SUPPORTED.bits();
+    Greeting { version: SrtVersion::CURRENT.to_u32(), flags, receive_latency, send_latency }
+}
+
+/// A random identity: what an attacker off the path would have to guess. Never zero, which means nobody.
+pub fn fresh_socket_id() -> SocketId {
+    SocketId(rand::random::<u32>() & LARGEST_SOCKET_ID | 1)
+}
+
+/// The number of our first packet.
+pub fn initial_sequence(tuning: &Tuning) -> SeqNumber {
+    SeqNumber::new_truncate(tuning.initial_sequence.unwrap_or_else(rand::random))
+}
+
 /// What everybody announces; libsrt's `SRTO_MSS` default.
-const ETHERNET_MTU: u32 = 1500;
+pub const ETHERNET_MTU: u32 = 1500;
 /// IPv4, UDP and SRT.
 const IPV4_HEADERS: u32 = 20 + 8 + 16;
 /// IPv6, UDP and SRT.
@@ -269,6 +362,9 @@ const IPV6_HEADERS: u32 = 40 + 8 + 16;
 const LARGEST_SOCKET_ID: u32 = 0x3fff_ffff;
 /// The handshake carries latencies as 16 bits of milliseconds.
 const LONGEST_LATENCY: Duration = Duration::from_millis(u16::MAX as u64);
+/// Packets between two keys, and from the announcement of a key to its use: libsrt's
+/// `SRTO_KMREFRESHRATE` and `SRTO_KMPREANNOUNCE` defaults.
+const LIBSRT_KEY_REFRESH: (usize, usize) = (1 << 24, 1 << 12);
 /// `SRT_KM_S_BADSECRET`.
 const KM_BAD_SECRET: u32 = 4;
 

@@ -1,4 +1,4 @@
-//! One SRT connection, caller mode: a driver of our own over `srt-protocol`.
+//! SRT connections that send, called, calling or meeting: a driver of our own over `srt-protocol`.
 //!
 //! ```text
 //!   Chunk ──▶ driver ──▶ Sender ──▶ DuplexConnection (srt-protocol) ──▶ Sender ──▶ driver ──▶ UDP
@@ -9,9 +9,17 @@
 //!                                measurement: what the wire says → watch, every 20 ms
 //! ```
 //!
+//! How a connection comes about, each way with a pure machine and a socket:
+//!
+//! ```text
+//!   connect      handshake: calls a listener ─────────────────┐
+//!   rendezvous   rendezvous: both call, the cookies decide ────┼──▶ Connection
+//!   Listener     doorkeeper: who may call; responder: on what ─┘    (one for each caller)
+//! ```
+//!
 //! `srt-tokio`, the socket that comes with `srt-protocol`, is not used: as a sender it lost packets
 //! that libsrt does not lose (0.9 % at 2 % wire loss) and sent up to 65 % more. The core below it is
-//! sound where it is driven with care. What 0.4.4 gets wrong for a caller that sends, and where that
+//! sound where it is driven with care. What 0.4.4 gets wrong for one who sends, and where that
 //! is met:
 //!
 //! | defect | met in |
@@ -29,24 +37,34 @@
 //! | Closing throws the last `latency` of the stream away | `sender`: waits until it was played |
 //! | Addresses are strings, and the first one of a name is taken | `socket` |
 //! | A bandwidth limit adds a queue | `handshake`: none |
+//! | A listener's answer has its two latencies in each other's place; a key of another length, or one where none is wanted, ends the task (`unimplemented!`) | `responder`: our own answer |
+//! | A listener keeps each Induction, and one that is followed by nothing wedges it; its cookie is an unkeyed hash | `doorkeeper`: keeps nothing, keys its cookies |
+//! | Rendezvous: every datagram at time zero, a first sequence number that changes, equal cookies on one host | `rendezvous`: our own machine |
 //!
 //! Datagrams from other addresses are dropped by the system, since the socket is connected. Whoever
 //! can forge the peer's address *and* knows the random socket id can still end the connection with a
 //! Shutdown, as with any SRT implementation: the protocol does not authenticate its control packets.
 
+mod attempts;
+mod doorkeeper;
 mod driver;
 mod error;
 mod governor;
 mod guard;
 mod handshake;
+mod listener;
 mod measurement;
 mod pacer;
+mod rendezvous;
+mod responder;
 mod sender;
+mod shake;
 mod socket;
 mod window;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -54,7 +72,8 @@ use tokio::sync::{mpsc, watch};
 use crate::config::KeyLength;
 use crate::transport::Chunk;
 use crate::units::Bitrate;
-pub use error::{ConnectError, RefusedBecause, SilentBecause};
+pub use error::{ConnectError, ListenError, RefusedBecause, SilentBecause};
+pub use listener::{Listener, Reception};
 pub use measurement::{Measurement, Traffic};
 pub use socket::resolve;
 
@@ -123,7 +142,23 @@ pub async fn connect(target: &Target) -> Result<Connection, ConnectError> {
 #[doc(hidden)]
 pub async fn connect_tuned(target: &Target, tuning: &Tuning) -> Result<Connection, ConnectError> {
     let (wire, established) = driver::connect(target, tuning).await?;
-    Ok(Connection { wire, established, peak: target.peak })
+    Ok(Connection { wire, established, peak: target.peak, presence: None })
+}
+
+/// Meets a peer that calls us while we call it: one attempt, which gives up by itself after 30 s. The
+/// port of the peer is ours too. May be dropped at any time.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn rendezvous(target: &Target) -> Result<Connection, ConnectError> {
+    rendezvous_tuned(target, &Tuning::default()).await
+}
+
+/// [`rendezvous`], with what tests need to reach the rare places.
+#[doc(hidden)]
+pub async fn rendezvous_tuned(target: &Target, tuning: &Tuning) -> Result<Connection, ConnectError> {
+    let (wire, established) = driver::meet(target, tuning).await?;
+    Ok(Connection { wire, established, peak: target.peak, presence: None })
 }
 
 /// What a test may choose and a stream does not.
@@ -133,7 +168,7 @@ pub struct Tuning {
     /// Random where there is none.
     pub initial_sequence: Option<u32>,
     /// Packets between two keys, and from the announcement of a key to its use.
-    pub key_refresh: Option<(u64, u64)>,
+    pub key_refresh: Option<(usize, usize)>,
     /// How far our clock is ahead of zero at the Conclusion. Packets captured before the connection
     /// was there keep their pace within this time.
     pub lead: Duration,
@@ -150,6 +185,8 @@ pub struct Connection {
     wire: driver::Wire,
     established: handshake::Established,
     peak: Bitrate,
+    /// Tells the listener that its caller is still there.
+    presence: Option<Arc<()>>,
 }
 
 impl Connection {
@@ -171,8 +208,11 @@ impl Connection {
         report: &watch::Sender<Measurement>,
         pace: watch::Receiver<Option<Bitrate>>,
     ) -> Ended {
-        let sender = sender::Sender::new(self.established, self.peak, Instant::now());
-        driver::run(self.wire, sender, input, report, pace).await
+        let Connection { wire, established, peak, presence } = self;
+        let sender = sender::Sender::new(established, peak, Instant::now());
+        let ended = driver::run(wire, sender, input, report, pace).await;
+        drop(presence);
+        ended
     }
 }
 
@@ -195,10 +235,15 @@ pub enum Ended {
     Failed { reason: String },
 }
 
+/// Callers of one listener: each has a queue of its own and takes the whole stream's rate. Beyond a
+/// few, a server that multiplies the stream is the better tool.
+pub const MAX_CALLERS: usize = 8;
 /// Seven TS packets, SRT's usual payload (`SRT_LIVE_DEF_PLSIZE`).
 const PAYLOAD_BYTES: usize = 1316;
 /// libsrt's `SRTO_CONNTIMEO` default.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// What libsrt makes of it for a rendezvous: ten times as long, since both have to be there.
+const RENDEZVOUS_TIMEOUT: Duration = Duration::from_secs(30);
 /// libsrt's `SRTO_PEERIDLETIMEO` default.
 const PEER_IDLE: Duration = Duration::from_secs(5);
 /// Longer than the longest latency (30 s): what was captured earlier than that is too late anyway.

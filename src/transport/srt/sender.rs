@@ -24,7 +24,7 @@ use super::handshake::Established;
 use super::measurement::{Measurement, Minimum, Path, ReverseDelay, Rtt};
 use super::pacer::Pacer;
 use super::window::{Packet as Sent, Place, Released, Window};
-use super::{PAYLOAD_BYTES, PEER_IDLE};
+use super::{PAYLOAD_BYTES, PEER_IDLE, shake};
 use crate::transport::Chunk;
 use crate::units::{Bitrate, ByteCount};
 
@@ -72,6 +72,10 @@ pub struct Sender {
     closed: Option<Instant>,
     shut_down_by_peer: bool,
     started: bool,
+    /// Our last word of the handshake, until the peer shows that it has heard it.
+    handshake_answer: Option<BytesMut>,
+    /// The peer has not: it repeats its own.
+    repeats_handshake: bool,
 }
 
 /// How a sender ends by itself.
@@ -85,7 +89,7 @@ pub enum Finished {
 impl Sender {
     /// `peak` is the highest rate of the stream that will be handed over.
     pub fn new(established: Established, peak: Bitrate, now: Instant) -> Self {
-        let Established { mut core, latency, rtt, skips_late } = established;
+        let Established { mut core, latency, rtt, skips_late, last_word: handshake_answer } = established;
         let packets_per_second = peak.as_bps() as f64 / 8.0 / PAYLOAD_BYTES as f64;
         let patience = patience(latency);
         let capacity = capacity(packets_per_second, patience);
@@ -130,6 +134,8 @@ impl Sender {
             closed: None,
             shut_down_by_peer: false,
             started: false,
+            handshake_answer,
+            repeats_handshake: false,
         }
     }
 
@@ -284,6 +290,13 @@ impl Sender {
     }
 
     fn write_next(&mut self, now: Instant, out: &mut BytesMut) -> bool {
+        if std::mem::take(&mut self.repeats_handshake)
+            && let Some(handshake_answer) = &self.handshake_answer
+        {
+            let timestamp = self.timestamp(now);
+            shake::write_again(handshake_answer, timestamp.as_micros(), out);
+            return true;
+        }
         if let Some(number) = self.unanswered_ack.take() {
             self.write_control(now, ControlTypes::Ack2(number), out);
             return true;
@@ -300,7 +313,16 @@ impl Sender {
     }
 
     fn accept(&mut self, now: Instant, datagram: &[u8]) -> Result<(), Rejection> {
-        match guard::admit(datagram, self.local)? {
+        let arrival = guard::admit(datagram, self.local)?;
+        match arrival {
+            Arrival::HandshakeRepeat => self.repeats_handshake = true,
+            Arrival::KeepAlive
+            | Arrival::Shutdown
+            | Arrival::Ack(_)
+            | Arrival::Nak(_)
+            | Arrival::KeyResponse(_) => self.handshake_answer = None,
+        }
+        match arrival {
             Arrival::KeepAlive | Arrival::HandshakeRepeat => Ok(()),
             Arrival::Shutdown => {
                 self.shut_down_by_peer = true;

@@ -1,14 +1,14 @@
 //! Names to addresses, and the UDP socket of one connection.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::time::timeout;
 
-use super::error::ConnectError;
+use super::error::{ConnectError, ListenError};
 use crate::units::Bitrate;
 
 /// All addresses of a host, asked for anew at each call. Literals of both families are taken, IPv6
@@ -37,6 +37,59 @@ pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectEr
 
 /// A socket of the remote's family, connected: the system drops what comes from elsewhere.
 pub fn open(remote: SocketAddr, peak: Bitrate) -> Result<UdpSocket, ConnectError> {
+    let any = match remote {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    open_at(any, remote, peak)
+}
+
+/// The same, at an address of this machine's.
+pub fn open_at(local: SocketAddr, remote: SocketAddr, peak: Bitrate) -> Result<UdpSocket, ConnectError> {
+    let socket = buffered(remote, peak)?;
+    join(socket, local, remote)
+}
+
+/// A socket for one caller of a listening one, at the same address.
+pub fn open_beside(
+    listening: &UdpSocket,
+    local: SocketAddr,
+    remote: SocketAddr,
+    peak: Bitrate,
+) -> Result<UdpSocket, ConnectError> {
+    let failed = |operation| move |source| ConnectError::Io { operation, remote, source };
+    let socket = buffered(remote, peak)?;
+    // Only so long as it takes: nobody else is to have this port.
+    let listening = SockRef::from(listening);
+    socket.set_reuse_port(true).map_err(failed("share the port of a UDP socket"))?;
+    listening.set_reuse_port(true).map_err(failed("share the listener's port"))?;
+    let joined = join(socket, local, remote);
+    listening.set_reuse_port(false).map_err(failed("keep the listener's port"))?;
+    joined
+}
+
+/// A socket that anybody may send to. An IPv6 one for all addresses takes IPv4 as well.
+pub fn listen(local: SocketAddr) -> Result<UdpSocket, ListenError> {
+    let failed = |operation| move |source| ListenError::Io { operation, local, source };
+    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))
+        .map_err(failed("create a UDP socket for"))?;
+    socket.set_nonblocking(true).map_err(failed("make non-blocking the UDP socket for"))?;
+    if local.is_ipv6() {
+        socket.set_only_v6(false).map_err(failed("open to IPv4 the UDP socket for"))?;
+    }
+    socket.set_recv_buffer_size(RECEIVE_BUFFER).map_err(failed("set the UDP receive buffer for"))?;
+    socket.bind(&local.into()).map_err(failed("listen on"))?;
+    UdpSocket::from_std(socket.into()).map_err(failed("register the UDP socket for"))
+}
+
+/// The address of this machine's from which the remote is reached.
+pub fn way_to(remote: SocketAddr) -> Result<IpAddr, ConnectError> {
+    let socket = open(remote, Bitrate::ZERO)?;
+    let failed = |source| ConnectError::Io { operation: "read the local address", remote, source };
+    Ok(socket.local_addr().map_err(failed)?.ip())
+}
+
+fn buffered(remote: SocketAddr, peak: Bitrate) -> Result<Socket, ConnectError> {
     let failed = |operation| move |source| ConnectError::Io { operation, remote, source };
     let domain = Domain::for_address(remote);
     let socket =
@@ -48,11 +101,15 @@ pub fn open(remote: SocketAddr, peak: Bitrate) -> Result<UdpSocket, ConnectError
         .set_send_buffer_size(burst.clamp(SMALLEST_SEND_BUFFER, LARGEST_SEND_BUFFER))
         .map_err(failed("set the UDP send buffer"))?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER).map_err(failed("set the UDP receive buffer"))?;
-    let any = match remote {
-        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-    };
-    socket.bind(&any.into()).map_err(failed("bind a UDP socket"))?;
+    Ok(socket)
+}
+
+fn join(socket: Socket, local: SocketAddr, remote: SocketAddr) -> Result<UdpSocket, ConnectError> {
+    let failed = |operation| move |source| ConnectError::Io { operation, remote, source };
+    if local.is_ipv6() {
+        socket.set_only_v6(false).map_err(failed("open to IPv4 the UDP socket"))?;
+    }
+    socket.bind(&local.into()).map_err(failed("bind a UDP socket"))?;
     socket.connect(&remote.into()).map_err(failed("find a route"))?;
     UdpSocket::from_std(socket.into()).map_err(failed("register the UDP socket"))
 }

@@ -54,8 +54,13 @@ fn core(local: SocketId, peer: SocketId, now: Instant, buffer: u64) -> CoreConne
 }
 
 fn sender(now: Instant) -> Sender {
-    let established =
-        Established { core: core(LOCAL, PEER, now, 32), latency: LATENCY, rtt: 50 * MS, skips_late: true };
+    let established = Established {
+        core: core(LOCAL, PEER, now, 32),
+        latency: LATENCY,
+        rtt: 50 * MS,
+        skips_late: true,
+        last_word: None,
+    };
     Sender::new(established, PEAK, now)
 }
 
