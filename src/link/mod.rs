@@ -27,6 +27,7 @@ use self::bottleneck::{Bottleneck, nanoseconds};
 pub use self::loss::Loss;
 use self::loss::{Jitter, LossProcess};
 pub use self::spec::{Cross, Outage, RateChange, Spec, SpecError};
+pub(crate) use self::spec::{rate, time};
 pub use self::trace::{Trace, TraceError};
 use crate::units::{Bitrate, ByteCount};
 

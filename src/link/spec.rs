@@ -192,7 +192,7 @@ impl fmt::Display for Spec {
 }
 
 /// What is wrong, and what to write.
-type Complaint = (String, String);
+pub(crate) type Complaint = (String, String);
 
 fn wrong(problem: &str, fix: &str) -> Complaint {
     (problem.to_owned(), fix.to_owned())
@@ -248,7 +248,7 @@ fn read(spec: &mut Spec, key: &str, value: &str) -> Result<(), Complaint> {
 }
 
 /// `6500k`, `6.5M`: above zero, in whole bit/s.
-fn rate(text: &str) -> Result<Bitrate, Complaint> {
+pub(crate) fn rate(text: &str) -> Result<Bitrate, Complaint> {
     let example = "a number with k or M, such as 6500k or 6.5M (bit/s)";
     let number = |digits: &str, scale: f64| match digits.parse::<f64>() {
         Ok(number) if number * scale >= 1.0 && number * scale <= MAX_RATE_BPS => {
@@ -286,7 +286,7 @@ fn queue(text: &str) -> Result<ByteCount, Complaint> {
 }
 
 /// `25ms`, `3s`, `250us`: in whole microseconds.
-fn time(text: &str) -> Result<Duration, Complaint> {
+pub(crate) fn time(text: &str) -> Result<Duration, Complaint> {
     let example = "a number with us, ms or s, such as 25ms or 1.5s";
     // "ms" and "us" end in "s" too, so seconds come last.
     let (digits, scale) = [("us", 1.0), ("ms", 1e3), ("s", 1e6)]
