@@ -89,6 +89,7 @@ impl<'a> World<'a> {
     /// To the end of the scenario.
     pub fn run(mut self) -> Outcome {
         self.play();
+        self.recorder.left_out(self.queue.left_out());
         self.recorder.finish(self.scenario, &self.uplink, &self.sender.counters())
     }
 
@@ -243,9 +244,16 @@ impl<'a> World<'a> {
     fn sample(&mut self, now: Duration) -> LinkSample {
         let sample = self.sender.sample(now);
         let waits = self.queue.oldest().map_or(Duration::ZERO, |at| (self.epoch + now) - at);
+        let whole = in_whole_micros;
         LinkSample {
+            rtt: whole(sample.rtt),
+            rtt_variance: whole(sample.rtt_variance),
+            fresh_rtt: sample.fresh_rtt.map(whole),
+            base_rtt: whole(sample.base_rtt),
+            oldest: whole(if sample.oldest > Duration::ZERO { sample.oldest } else { waits }),
+            oldest_sent: whole(sample.oldest_sent),
+            heard: whole(sample.heard),
             waiting: self.queue.bytes(),
-            oldest: if sample.oldest > Duration::ZERO { sample.oldest } else { waits },
             left_out: self.queue.left_out().pictures,
             limited_by_application: sample.limited_by_application && self.queue.is_empty(),
             encoded: self.meter.rate(now),
@@ -277,6 +285,11 @@ impl Meter {
         }
         (now >= METERED).then(|| self.sum / METERED)
     }
+}
+
+/// As a recording keeps it: what is replayed must be what was seen.
+fn in_whole_micros(time: Duration) -> Duration {
+    Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Whole TS packets for so many bytes of PES.
