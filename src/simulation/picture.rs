@@ -38,6 +38,14 @@ struct Drawing {
     seconds: f64,
 }
 
+/// A way of giving something up.
+struct Row {
+    name: &'static str,
+    unit: &'static str,
+    colour: &'static str,
+    count: fn(&Bin) -> u32,
+}
+
 /// From top to bottom.
 #[derive(Clone, Copy)]
 struct Strip {
@@ -196,15 +204,15 @@ impl Drawing {
 
     /// One row for each way of giving something up.
     fn losses(&mut self, bins: &[Bin]) {
-        let rows: [(&str, &str, &str, fn(&Bin) -> u32); 5] = [
-            ("not encoded", "pictures", "#7a8fa6", |bin| bin.thinned),
-            ("left out", "pictures", "#c77700", |bin| bin.left_out),
-            ("queue full", "packets", "#8e44ad", |bin| bin.queue_drops),
-            ("late", "packets", "#d6604d", |bin| bin.late),
-            ("lost", "packets", "#b2001d", |bin| bin.lost),
+        let rows: [Row; 5] = [
+            Row { name: "not encoded", unit: "pictures", colour: "#7a8fa6", count: |bin| bin.thinned },
+            Row { name: "left out", unit: "pictures", colour: "#c77700", count: |bin| bin.left_out },
+            Row { name: "queue full", unit: "packets", colour: "#8e44ad", count: |bin| bin.queue_drops },
+            Row { name: "late", unit: "packets", colour: "#d6604d", count: |bin| bin.late },
+            Row { name: "lost", unit: "packets", colour: "#b2001d", count: |bin| bin.lost },
         ];
         let height = LOSSES.height / rows.len() as f64;
-        for (row, (name, unit, colour, count)) in rows.iter().enumerate() {
+        for (row, Row { name, unit, colour, count }) in rows.iter().enumerate() {
             let strip = Strip { top: LOSSES.top + row as f64 * height, height: height - 3.0 };
             self.text(LEFT - 8.0, strip.bottom() - 1.0, "end", "font-size=\"11\"", name);
             self.add(format_args!(

@@ -202,7 +202,7 @@ fn freezes<'a>(pictures: impl Iterator<Item = &'a Picture>) -> Vec<Duration> {
 
 /// kbit/s on the wire, by the second.
 fn wire_rates(bins: &[Bin]) -> Vec<f64> {
-    bins.chunks_exact(10).map(|second| wire_kbps(second)).collect()
+    bins.chunks_exact(10).map(wire_kbps).collect()
 }
 
 fn wire_kbps(bins: &[Bin]) -> f64 {

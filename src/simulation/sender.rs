@@ -380,3 +380,76 @@ const LATENESS_MARGIN: Duration = Duration::from_millis(20);
 const BUDGET_DEPTH: Duration = Duration::from_secs(1);
 const SMALLEST_BUDGET: f64 = 100.0;
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn sender() -> Sender {
+        let link = Spec { delay: 20 * MS, ..Spec::default() };
+        Sender::new(&link, 500 * MS, Bitrate::from_kbps(10_880))
+    }
+
+    /// Everything that leaves by `until`, as numbers and times in ms.
+    fn leave(sender: &mut Sender, until: Duration) -> Vec<(u64, u128)> {
+        let mut left = Vec::new();
+        while sender.next() <= until {
+            let now = sender.next();
+            left.extend(sender.leave(now).map(|data| (data.number, now.as_millis())));
+        }
+        left
+    }
+
+    #[test]
+    fn a_unit_leaves_in_packets_at_the_pace() {
+        let mut sender = sender();
+        // 1360 bytes on the wire at 10.88 Mbit/s take a millisecond.
+        assert_eq!(sender.push(Duration::ZERO, 3 * 1316 + 188, 0), 4);
+        assert_eq!(leave(&mut sender, 100 * MS), [(0, 0), (1, 1), (2, 2), (3, 3)]);
+        assert_eq!(sender.held(), ByteCount::new(3 * 1316 + 188));
+    }
+
+    #[test]
+    fn losses_are_mended_first_and_not_twice_in_a_round_trip() {
+        let mut sender = sender();
+        sender.push(Duration::ZERO, 10 * 1316, 0);
+        leave(&mut sender, 3 * MS);
+        sender.acknowledge(45 * MS, 0, Some(Rtt { mean: 40 * MS, variance: MS }));
+        sender.report(45 * MS, &[1..=2], true);
+        assert_eq!(sender.leave(45 * MS).map(|data| data.number), Some(1));
+        assert_eq!(sender.leave(46 * MS).map(|data| data.number), Some(2));
+        assert_eq!(sender.leave(47 * MS).map(|data| data.number), Some(4));
+        sender.report(60 * MS, &[1..=2], false);
+        assert_eq!(sender.leave(60 * MS).map(|data| data.number), Some(5));
+        let counters = sender.counters();
+        assert_eq!((counters.retransmitted, counters.lost), (2, 4));
+    }
+
+    #[test]
+    fn a_fresh_report_tells_of_what_came_around_it() {
+        let mut sender = sender();
+        sender.push(Duration::ZERO, 10 * 1316, 0);
+        leave(&mut sender, 9 * MS);
+        sender.report(50 * MS, &[3..=4], true);
+        let sample = sender.sample(50 * MS);
+        assert_eq!(sample.arrived, ByteCount::new(4 * 1316), "three before the gap, and one behind it");
+        assert_eq!(sample.fresh_rtt, Some(45 * MS), "the one behind it was sent at 5 ms");
+        sender.acknowledge(60 * MS, 10, None);
+        let sample = sender.sample(60 * MS);
+        assert_eq!((sample.arrived, sample.send_buffer), (ByteCount::new(13_160), ByteCount::ZERO));
+        assert_eq!((sample.fresh_rtt, sample.heard), (Some(51 * MS), Duration::ZERO));
+    }
+
+    #[test]
+    fn what_is_too_late_is_given_up() {
+        let mut sender = sender();
+        sender.push(Duration::ZERO, 2 * 1316, 0);
+        leave(&mut sender, MS);
+        sender.tend(1_000 * MS);
+        assert_eq!(sender.counters().late, 0);
+        sender.tend(1_001 * MS);
+        assert_eq!((sender.counters().late, sender.held()), (2, ByteCount::ZERO));
+    }
+}
