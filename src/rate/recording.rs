@@ -61,22 +61,15 @@ impl Recording {
         }
     }
 
-    /// A step of the connection that began last; `controller` is as it was before.
-    pub fn step(&mut self, controller: &Controller, step: Step) {
-        let Some(connected) = self.make_room(controller) else { return };
-        if let Some(stretch) = self.stretches.back_mut() {
-            debug_assert_eq!(stretch.connected, connected);
-            stretch.lines.push(Line::Step(step));
-        }
+    /// A step of the connection that began last. Where a stretch is full, the next begins with
+    /// the controller `after` the step.
+    pub fn step(&mut self, after: &Controller, step: Step) {
+        self.push(after, Line::Step(step));
     }
 
-    /// The controller, which is as it was before, is given other settings.
-    pub fn settings(&mut self, controller: &Controller, settings: Settings) {
-        if self.make_room(controller).is_some()
-            && let Some(stretch) = self.stretches.back_mut()
-        {
-            stretch.lines.push(Line::Settings(settings));
-        }
+    /// Its controller was given other settings.
+    pub fn settings(&mut self, after: &Controller, settings: Settings) {
+        self.push(after, Line::Settings(settings));
     }
 
     /// Everything that is kept, oldest first.
@@ -95,14 +88,13 @@ impl Recording {
         steps.filter(move |(at, _)| *at >= since)
     }
 
-    /// Sees to it that the last stretch takes another line. None where no connection has begun.
-    fn make_room(&mut self, controller: &Controller) -> Option<Duration> {
-        let last = self.stretches.back()?;
-        let connected = last.connected;
-        if last.lines.len() > LONGEST_STRETCH {
-            self.begin(connected, controller);
+    fn push(&mut self, after: &Controller, line: Line) {
+        let Some(stretch) = self.stretches.back_mut() else { return }; // no connection has begun
+        stretch.lines.push(line);
+        if stretch.lines.len() > LONGEST_STRETCH {
+            let connected = stretch.connected;
+            self.begin(connected, after);
         }
-        Some(connected)
     }
 
     fn spans_too_much(&self) -> bool {

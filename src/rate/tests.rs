@@ -245,14 +245,13 @@ fn a_recording_replays_to_the_last_bit_from_any_minute_on() {
         link.capacity = [6_500e3, 2_345e3, 0.0, 777e3][step / 500 % 4];
         if step == 40_000 / 20 {
             let other = Settings { sound: Bitrate::from_kbps(64), ..settings() };
-            recording.settings(&link.controller, other);
             link.controller.set(other);
+            recording.settings(&link.controller, other);
         }
-        let before = link.controller.clone();
         let decision = link.step();
         // The model keeps no sample: a decision's own time finds it in the recording again.
         let sample = LinkSample { at: decision.at, ..sample() };
-        recording.step(&before, Step { sample, decision });
+        recording.step(&link.controller, Step { sample, decision });
         expected.push(decision);
     }
     let kept = recording.steps(Duration::ZERO).count();
@@ -268,8 +267,8 @@ fn replayed(samples: &[LinkSample]) {
     let mut recording = Recording::default();
     recording.begin(Duration::ZERO, &controller);
     for sample in samples {
-        let before = controller.clone();
-        recording.step(&before, Step { sample: *sample, decision: controller.observe(sample) });
+        let decision = controller.observe(sample);
+        recording.step(&controller, Step { sample: *sample, decision });
     }
     let mut replay = Replay::default();
     for line in recording.lines() {

@@ -25,6 +25,8 @@ pub struct Sender {
     /// How many of them, from the oldest, have been sent.
     sent: usize,
     held: u64,
+    /// Bytes of them that are known to have arrived all the same.
+    early: u64,
     /// Numbers whose retransmission was granted; those that were acknowledged meanwhile are passed over.
     granted: VecDeque<u64>,
     /// Everything below has arrived or was reported missing.
@@ -78,6 +80,7 @@ impl Sender {
             oldest: 0,
             sent: 0,
             held: 0,
+            early: 0,
             granted: VecDeque::new(),
             told_to: 0,
             pace: peak,
@@ -120,6 +123,11 @@ impl Sender {
     /// Bytes handed over and neither acknowledged nor given up.
     pub fn held(&self) -> ByteCount {
         ByteCount::new(self.held)
+    }
+
+    /// Of these, what is not known to have arrived.
+    pub fn in_network(&self) -> ByteCount {
+        ByteCount::new(self.held - self.early)
     }
 
     pub fn set_pace(&mut self, pace: Bitrate) {
@@ -186,6 +194,7 @@ impl Sender {
             self.record_shortest(now, rtt.mean);
         }
         self.heard = now;
+        self.mend_overdue(now, edge);
         let count = edge.saturating_sub(self.oldest).min(self.sent as u64) as usize;
         if count == 0 {
             return;
@@ -204,12 +213,17 @@ impl Sender {
         self.heard = now;
         for range in missing {
             for number in *range.start()..=*range.end() {
+                self.counters.lost += u64::from(self.is_in_flight(number));
                 self.mend(now, number);
             }
             if fresh {
                 self.learn_around(now, range);
             }
         }
+    }
+
+    fn is_in_flight(&self, number: u64) -> bool {
+        (self.oldest..self.oldest + self.sent as u64).contains(&number)
     }
 
     /// What came before and right after a fresh gap has arrived.
@@ -234,6 +248,7 @@ impl Sender {
         {
             packet.arrived = true;
             self.counters.arrived += u64::from(packet.payload);
+            self.early += u64::from(packet.payload);
         }
     }
 
@@ -243,7 +258,6 @@ impl Sender {
         if index >= self.sent {
             return;
         }
-        self.counters.lost += 1;
         let base = self.base_rtt();
         let packet = &mut self.packets[index];
         let least = if packet.retransmissions == 0 { Duration::ZERO } else { base + SHORTEST_REPEAT };
@@ -262,6 +276,18 @@ impl Sender {
         self.budget.0 -= 1.0;
         packet.granted = true;
         self.granted.push_back(number);
+    }
+
+    /// An acknowledgement that stops at a repeated packet whose answer is overdue says that it was lost.
+    fn mend_overdue(&mut self, now: Duration, edge: u64) {
+        let index = edge.checked_sub(self.oldest).map(|index| index as usize);
+        let late = self.rtt.mean + 4 * self.rtt.variance;
+        let is_overdue = index.and_then(|index| self.packets.get(index)).is_some_and(|packet| {
+            packet.retransmissions > 0 && !packet.granted && now >= packet.last_sent + late
+        });
+        if is_overdue {
+            self.mend(now, edge);
+        }
     }
 
     /// Gives up what is too late, and makes the receiver notice a lost tail.
@@ -303,6 +329,7 @@ impl Sender {
     fn release_unarrived(&mut self, count: usize) {
         for packet in self.packets.drain(..count) {
             self.held -= u64::from(packet.payload);
+            self.early -= if packet.arrived { u64::from(packet.payload) } else { 0 };
         }
         self.oldest += count as u64;
         self.sent -= count;

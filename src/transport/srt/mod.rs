@@ -4,8 +4,9 @@
 //!   Chunk ──▶ driver ──▶ Sender ──▶ DuplexConnection (srt-protocol) ──▶ Sender ──▶ driver ──▶ UDP
 //!             (tokio)    (pure)      numbers, encrypts, keeps           (pure)     (tokio)
 //!                          ▲ │
-//!     guard: datagram ─────┘ └── window, governor: what is in flight, what is sent again
-//!     → checked values           measurement: what the wire says → watch, every 20 ms
+//!     guard: datagram ─────┘ └── pacer: how fast chunks are taken from the input
+//!     → checked values           window, governor: what is in flight, what is sent again
+//!                                measurement: what the wire says → watch, every 20 ms
 //! ```
 //!
 //! `srt-tokio`, the socket that comes with `srt-protocol`, is not used: as a sender it lost packets
@@ -39,6 +40,7 @@ mod governor;
 mod guard;
 mod handshake;
 mod measurement;
+mod pacer;
 mod sender;
 mod socket;
 mod window;
@@ -156,11 +158,21 @@ impl Connection {
         self.established.latency
     }
 
-    /// Sends what comes from `input`, and publishes a measurement every 20 ms and at the end. `input`
-    /// is read as it comes; only a stream above its peak rate makes it wait. May be dropped at any time.
-    pub async fn run(self, input: &mut mpsc::Receiver<Chunk>, report: &watch::Sender<Measurement>) -> Ended {
+    /// Sends what comes from `input`, and publishes a measurement every 20 ms and at the end. May be
+    /// dropped at any time.
+    ///
+    /// `pace` bounds what leaves, first transmissions, repetitions and control packets, in bits per
+    /// second of IP packets; None is as fast as it comes. Only first transmissions wait for it, and do
+    /// so in `input`; they also do in a stream above its peak rate. Once `input` is closed, what is in
+    /// it leaves within half a second, so that the connection has drained a second after the latency.
+    pub async fn run(
+        self,
+        input: &mut mpsc::Receiver<Chunk>,
+        report: &watch::Sender<Measurement>,
+        pace: watch::Receiver<Option<Bitrate>>,
+    ) -> Ended {
         let sender = sender::Sender::new(self.established, self.peak, Instant::now());
-        driver::run(self.wire, sender, input, report).await
+        driver::run(self.wire, sender, input, report, pace).await
     }
 }
 

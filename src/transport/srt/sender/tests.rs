@@ -14,6 +14,8 @@ use srt_protocol::protocol::handshake::Handshake;
 
 use super::*;
 
+mod following;
+
 const MS: Duration = Duration::from_millis(1);
 const LOCAL: SocketId = SocketId(0x1111);
 const PEER: SocketId = SocketId(0x2222);
@@ -242,19 +244,25 @@ fn a_hundred_thousand_mutated_datagrams_are_survived() {
 proptest! {
     #[test]
     fn any_sequence_of_events_leaves_the_window_and_the_core_agreed(
-        events in proptest::collection::vec((0u8..6, any::<u32>(), any::<u32>()), 1..120),
+        events in proptest::collection::vec((0u8..7, any::<u32>(), any::<u32>()), 1..120),
     ) {
         let start = Instant::now();
         let mut sender = sender(start);
-        let mut now = start;
+        let (mut now, mut arrived, mut held_back) = (start, 0, Duration::ZERO);
         for (kind, a, b) in events {
             let near = SeqNumber::new_truncate(INITIAL + a % 200).0;
             match kind {
-                0 => (0..a % 40).for_each(|_| if sender.room() > 0 { sender.push(now, chunk(now)) }),
+                0 => (0..a % 40).for_each(|left| {
+                    if sender.admits(now, 40 - left as usize) > 0 {
+                        sender.push(now, chunk(now));
+                        drain(&mut sender, now);
+                    }
+                }),
                 1 => sender.receive(now, &control(2, b, &[near, a % 500_000, b % 100_000, 100, 1, 2, 3])),
                 2 => sender.receive(now, &control(3, 0, &[0x8000_0000 | near, (near + b % 50) & 0x7fff_ffff])),
                 3 => sender.receive(now, &words(&[a, b, a ^ b, LOCAL.0, b])),
                 4 => sender.receive(now, &control(2, 0, &[a, b])),
+                5 => sender.set_pace(now, (a % 5 > 0).then(|| Bitrate::from_bps(u64::from(b) % 10_000_000))),
                 _ => now += MS * (a % 700),
             }
             sender.shut_down_by_peer = false;
@@ -262,11 +270,18 @@ proptest! {
             sender.poll(now);
             drain(&mut sender, now);
             prop_assert!(core_agrees(&mut sender, now));
-            let (m, held) = (sender.measurement(now), sender.window.held().packets);
+            let (m, held) = (sender.report(now), sender.window.held().packets);
             prop_assert!(sender.deadline(now) <= now + KEEP_ALIVE);
             let accounted = m.acknowledged.packets + m.late_packets + m.in_flight_packets;
             prop_assert_eq!(m.sent.packets, accounted);
             prop_assert_eq!(held, m.in_flight_packets + sender.window.waiting() as u64);
+            prop_assert_eq!(m.handed_over.packets, m.sent.packets + sender.window.waiting() as u64);
+            prop_assert!(m.arrived.packets >= arrived.max(m.acknowledged.packets), "{:?}", m);
+            prop_assert!(m.arrived.packets <= m.sent.packets);
+            prop_assert!(m.held_back >= held_back && m.held_back <= now - start);
+            prop_assert!(m.fresh_rtt.is_none_or(|rtt| rtt >= m.base_rtt && rtt <= now - start));
+            prop_assert!(m.oldest_sent.max(m.heard).max(m.silence) <= now - start);
+            (arrived, held_back) = (m.arrived.packets, m.held_back);
         }
     }
 }
