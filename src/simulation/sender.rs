@@ -33,6 +33,8 @@ pub struct Sender {
     told_to: u64,
     pace: Bitrate,
     free_at: Duration,
+    /// The pace has kept a packet waiting since the last sample.
+    held_back: bool,
     rtt: Rtt,
     /// Smallest of late, rising in time and value.
     shortest: VecDeque<(Duration, Duration)>,
@@ -85,6 +87,7 @@ impl Sender {
             told_to: 0,
             pace: peak,
             free_at: Duration::ZERO,
+            held_back: false,
             rtt: Rtt { mean: handshake, variance: handshake / 2 },
             shortest: VecDeque::from([(Duration::ZERO, handshake)]),
             fresh_rtt: None,
@@ -147,6 +150,7 @@ impl Sender {
     /// The packet that leaves now, if one may: repeated ones first.
     pub fn leave(&mut self, now: Duration) -> Option<Data> {
         if self.free_at > now {
+            self.held_back |= self.next() < Duration::MAX;
             return None;
         }
         let (index, repeated) = self.choose()?;
@@ -200,7 +204,8 @@ impl Sender {
             return;
         }
         let newest = self.packets[count - 1];
-        if newest.retransmissions == 0 {
+        // One that was known to have arrived waited for what was lost before it.
+        if newest.retransmissions == 0 && !newest.arrived {
             self.record_fresh(now, newest.last_sent);
         }
         self.release(count);
@@ -380,7 +385,7 @@ impl Sender {
             lost: counters.lost,
             late: counters.late,
             left_out: 0,
-            limited_by_application: self.sent == self.packets.len() && self.granted.is_empty(),
+            limited_by_application: !std::mem::take(&mut self.held_back),
             encoded: None,
         }
     }

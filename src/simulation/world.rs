@@ -270,7 +270,6 @@ impl<'a> World<'a> {
             heard: whole(sample.heard),
             waiting: self.queue.bytes(),
             left_out: self.queue.left_out().pictures,
-            limited_by_application: sample.limited_by_application && self.queue.is_empty(),
             encoded: self.meter.rate(now),
             ..sample
         }
