@@ -40,8 +40,10 @@ pub struct Controller {
     state: State,
     /// Of video, bits per second. Below the least target, the pictures are thinned.
     rate: f64,
-    /// Of video, bits per second: what the link was last measured to carry, and when.
+    /// What the link was last measured to carry.
     capacity: Option<Capacity>,
+    /// Of video, bits per second: what was last shown to get through while nothing was in the way.
+    shown: f64,
     /// Last sample's time.
     last: Option<Duration>,
     /// The first samples may not be those of a settled connection.
@@ -102,6 +104,8 @@ struct View<'a> {
     base: Duration,
     /// The set point.
     aim: Duration,
+    /// How long a packet waits in the network, and there and before it together.
+    network: Duration,
     queue: Duration,
     is_mending: bool,
 }
@@ -121,6 +125,7 @@ impl Controller {
             state: State::Open,
             rate: start.as_bps() as f64,
             capacity: None,
+            shown: 0.0,
             last: None,
             since: Duration::ZERO,
             growing_since: Duration::ZERO,
@@ -155,7 +160,8 @@ impl Controller {
             dt: pause.min(LONGEST_STEP).as_secs_f64(),
             base,
             aim: self.law.queue(sample.latency),
-            queue: self.signals.queue(base),
+            network: self.signals.queue(base),
+            queue: self.signals.queue(base) + self.held_back(),
             is_mending: self.signals.is_mending(base),
         };
         // Nobody looked for a while: what is overdue is so because of that.
@@ -222,6 +228,7 @@ impl Controller {
         let is_settled = view.now - self.since > SETTLING;
         if is_settled && let Some(shown) = self.signals.delivered(SHOWN_WINDOW, Duration::ZERO) {
             let shown = self.video(shown);
+            self.shown = shown;
             let most = (law.shown * shown).max(shown + SHOWN_STEP).max(bounds.min.as_bps() as f64);
             if self.rate > most {
                 self.rate = most;
@@ -263,6 +270,7 @@ impl Controller {
         // What the link may be given: the stream at its target, or what it was measured to carry.
         let offered = self.stream(target.as_bps() as f64);
         let offered = remembered.map_or(offered, |it| offered.max(self.stream(it.rate.min(most))));
+        let offered = if self.is_blind() { offered.max(self.stream(self.shown.min(most))) } else { offered };
         let allowance = self.law.allowance.max(view.aim.mul_f64(self.law.allowance_queues));
         let mending =
             if view.is_mending { view.base.mul_f64(1.5) + MENDING_ALLOWANCE } else { Duration::ZERO };
@@ -273,7 +281,7 @@ impl Controller {
             before,
             target,
             estimate: remembered.map(|capacity| bits(capacity.rate)),
-            queue: view.queue,
+            queue: view.network,
             window: window.max(SMALLEST_WINDOW),
             pace: bits(offered * SRT_OVERHEAD * self.law.pace + PACE_MARGIN),
             patience: view.sample.latency.saturating_sub(view.base / 2).max(view.sample.latency / 2),
@@ -335,10 +343,26 @@ impl Controller {
         wanted
     }
 
+    /// How long what is kept out of the network has to wait for it.
+    fn held_back(&self) -> Duration {
+        let capacity = self.capacity.map_or(self.rate, |capacity| capacity.rate.max(self.rate));
+        Duration::from_secs_f64(self.time_for(self.signals.held_back(), capacity).min(LONGEST_HELD_BACK))
+    }
+
     /// Over how long what gets through is measured.
     fn window(&self, view: &View<'_>) -> Duration {
         let mending = if view.is_mending { view.base + MENDING_ALLOWANCE } else { view.base };
         self.law.window.max(mending)
+    }
+
+    /// Nothing is known of what the link carries now. It is offered what it carried before, so that what
+    /// it carries can be seen.
+    fn is_blind(&self) -> bool {
+        match self.state {
+            State::Open => false,
+            State::Drain { from } => !self.is_measured_since(from),
+            State::Stall { .. } => true,
+        }
     }
 
     fn is_measured_since(&self, from: Duration) -> bool {
@@ -411,6 +435,8 @@ const PACE_MARGIN: f64 = 200_000.0;
 const MENDING_ALLOWANCE: Duration = Duration::from_millis(150);
 /// Each key frame costs as much as many pictures.
 const KEY_FRAMES_APART: Duration = Duration::from_millis(700);
+/// Seconds: more than that is no different.
+const LONGEST_HELD_BACK: f64 = 60.0;
 /// Bits per second; a divisor.
 const LEAST_CAPACITY: f64 = 50_000.0;
 /// Seconds; a divisor.

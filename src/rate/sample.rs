@@ -32,11 +32,11 @@ pub struct LinkSample {
     pub base_rtt: Duration,
     /// Known to have arrived: acknowledged, or reported around by the receiver's loss reports.
     pub arrived: ByteCount,
-    /// Handed to the transport.
+    /// Taken over by the transport.
     pub handed_over: ByteCount,
-    /// Handed over, and neither acknowledged nor given up.
+    /// Sent, and neither acknowledged nor given up.
     pub send_buffer: ByteCount,
-    /// Still in the GOP queue, before the transport.
+    /// Not sent yet: in the GOP queue, or behind it until the pace allows it.
     pub waiting: ByteCount,
     /// Age of the oldest byte that has not been acknowledged, in the send buffer or in the queue
     /// before it; zero where there is none.

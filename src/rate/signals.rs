@@ -24,15 +24,16 @@ struct Point {
     arrived: ByteCount,
     fresh_rtt: Option<Duration>,
     oldest_sent: Duration,
+    waiting: ByteCount,
 }
 
 impl Signals {
     /// Takes a sample in. Its time is not before that of an earlier one.
     pub fn record(&mut self, sample: &LinkSample) {
-        let LinkSample { at, fresh_rtt, oldest_sent, .. } = *sample;
+        let LinkSample { at, fresh_rtt, oldest_sent, waiting, .. } = *sample;
         // A counter only rises: one that does not is a sample out of order.
         let arrived = self.points.back().map_or(sample.arrived, |last| last.arrived.max(sample.arrived));
-        self.points.push_back(Point { at, arrived, fresh_rtt, oldest_sent });
+        self.points.push_back(Point { at, arrived, fresh_rtt, oldest_sent, waiting });
         while self.points.len() > MOST_KEPT || self.points.front().is_some_and(|first| at - first.at > KEPT) {
             self.points.pop_front();
         }
@@ -72,6 +73,11 @@ impl Signals {
         waited.saturating_sub(base + grace)
     }
 
+    /// What has been waiting before the network for longer than a large picture takes.
+    pub fn held_back(&self) -> ByteCount {
+        self.recent(LARGE_PICTURE).map(|point| point.waiting).min().unwrap_or_default()
+    }
+
     /// What arrived, as transport stream, over the last `window` but not before `from`; `None` where
     /// that is too short to say, or nothing came.
     pub fn delivered(&self, window: Duration, from: Duration) -> Option<Bitrate> {
@@ -108,6 +114,8 @@ const FRESH: Duration = Duration::from_millis(100);
 const STALE: Duration = Duration::from_millis(400);
 /// An overdue answer counts once it is overdue in three samples.
 const STEADY: Duration = Duration::from_millis(60);
+/// In which the pace lets a key frame out, for the most part.
+const LARGE_PICTURE: Duration = Duration::from_millis(240);
 /// Beyond the round trip, an acknowledgement may take this long: its period of 10 ms twice, and scheduling.
 const SLACK: Duration = Duration::from_millis(30);
 /// Beyond three round trips, a loss is mended in this time, or the link is not merely lossy.

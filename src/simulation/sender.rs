@@ -366,6 +366,8 @@ impl Sender {
         let since = |at: Duration| now.saturating_sub(at);
         let in_flight = self.packets.front().filter(|_| self.sent > 0);
         let counters = self.counters;
+        let unsent = self.packets.range(self.sent..).map(|packet| u64::from(packet.payload)).sum();
+        let unsent = ByteCount::new(unsent);
         LinkSample {
             at: now,
             latency: self.latency,
@@ -375,8 +377,8 @@ impl Sender {
             base_rtt: self.base_rtt(),
             arrived: ByteCount::new(counters.arrived),
             handed_over: ByteCount::new(counters.handed_over),
-            send_buffer: self.held(),
-            waiting: ByteCount::ZERO,
+            send_buffer: self.held().saturating_sub(unsent),
+            waiting: unsent,
             oldest: self.packets.front().map_or(Duration::ZERO, |packet| since(packet.captured)),
             oldest_sent: in_flight.map_or(Duration::ZERO, |packet| since(packet.last_sent)),
             heard: in_flight.map_or(Duration::ZERO, |_| since(self.heard)),

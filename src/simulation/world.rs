@@ -268,7 +268,7 @@ impl<'a> World<'a> {
             oldest: whole(if sample.oldest > Duration::ZERO { sample.oldest } else { waits }),
             oldest_sent: whole(sample.oldest_sent),
             heard: whole(sample.heard),
-            waiting: self.queue.bytes(),
+            waiting: self.queue.bytes() + sample.waiting,
             left_out: self.queue.left_out().pictures,
             encoded: self.meter.rate(now),
             ..sample

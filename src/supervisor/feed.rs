@@ -78,6 +78,11 @@ impl Feed {
         self.rest.clear();
     }
 
+    /// What was handed to the driver of the present connection; it may not have taken all of it.
+    pub fn handed_over(&self) -> ByteCount {
+        self.handed_over
+    }
+
     /// What the link has taken, and what it is to be given from now on.
     pub fn follow(&mut self, measurement: &Measurement, decision: &Decision) {
         let arrived_early = measurement.arrived.bytes.saturating_sub(measurement.acknowledged.bytes);

@@ -205,7 +205,7 @@ impl Output {
                     let before = machine.state();
                     machine.progress(Instant::now(), &progress(&measurement));
                     publisher.measured(machine, &measurement, latency, queue.left_out(), before != machine.state());
-                    let decision = steering.steer(&mut course, &measurement, &queue);
+                    let decision = steering.steer(&mut course, &measurement, feed);
                     feed.follow(&measurement, &decision);
                 }
                 () = queue.arrived() => {}

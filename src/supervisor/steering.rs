@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
-use super::fanout::OutputQueue;
+use super::feed::Feed;
 use super::recorder::Recorder;
 use crate::rate::recording::Step;
 use crate::rate::{Controller, Decision, LinkSample, Settings};
@@ -65,13 +65,13 @@ impl Steering {
     }
 
     /// Decides anew.
-    pub fn steer(&mut self, course: &mut Course, measurement: &Measurement, queue: &OutputQueue) -> Decision {
+    pub fn steer(&mut self, course: &mut Course, measurement: &Measurement, feed: &Feed) -> Decision {
         if self.settings.has_changed().unwrap_or(false) {
             let settings = *self.settings.borrow_and_update();
             course.controller.set(settings);
             self.recorder.settings(&course.controller, settings);
         }
-        let sample = course.sample(measurement, queue);
+        let sample = course.sample(measurement, feed);
         let decision = course.controller.observe(&sample);
         self.recorder.step(&course.controller, Step { sample, decision });
         self.pace.send_replace(Some(decision.pace));
@@ -82,8 +82,9 @@ impl Steering {
 }
 
 impl Course {
-    fn sample(&mut self, measurement: &Measurement, queue: &OutputQueue) -> LinkSample {
-        let waiting = queue.waiting(measurement.at);
+    fn sample(&mut self, measurement: &Measurement, feed: &Feed) -> LinkSample {
+        let waiting = feed.queue().waiting(measurement.at);
+        let until_paced = feed.handed_over().saturating_sub(measurement.handed_over.bytes);
         self.encoded.observe(measurement.at, waiting.offered.get());
         let encoded = self.encoded.bitrate();
         LinkSample {
@@ -96,7 +97,7 @@ impl Course {
             arrived: measurement.arrived.bytes,
             handed_over: measurement.handed_over.bytes,
             send_buffer: measurement.send_buffer.bytes,
-            waiting: waiting.bytes,
+            waiting: waiting.bytes + until_paced,
             oldest: measurement.oldest_unacknowledged.max(waiting.oldest),
             oldest_sent: measurement.oldest_sent,
             heard: measurement.heard,
