@@ -61,7 +61,8 @@ fn what_a_narrower_link_does_not_carry_waits_before_it_and_is_given_up_in_the_en
     assert!(given_up > score.pictures * 2 / 5, "{given_up} of {}", score.pictures);
     // The window keeps the rest before the mux: the link alone would hold 375 kB for 3 s.
     assert!(score.queue_delay_ms.max < 2_000.0, "{:?}", score.queue_delay_ms);
-    assert!(score.freeze_s > 10.0, "{}", score.freeze_s);
+    // Pictures give way one by one, evenly, not in groups.
+    assert!(score.freeze_s < 1.0, "{}", score.freeze_s);
 }
 
 #[test]
