@@ -45,6 +45,7 @@
 //! - ● [`link`]: one model of a bad network; `link::relay` is its real-time shell.
 //! - [`transport`]: the GOP queue ●, the gate before the mux ●, and `transport::srt`, our driver
 //!   over `srt-protocol`.
+//! - ● [`simulation`]: the rate control over a link that does not exist.
 //! - [`capture`]: which V4L2 device is meant.
 //! - [`media`]: all of GStreamer: sources, slate, encoders; and the mux.
 //! - [`supervisor`]: the tasks that own all of the above, one a stream and one an output.

@@ -46,7 +46,7 @@ enum Command {
         path: PathBuf,
     },
     /// The rate controller over a simulated link, much faster than real time
-    Simulate(simulate::SimulateArguments),
+    Simulate(Box<simulate::SimulateArguments>),
     /// Print the version
     Version,
 }
@@ -57,7 +57,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Run { config } => daemon::run(&config),
         Command::Demo(arguments) => demo::run(arguments),
         Command::CheckConfig { path } => check_config::run(&path),
-        Command::Simulate(arguments) => simulate::run(arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Version => say(&format!("uplinkd {}\n", env!("CARGO_PKG_VERSION"))),
     };
     match result {

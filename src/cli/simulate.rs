@@ -67,11 +67,11 @@ pub struct SimulateArguments {
 }
 
 /// Simulates, and tells how it went.
-pub fn run(arguments: SimulateArguments) -> Result<(), Failure> {
+pub fn run(arguments: &SimulateArguments) -> Result<(), Failure> {
     if let Some(path) = &arguments.replay {
         return replay(path);
     }
-    let scenario = scenario(&arguments)?;
+    let scenario = scenario(arguments)?;
     let begin = Instant::now();
     let outcome = scenario.run(begin);
     let real = begin.elapsed();

@@ -147,6 +147,7 @@ impl Controller {
 
     /// Takes a sample in, and decides. To be called every 20 ms.
     pub fn observe(&mut self, sample: &LinkSample) -> Decision {
+        let sample = &sample.rounded();
         let now = self.last.map_or(sample.at, |last| last.max(sample.at));
         let pause = now - self.last.unwrap_or(now);
         self.last.get_or_insert_with(|| {
@@ -175,11 +176,12 @@ impl Controller {
 
     /// Changes state where that is due, then the rate.
     fn advance(&mut self, view: &View<'_>) -> Rule {
-        let is_stalled = view.sample.heard > self.law.stall + view.base;
+        let stuck = self.signals.stuck();
+        let is_stalled = stuck > self.law.stall + view.base + self.mending_pause(view);
         match self.state {
             State::Open | State::Drain { .. } if is_stalled => {
                 self.state =
-                    State::Stall { since: view.now.saturating_sub(view.sample.heard), tried: view.now };
+                    State::Stall { since: view.now.saturating_sub(stuck), tried: view.now };
             }
             State::Stall { .. } if is_stalled => {}
             State::Stall { .. } => self.state = State::Drain { from: view.now },
@@ -357,6 +359,11 @@ impl Controller {
         Duration::from_secs_f64(self.time_for(self.signals.held_back(), capacity).min(LONGEST_HELD_BACK))
     }
 
+    /// How long acknowledgements may pause for a loss to be mended.
+    fn mending_pause(&self, view: &View<'_>) -> Duration {
+        if view.is_mending { view.base.min(LONGEST_MENDING) + NEXT_REPORT } else { Duration::ZERO }
+    }
+
     /// Over how long what gets through is measured.
     fn window(&self, view: &View<'_>) -> Duration {
         let mending = if view.is_mending { view.base + MENDING_ALLOWANCE } else { view.base };
@@ -437,6 +444,10 @@ const FEW_PACKETS: ByteCount = ByteCount::new(8 * 1316);
 const SMALLEST_WINDOW: ByteCount = ByteCount::new(32 * 1316);
 /// Bits per second on the wire, beyond the pace: room for acknowledgements and repetitions at the lowest rates.
 const PACE_MARGIN: f64 = 200_000.0;
+/// A repetition that is lost is asked for again with the receiver's next periodic report.
+const NEXT_REPORT: Duration = Duration::from_millis(40);
+/// However long the path: a stall is to be noticed within 300 ms and a round trip.
+const LONGEST_MENDING: Duration = Duration::from_millis(100);
 /// What waits behind a loss that is being mended has arrived for the most part.
 const MENDING_ALLOWANCE: Duration = Duration::from_millis(150);
 /// In a stall a picture is sent this often: seldom enough to fill no queue.

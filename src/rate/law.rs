@@ -38,7 +38,7 @@ pub struct Law {
     pub refill: f64,
     /// What gets through is measured over this long while a queue stands.
     pub window: Duration,
-    /// Nothing heard for this long beyond a round trip is a stall: longer than any pause between
+    /// Nothing arrived for this long beyond a round trip is a stall: longer than any pause between
     /// acknowledgements (10 ms) that scheduling and radio grants make.
     pub stall: Duration,
     /// The rate halves in this time during a stall.

@@ -29,6 +29,7 @@ pub struct Recording {
 /// One line of a recording.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly all lines are steps")]
 pub enum Line {
     Start(Box<Controller>),
     Settings(Settings),

@@ -64,6 +64,23 @@ pub struct LinkSample {
 }
 
 impl LinkSample {
+    /// As it is recorded: to the microsecond. Controllers go by this, so that a recording decides the same.
+    pub fn rounded(&self) -> LinkSample {
+        let whole = |time: Duration| Duration::from_micros(micros::whole(time));
+        LinkSample {
+            at: whole(self.at),
+            latency: whole(self.latency),
+            rtt: whole(self.rtt),
+            rtt_variance: whole(self.rtt_variance),
+            fresh_rtt: self.fresh_rtt.map(whole),
+            base_rtt: whole(self.base_rtt),
+            oldest: whole(self.oldest),
+            oldest_sent: whole(self.oldest_sent),
+            heard: whole(self.heard),
+            ..*self
+        }
+    }
+
     /// Everything that waits to be acknowledged, wherever it waits.
     pub fn backlog(&self) -> ByteCount {
         self.send_buffer + self.waiting

@@ -8,6 +8,7 @@ use rand_pcg::Pcg32;
 use thiserror::Error;
 
 use crate::link::{rate, time};
+use crate::rate::ChangeCost;
 use crate::units::{Bitrate, ByteCount};
 
 /// How an encoder behaves. The default is x264 at `superfast`, `zerolatency`, 640×360, on a clip of
@@ -86,6 +87,13 @@ impl FromStr for EncoderModel {
 }
 
 impl EncoderModel {
+    /// As x264's row of the table of back ends has it, or that of those which answer with a key frame.
+    pub fn change_cost(&self) -> ChangeCost {
+        let interval = if self.keys_on_change { Duration::from_secs(1) } else { Duration::ZERO };
+        let step = if self.keys_on_change { 0.1 } else { 0.02 };
+        ChangeCost { step, interval, key_frame: self.keys_on_change }
+    }
+
     fn read(&mut self, key: &str, value: &str) -> Result<(), (String, String)> {
         let wrong = |problem: &str, fix: &str| Err((problem.to_owned(), fix.to_owned()));
         let number = |range: std::ops::RangeInclusive<f64>| {

@@ -38,6 +38,14 @@ struct Drawing {
     seconds: f64,
 }
 
+/// A way of giving something up.
+struct Row {
+    name: &'static str,
+    unit: &'static str,
+    colour: &'static str,
+    count: fn(&Bin) -> u32,
+}
+
 /// From top to bottom.
 #[derive(Clone, Copy)]
 struct Strip {
@@ -180,7 +188,7 @@ impl Drawing {
         for (decade, label) in labels.iter().enumerate() {
             self.grid(DELAYS, decade as f64 / 4.0, label);
         }
-        self.axis_name(DELAYS, "wait in the link");
+        self.axis_name(DELAYS, "wait (logarithmic)");
         self.area(DELAYS, bins.iter().map(|bin| share(bin.queue)), QUEUE);
         self.line(DELAYS, bins.iter().map(|bin| share(bin.oldest)), OLDEST, "1");
         let y = DELAYS.at(share(scenario.latency));
@@ -196,15 +204,15 @@ impl Drawing {
 
     /// One row for each way of giving something up.
     fn losses(&mut self, bins: &[Bin]) {
-        let rows: [(&str, &str, fn(&Bin) -> u32); 5] = [
-            ("not encoded", "#7a8fa6", |bin| bin.thinned),
-            ("left out", "#c77700", |bin| bin.left_out),
-            ("queue full", "#8e44ad", |bin| bin.queue_drops),
-            ("late", "#d6604d", |bin| bin.late),
-            ("lost", "#b2001d", |bin| bin.lost),
+        let rows: [Row; 5] = [
+            Row { name: "not encoded", unit: "pictures", colour: "#7a8fa6", count: |bin| bin.thinned },
+            Row { name: "left out", unit: "pictures", colour: "#c77700", count: |bin| bin.left_out },
+            Row { name: "queue full", unit: "packets", colour: "#8e44ad", count: |bin| bin.queue_drops },
+            Row { name: "late", unit: "packets", colour: "#d6604d", count: |bin| bin.late },
+            Row { name: "lost", unit: "packets", colour: "#b2001d", count: |bin| bin.lost },
         ];
         let height = LOSSES.height / rows.len() as f64;
-        for (row, (name, colour, count)) in rows.iter().enumerate() {
+        for (row, Row { name, unit, colour, count }) in rows.iter().enumerate() {
             let strip = Strip { top: LOSSES.top + row as f64 * height, height: height - 3.0 };
             self.text(LEFT - 8.0, strip.bottom() - 1.0, "end", "font-size=\"11\"", name);
             self.add(format_args!(
@@ -229,7 +237,7 @@ impl Drawing {
                 strip.bottom() - 1.0,
                 "start",
                 "font-size=\"11\"",
-                &total.to_string(),
+                &format!("{total} {unit}"),
             );
         }
     }
@@ -308,7 +316,7 @@ impl Drawing {
 
 /// About as wide as it is drawn, which is up to the viewer's fonts.
 fn key_width(name: &str) -> f64 {
-    34.0 + 6.6 * name.len() as f64
+    36.0 + 7.2 * name.len() as f64
 }
 
 fn escaped(text: &str) -> String {
@@ -344,7 +352,7 @@ fn colour(rule: Rule) -> &'static str {
 const WIDTH: f64 = 1240.0;
 const HEIGHT: f64 = 700.0;
 const LEFT: f64 = 92.0;
-const PLOT_WIDTH: f64 = 1090.0;
+const PLOT_WIDTH: f64 = 1062.0;
 const RATES: Strip = Strip { top: 80.0, height: 250.0 };
 const RULES: Strip = Strip { top: 338.0, height: 12.0 };
 const DELAYS: Strip = Strip { top: 398.0, height: 150.0 };

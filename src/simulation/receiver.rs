@@ -207,3 +207,75 @@ const SHORTEST_REPORT_PERIOD: Duration = Duration::from_millis(20);
 const FIRST_RTT: Rtt = Rtt { mean: Duration::from_millis(100), variance: Duration::from_millis(50) };
 /// What fits into one loss report: 1456 bytes, 8 for a range.
 const MOST_RANGES: usize = 182;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const LATENCY: Duration = Duration::from_millis(500);
+    const WAY: Duration = Duration::from_millis(20);
+
+    fn data(number: u64) -> Data {
+        Data { number, captured: number as u32 * MS, payload: 1316, unit: 0 }
+    }
+
+    fn edge(answers: [Option<Answer>; 2]) -> Option<u64> {
+        answers.into_iter().flatten().find_map(|answer| match answer {
+            Answer::Acknowledge { edge, .. } => Some(edge),
+            Answer::Report { .. } => None,
+        })
+    }
+
+    #[test]
+    fn packets_are_released_at_their_time_and_in_order() {
+        let mut receiver = Receiver::new(LATENCY, WAY);
+        for number in [0, 2, 1] {
+            receiver.receive(data(number));
+        }
+        assert_eq!(receiver.release(519 * MS), None);
+        assert_eq!(receiver.release(520 * MS).map(|released| released.data.number), Some(0));
+        assert_eq!(receiver.release(520 * MS), None);
+        let rest: Vec<u64> =
+            std::iter::from_fn(|| receiver.release(522 * MS)).map(|released| released.data.number).collect();
+        assert_eq!(rest, [1, 2]);
+    }
+
+    #[test]
+    fn a_gap_is_reported_at_once_and_again_until_it_is_filled_or_skipped() {
+        let mut receiver = Receiver::new(LATENCY, WAY);
+        receiver.receive(data(0));
+        let report = receiver.receive(data(4));
+        assert_eq!(report, Some(Answer::Report { missing: vec![1..=3], fresh: true }));
+        assert_eq!(receiver.receive(data(2)), None);
+        let again = receiver.tick(200 * MS);
+        assert_eq!(again[1], Some(Answer::Report { missing: vec![1..=1, 3..=3], fresh: false }));
+        assert_eq!(edge(again), Some(1));
+        // The packet behind a gap is due: the gap is skipped, and acknowledged.
+        assert_eq!(receiver.release(520 * MS).map(|released| released.data.number), Some(0));
+        assert_eq!(receiver.release(522 * MS).map(|released| released.data.number), Some(2));
+        assert_eq!(receiver.release(524 * MS).map(|released| released.data.number), Some(4));
+        assert_eq!(edge(receiver.tick(530 * MS)), Some(5));
+        assert_eq!(receiver.receive(data(1)), None, "belated");
+    }
+
+    #[test]
+    fn an_edge_that_was_not_confirmed_is_acknowledged_again() {
+        let mut receiver = Receiver::new(LATENCY, WAY);
+        receiver.receive(data(0));
+        assert_eq!(edge(receiver.tick(10 * MS)), Some(1));
+        assert_eq!(edge(receiver.tick(20 * MS)), None);
+        assert_eq!(edge(receiver.tick(310 * MS)), Some(1), "after a round trip and four variances");
+        receiver.confirm(330 * MS, 310 * MS, 1);
+        assert_eq!(edge(receiver.tick(900 * MS)), None);
+    }
+
+    #[test]
+    fn round_trips_are_smoothed_as_libsrt_does() {
+        let mut receiver = Receiver::new(LATENCY, WAY);
+        receiver.confirm(80 * MS, Duration::ZERO, 1);
+        assert_eq!(receiver.rtt, Some(Rtt { mean: 80 * MS, variance: 40 * MS }));
+        receiver.confirm(160 * MS, Duration::ZERO, 2);
+        assert_eq!(receiver.rtt, Some(Rtt { mean: 90 * MS, variance: 50 * MS }));
+    }
+}

@@ -9,6 +9,7 @@ use super::sender::Counters;
 use super::{Outcome, Scenario};
 use crate::link::{DropReason, Link, Verdict};
 use crate::rate::{Decision, LinkSample, Rule};
+use crate::transport::gop_queue::LeftOut;
 use crate::units::{Bitrate, ByteCount};
 
 /// Bins of [`BIN`] from the start.
@@ -90,6 +91,7 @@ pub(super) struct Recorder {
     pub lost_packets: u64,
     pub targets: Targets,
     last_left_out: u64,
+    pub sounds_left_out: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,6 +125,7 @@ impl Recorder {
             lost_packets: 0,
             targets: Targets::default(),
             last_left_out: 0,
+            sounds_left_out: 0,
         }
     }
 
@@ -235,6 +238,10 @@ impl Recorder {
         bin.rule = Some(decision.rule);
         bin.oldest = bin.oldest.max(sample.oldest);
         bin.left_out += left_out as u32;
+    }
+
+    pub fn left_out(&mut self, left_out: LeftOut) {
+        self.sounds_left_out = left_out.sounds;
     }
 
     pub fn finish(mut self, scenario: &Scenario, uplink: &Link, counters: &Counters) -> Outcome {

@@ -38,6 +38,8 @@ pub struct Score {
     pub thinned: u64,
     /// Encoded, and left out in whole groups before the mux.
     pub left_out: u64,
+    /// Frames of sound that were left out before the mux.
+    pub sounds_left_out: u64,
     /// Mean change of the wire rate from second to second, as a share of its mean.
     pub step_percent: f64,
     /// Times that the target moved by a twentieth since its last count.
@@ -148,6 +150,7 @@ impl Score {
             pictures: fates().count() as u64,
             thinned: fates().filter(|picture| picture.fate == Fate::Thinned).count() as u64,
             left_out: fates().filter(|picture| matches!(picture.fate, Fate::Waiting { .. })).count() as u64,
+            sounds_left_out: recorder.sounds_left_out,
             step_percent: round(step_percent(&rates), 1),
             target_changes: recorder.targets.changes,
             reversals: recorder.targets.reversals,
@@ -199,7 +202,7 @@ fn freezes<'a>(pictures: impl Iterator<Item = &'a Picture>) -> Vec<Duration> {
 
 /// kbit/s on the wire, by the second.
 fn wire_rates(bins: &[Bin]) -> Vec<f64> {
-    bins.chunks_exact(10).map(|second| wire_kbps(second)).collect()
+    bins.chunks_exact(10).map(wire_kbps).collect()
 }
 
 fn wire_kbps(bins: &[Bin]) -> f64 {

@@ -24,8 +24,8 @@ pub struct Sender {
     oldest: u64,
     /// How many of them, from the oldest, have been sent.
     sent: usize,
-    /// Bytes of them, and of those that have arrived.
     held: u64,
+    /// Bytes of them that are known to have arrived all the same.
     early: u64,
     /// Numbers whose retransmission was granted; those that were acknowledged meanwhile are passed over.
     granted: VecDeque<u64>,
@@ -33,6 +33,8 @@ pub struct Sender {
     told_to: u64,
     pace: Bitrate,
     free_at: Duration,
+    /// The pace has kept a packet waiting since the last sample.
+    held_back: bool,
     rtt: Rtt,
     /// Smallest of late, rising in time and value.
     shortest: VecDeque<(Duration, Duration)>,
@@ -85,6 +87,7 @@ impl Sender {
             told_to: 0,
             pace: peak,
             free_at: Duration::ZERO,
+            held_back: false,
             rtt: Rtt { mean: handshake, variance: handshake / 2 },
             shortest: VecDeque::from([(Duration::ZERO, handshake)]),
             fresh_rtt: None,
@@ -125,8 +128,8 @@ impl Sender {
         ByteCount::new(self.held)
     }
 
-    /// Of these, the bytes that are not known to have arrived.
-    pub fn outstanding(&self) -> ByteCount {
+    /// Of these, what is not known to have arrived.
+    pub fn in_network(&self) -> ByteCount {
         ByteCount::new(self.held - self.early)
     }
 
@@ -147,6 +150,7 @@ impl Sender {
     /// The packet that leaves now, if one may: repeated ones first.
     pub fn leave(&mut self, now: Duration) -> Option<Data> {
         if self.free_at > now {
+            self.held_back |= self.next() < Duration::MAX;
             return None;
         }
         let (index, repeated) = self.choose()?;
@@ -194,12 +198,14 @@ impl Sender {
             self.record_shortest(now, rtt.mean);
         }
         self.heard = now;
+        self.mend_overdue(now, edge);
         let count = edge.saturating_sub(self.oldest).min(self.sent as u64) as usize;
         if count == 0 {
             return;
         }
         let newest = self.packets[count - 1];
-        if newest.retransmissions == 0 {
+        // One that was known to have arrived waited for what was lost before it.
+        if newest.retransmissions == 0 && !newest.arrived {
             self.record_fresh(now, newest.last_sent);
         }
         self.release(count);
@@ -212,12 +218,17 @@ impl Sender {
         self.heard = now;
         for range in missing {
             for number in *range.start()..=*range.end() {
+                self.counters.lost += u64::from(self.is_in_flight(number));
                 self.mend(now, number);
             }
             if fresh {
                 self.learn_around(now, range);
             }
         }
+    }
+
+    fn is_in_flight(&self, number: u64) -> bool {
+        (self.oldest..self.oldest + self.sent as u64).contains(&number)
     }
 
     /// What came before and right after a fresh gap has arrived.
@@ -241,8 +252,8 @@ impl Sender {
             && !packet.arrived
         {
             packet.arrived = true;
-            self.early += u64::from(packet.payload);
             self.counters.arrived += u64::from(packet.payload);
+            self.early += u64::from(packet.payload);
         }
     }
 
@@ -252,7 +263,6 @@ impl Sender {
         if index >= self.sent {
             return;
         }
-        self.counters.lost += 1;
         let base = self.base_rtt();
         let packet = &mut self.packets[index];
         let least = if packet.retransmissions == 0 { Duration::ZERO } else { base + SHORTEST_REPEAT };
@@ -271,6 +281,18 @@ impl Sender {
         self.budget.0 -= 1.0;
         packet.granted = true;
         self.granted.push_back(number);
+    }
+
+    /// An acknowledgement that stops at a repeated packet whose answer is overdue says that it was lost.
+    fn mend_overdue(&mut self, now: Duration, edge: u64) {
+        let index = edge.checked_sub(self.oldest).map(|index| index as usize);
+        let late = self.rtt.mean + 4 * self.rtt.variance;
+        let is_overdue = index.and_then(|index| self.packets.get(index)).is_some_and(|packet| {
+            packet.retransmissions > 0 && !packet.granted && now >= packet.last_sent + late
+        });
+        if is_overdue {
+            self.mend(now, edge);
+        }
     }
 
     /// Gives up what is too late, and makes the receiver notice a lost tail.
@@ -312,9 +334,7 @@ impl Sender {
     fn release_unarrived(&mut self, count: usize) {
         for packet in self.packets.drain(..count) {
             self.held -= u64::from(packet.payload);
-            if packet.arrived {
-                self.early -= u64::from(packet.payload);
-            }
+            self.early -= if packet.arrived { u64::from(packet.payload) } else { 0 };
         }
         self.oldest += count as u64;
         self.sent -= count;
@@ -367,7 +387,7 @@ impl Sender {
             lost: counters.lost,
             late: counters.late,
             left_out: 0,
-            limited_by_application: self.sent == self.packets.len() && self.granted.is_empty(),
+            limited_by_application: !std::mem::take(&mut self.held_back),
             encoded: None,
         }
     }
@@ -394,3 +414,76 @@ const LATENESS_MARGIN: Duration = Duration::from_millis(20);
 const BUDGET_DEPTH: Duration = Duration::from_secs(1);
 const SMALLEST_BUDGET: f64 = 100.0;
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn sender() -> Sender {
+        let link = Spec { delay: 20 * MS, ..Spec::default() };
+        Sender::new(&link, 500 * MS, Bitrate::from_kbps(10_880))
+    }
+
+    /// Everything that leaves by `until`, as numbers and times in ms.
+    fn leave(sender: &mut Sender, until: Duration) -> Vec<(u64, u128)> {
+        let mut left = Vec::new();
+        while sender.next() <= until {
+            let now = sender.next();
+            left.extend(sender.leave(now).map(|data| (data.number, now.as_millis())));
+        }
+        left
+    }
+
+    #[test]
+    fn a_unit_leaves_in_packets_at_the_pace() {
+        let mut sender = sender();
+        // 1360 bytes on the wire at 10.88 Mbit/s take a millisecond.
+        assert_eq!(sender.push(Duration::ZERO, 3 * 1316 + 188, 0), 4);
+        assert_eq!(leave(&mut sender, 100 * MS), [(0, 0), (1, 1), (2, 2), (3, 3)]);
+        assert_eq!(sender.held(), ByteCount::new(3 * 1316 + 188));
+    }
+
+    #[test]
+    fn losses_are_mended_first_and_not_twice_in_a_round_trip() {
+        let mut sender = sender();
+        sender.push(Duration::ZERO, 10 * 1316, 0);
+        leave(&mut sender, 3 * MS);
+        sender.acknowledge(45 * MS, 0, Some(Rtt { mean: 40 * MS, variance: MS }));
+        sender.report(45 * MS, &[1..=2], true);
+        assert_eq!(sender.leave(45 * MS).map(|data| data.number), Some(1));
+        assert_eq!(sender.leave(46 * MS).map(|data| data.number), Some(2));
+        assert_eq!(sender.leave(47 * MS).map(|data| data.number), Some(4));
+        sender.report(60 * MS, &[1..=2], false);
+        assert_eq!(sender.leave(60 * MS).map(|data| data.number), Some(5));
+        let counters = sender.counters();
+        assert_eq!((counters.retransmitted, counters.lost), (2, 4));
+    }
+
+    #[test]
+    fn a_fresh_report_tells_of_what_came_around_it() {
+        let mut sender = sender();
+        sender.push(Duration::ZERO, 10 * 1316, 0);
+        leave(&mut sender, 9 * MS);
+        sender.report(50 * MS, &[3..=4], true);
+        let sample = sender.sample(50 * MS);
+        assert_eq!(sample.arrived, ByteCount::new(4 * 1316), "three before the gap, and one behind it");
+        assert_eq!(sample.fresh_rtt, Some(45 * MS), "the one behind it was sent at 5 ms");
+        sender.acknowledge(60 * MS, 10, None);
+        let sample = sender.sample(60 * MS);
+        assert_eq!((sample.arrived, sample.send_buffer), (ByteCount::new(13_160), ByteCount::ZERO));
+        assert_eq!((sample.fresh_rtt, sample.heard), (Some(51 * MS), Duration::ZERO));
+    }
+
+    #[test]
+    fn what_is_too_late_is_given_up() {
+        let mut sender = sender();
+        sender.push(Duration::ZERO, 2 * 1316, 0);
+        leave(&mut sender, MS);
+        sender.tend(1_000 * MS);
+        assert_eq!(sender.counters().late, 0);
+        sender.tend(1_001 * MS);
+        assert_eq!((sender.counters().late, sender.held()), (2, ByteCount::ZERO));
+    }
+}

@@ -54,13 +54,15 @@ fn a_fixed_rate_over_a_wider_link_uses_its_share_and_makes_no_queue() {
 }
 
 #[test]
-fn what_a_narrower_link_does_not_carry_waits_and_is_left_out_in_the_end() {
+fn what_a_narrower_link_does_not_carry_waits_before_it_and_is_given_up_in_the_end() {
     let score = score(&fixed("rate=1M,delay=25ms", 60, 2_000));
     assert!((0.9..=1.0).contains(&score.utilisation), "{}", score.utilisation);
-    assert!(score.left_out > score.pictures / 4, "{} of {}", score.left_out, score.pictures);
-    // It waits before the mux: the window keeps it out of the link.
-    assert!(score.queue_delay_ms.p95 < 1_000.0, "{:?}", score.queue_delay_ms);
-    assert!(score.freeze_s > 10.0, "{}", score.freeze_s);
+    let given_up = score.left_out + score.thinned;
+    assert!(given_up > score.pictures * 2 / 5, "{given_up} of {}", score.pictures);
+    // The window keeps the rest before the mux: the link alone would hold 375 kB for 3 s.
+    assert!(score.queue_delay_ms.max < 2_000.0, "{:?}", score.queue_delay_ms);
+    // Pictures give way one by one, evenly, not in groups.
+    assert!(score.freeze_s < 1.0, "{}", score.freeze_s);
 }
 
 #[test]
@@ -71,7 +73,7 @@ fn what_is_lost_is_sent_again_once() {
 }
 
 #[test]
-fn what_an_outage_outlives_is_lost_and_nothing_else() {
+fn an_outage_shorter_than_the_latency_costs_nothing() {
     let score = score(&fixed("rate=5M,delay=25ms,outage=20s+1s", 60, 2_000));
     assert_eq!((score.lost_packets, score.left_out, score.freeze_s), (0, 0, 0.0));
 }
@@ -98,7 +100,8 @@ fn sound_goes_on_where_pictures_do_not_fit() {
     scenario.encoder.sound = Some(Bitrate::from_kbps(64));
     scenario.settings.sound = Bitrate::from_kbps(64);
     let score = score(&scenario);
-    assert!(score.left_out > score.pictures / 2, "{} of {}", score.left_out, score.pictures);
+    assert!(score.left_out + score.thinned > score.pictures / 2, "{score:?}");
+    assert_eq!(score.sounds_left_out, 0);
 }
 
 #[test]
@@ -157,7 +160,8 @@ proptest! {
         scenario.latency = Duration::from_millis(latency);
         scenario.encoder.sound = sound.then(|| Bitrate::from_kbps(128));
         let score = score(&scenario);
-        prop_assert!((0.0..=1.5).contains(&score.utilisation), "{}", score.utilisation);
+        // What was captured in the window may arrive after it: up to its latency later.
+        prop_assert!((0.0..=2.0).contains(&score.utilisation_on_time), "{}", score.utilisation_on_time);
         prop_assert!(score.freeze_s >= 0.0 && score.freeze_s <= 12.0);
         prop_assert!((0.0..=100.0).contains(&score.lost_percent) && (0.0..=100.0).contains(&score.late_percent));
     }

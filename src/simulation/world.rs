@@ -11,7 +11,7 @@ use super::sender::{SRT_HEADER, Sender};
 use super::{Outcome, Scenario};
 use crate::link::{Link, Verdict};
 use crate::rate::recording::{Line, Step};
-use crate::rate::{Controller, Decision, LinkSample};
+use crate::rate::{Actuator, Controller, Decision, LinkSample};
 use crate::transport::gop_queue::{GopQueue, Kind, Limits};
 use crate::units::{Bitrate, ByteCount};
 
@@ -28,11 +28,14 @@ pub struct World<'a> {
     down: Flight<Answer>,
     receiver: Receiver,
     controller: Controller,
+    actuator: Actuator,
     decision: Decision,
     recorder: Recorder,
     /// Samples and decisions, where they are wanted.
     lines: Option<Vec<Line>>,
+    /// Of pictures and sound, and of pictures alone.
     meter: Meter,
+    encoded: Meter,
     next_picture: Duration,
     next_sound: Duration,
     next_sample: Duration,
@@ -76,10 +79,12 @@ impl<'a> World<'a> {
             down: Flight::new(),
             receiver: Receiver::new(*latency, link.delay + link.jitter / 2),
             controller,
+            actuator: Actuator::new(encoder.change_cost()),
             decision,
             recorder: Recorder::new(scenario),
             lines: None,
             meter: Meter::default(),
+            encoded: Meter::default(),
             next_picture: ENCODING,
             next_sound: if encoder.sound.is_some() { ENCODING } else { Duration::MAX },
             next_sample: SAMPLE_PERIOD,
@@ -89,6 +94,7 @@ impl<'a> World<'a> {
     /// To the end of the scenario.
     pub fn run(mut self) -> Outcome {
         self.play();
+        self.recorder.left_out(self.queue.left_out());
         self.recorder.finish(self.scenario, &self.uplink, &self.sender.counters())
     }
 
@@ -177,6 +183,7 @@ impl<'a> World<'a> {
             return;
         };
         self.meter.add(now, picture.size);
+        self.encoded.add(now, picture.size);
         let number = self.recorder.encoded(captured, picture.key);
         let tables = if picture.key { TABLES } else { 0 };
         let bytes = ts_bytes(picture.size.get() + PICTURE_HEADER) + tables;
@@ -197,11 +204,20 @@ impl<'a> World<'a> {
         self.pump(now);
     }
 
-    /// Hands over what the window allows.
+    /// Hands over what the window allows, and of the sound a little more.
     fn pump(&mut self, now: Duration) {
-        while self.sender.outstanding() < self.decision.window
-            && let Some(unit) = self.queue.pop(self.epoch + now)
-        {
+        loop {
+            let in_network = self.sender.in_network();
+            let unit = if in_network < self.decision.window {
+                self.queue.pop(self.epoch + now)
+            } else if self.decision.window > ByteCount::ZERO
+                && in_network < self.decision.window + SOUND_WINDOW
+            {
+                self.queue.pop_sound(self.epoch + now)
+            } else {
+                None
+            };
+            let Some(unit) = unit else { return };
             let packets = self.sender.push(unit.captured, unit.bytes, unit.number);
             self.recorder.handed_over(unit.number, packets);
         }
@@ -229,7 +245,9 @@ impl<'a> World<'a> {
         if let Some(lines) = &mut self.lines {
             lines.push(Line::Step(Step { sample, decision }));
         }
-        self.encoder.set_target(decision.target);
+        if let Some(rate) = self.actuator.command(now, decision.target, self.encoded.rate(now)) {
+            self.encoder.set_target(rate);
+        }
         self.sender.set_pace(decision.pace);
         self.queue.set_longest_wait(decision.patience);
         if decision.key_frame || self.queue.awaits_key_frame() {
@@ -243,11 +261,17 @@ impl<'a> World<'a> {
     fn sample(&mut self, now: Duration) -> LinkSample {
         let sample = self.sender.sample(now);
         let waits = self.queue.waiting(self.epoch + now).oldest;
+        let whole = in_whole_micros;
         LinkSample {
+            rtt: whole(sample.rtt),
+            rtt_variance: whole(sample.rtt_variance),
+            fresh_rtt: sample.fresh_rtt.map(whole),
+            base_rtt: whole(sample.base_rtt),
+            oldest: whole(if sample.oldest > Duration::ZERO { sample.oldest } else { waits }),
+            oldest_sent: whole(sample.oldest_sent),
+            heard: whole(sample.heard),
             waiting: self.queue.bytes() + sample.waiting,
-            oldest: if sample.oldest > Duration::ZERO { sample.oldest } else { waits },
             left_out: self.queue.left_out().pictures,
-            limited_by_application: sample.limited_by_application && self.queue.is_empty(),
             encoded: self.meter.rate(now),
             ..sample
         }
@@ -279,6 +303,11 @@ impl Meter {
     }
 }
 
+/// As a recording keeps it: what is replayed must be what was seen.
+fn in_whole_micros(time: Duration) -> Duration {
+    Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+}
+
 /// Whole TS packets for so many bytes of PES.
 fn ts_bytes(pes: u64) -> u64 {
     pes.div_ceil(184) * 188
@@ -293,6 +322,8 @@ const SAMPLE_PERIOD: Duration = Duration::from_millis(20);
 /// Of the GOP queue, beyond the latency: what bounds its memory does not bound its time.
 const ROOM: Duration = Duration::from_secs(2);
 const METERED: Duration = Duration::from_secs(1);
+/// `supervisor::feed`: what of the sound may be in the network beyond the window.
+const SOUND_WINDOW: ByteCount = ByteCount::new(4 * 1316);
 /// PES header with both timestamps, PCR and access unit delimiter.
 const PICTURE_HEADER: u64 = 33;
 /// PES header with one timestamp, and ADTS.
