@@ -1,12 +1,25 @@
 # Set-up, build, run, test. `make` alone lists the targets.
 #
 #   make run ARGS="--seconds 20 --link rate=3000k,loss=0.02"
+#   make scoreboard SCENARIOS="steps loss2" REFERENCES=0
 
 CARGO := .ci/cargo
 ARGS :=
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# Of `make scoreboard`: a built link lab (without one, the scenarios that the project ships run), names of
+# scenarios (all by default), ms, several seeds for medians, runs at a time (two fit on two cores),
+# 0 for the daemon alone, and the kbit/s of the reference with a constant rate.
+LINKLAB :=
+SCENARIOS :=
+LATENCY := 2000
+SEEDS := 1
+JOBS := 1
+REFERENCES := 1
+CONSTANT := 500
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check lab bench fresh-root deny
+.PHONY: help run test setup check lab scoreboard bench fresh-root deny
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,10 +53,22 @@ check: ## what a change must pass: formatting, lints, documentation, tests
 	@echo "==> testing"
 	@$(CARGO) test --locked
 
-lab: ## the long tests, which `make test` leaves out
+lab: ## the long tests, which `make test` leaves out, in real time: half an hour on a quiet machine
 	@.ci/setup test
 	@echo "==> long tests"
 	@$(CARGO) test --locked -- --ignored
+
+scoreboard: ## how well the rate follows links, beside two references; LINKLAB=DIR SCENARIOS="…" LATENCY=2000 SEEDS="1 2 3" JOBS=1 REFERENCES=1
+	@.ci/setup test
+	@command -v python3 >/dev/null || { echo "python3 is needed: apt-get install python3" >&2; exit 1; }
+	@echo "==> building"
+	@$(CARGO) build --release --locked --bin uplinkd --example linkrun
+	@cd tests/scoreboard && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -q test_scoreboard
+	@echo "==> running, in real time"
+	@PYTHONDONTWRITEBYTECODE=1 python3 tests/scoreboard/scoreboard.py --binary $(TARGET)/release/uplinkd \
+		--linkrun $(TARGET)/release/examples/linkrun $(if $(LINKLAB),--linklab "$(LINKLAB)") \
+		--scenarios "$(SCENARIOS)" --latency $(LATENCY) --seeds "$(SEEDS)" --jobs $(JOBS) \
+		--references $(REFERENCES) --constant $(CONSTANT) --out $(TARGET)/scoreboard
 
 bench: ## processor time and memory beside gst-launch-1.0 with srtsink; ARGS="--check" fails above the goals
 	@.ci/setup test

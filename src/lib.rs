@@ -40,6 +40,7 @@
 //!
 //! - ● [`units`]: `Bitrate × Duration = ByteCount`.
 //! - ● [`config`]: the TOML document as a tree of values that cannot be wrong.
+//! - ● [`rate`]: what the encoder is told, and when.
 //! - ● [`session`]: the life of a stream, an output, a source: drawn state machines.
 //! - ● [`link`]: one model of a bad network; `link::relay` is its real-time shell.
 //! - [`transport`]: the GOP queue ●, the gate before the mux ●, and `transport::srt`, our driver
@@ -70,7 +71,9 @@ pub mod config;
 pub mod demo;
 pub mod link;
 pub mod media;
+pub mod rate;
 pub mod session;
+pub mod simulation;
 pub mod supervisor;
 pub mod systemd;
 pub mod telemetry;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Receiver;
 use uplinkd::config::{self, Stream};
-use uplinkd::media::{self, Capture, Encode, MediaEvent, Mux, Picture, Track, Tracks, Unit};
+use uplinkd::media::{self, Capture, Encode, MediaEvent, Mux, Picture, Reduction, Track, Tracks, Unit};
 use uplinkd::units::{Bitrate, ByteCount};
 
 #[test]
@@ -255,6 +255,75 @@ fn a_forced_key_frame_comes_within_two_frames() {
 }
 
 #[test]
+fn thinning_leaves_out_its_share_and_lets_a_wanted_key_frame_through() {
+    let rig = Rig::start(&stream("source = 'test'", "source = 'none'"));
+    rig.run(1.0);
+    let coded_and_thinned = |seconds| {
+        let before = rig.encode.counters();
+        rig.run(seconds);
+        let after = rig.encode.counters();
+        (after.frames_out - before.frames_out, after.frames_thinned - before.frames_thinned)
+    };
+    rig.encode.set_thinning(2.0 / 3.0);
+    let (coded, thinned) = coded_and_thinned(3.0);
+    assert!((25..=35).contains(&coded) && (55..=65).contains(&thinned), "{coded} coded, {thinned} left out");
+    rig.encode.set_thinning(1.0);
+    rig.run(0.2);
+    let (coded, thinned) = coded_and_thinned(1.0);
+    assert!(coded == 0 && (28..=32).contains(&thinned), "{coded} coded, {thinned} left out");
+    let asked = Instant::now();
+    rig.encode.force_key_frame();
+    assert_eq!(coded_and_thinned(0.5).0, 1, "the key frame, and nothing else");
+    rig.encode.set_thinning(0.0);
+    assert!(coded_and_thinned(1.0).0 >= 28);
+
+    let units = rig.stop();
+    let wanted = video(&units).find(|unit| unit.captured > asked - Duration::from_millis(40)).unwrap();
+    assert!(wanted.key && wanted.captured < asked + Duration::from_millis(100));
+    assert_rising(&units, Track::Video);
+    assert_eq!(File::of(&mux(&units, |_, _| true)).decode_complaints(), "");
+}
+
+#[test]
+fn frame_rate_and_size_change_while_it_runs() {
+    let mut rig = Rig::start(&stream("source = 'test'\nwidth = 640\nheight = 360", "source = 'test'"));
+    let modes = [(1, 640, 360), (2, 640, 360), (2, 480, 270), (3, 320, 180), (1, 640, 360)];
+    let mut changes = Vec::new();
+    for (one_of, width, height) in modes {
+        changes.push(Instant::now());
+        rig.encode.reduce(Reduction { one_of, width, height });
+        rig.encode.show(if width == 480 { slate() } else { Picture::Live }); // other caps, same mode
+        rig.run(2.5);
+    }
+    assert_eq!(rig.encode_events(), []);
+    let (units, dropped) = rig.stop_and_count();
+
+    let steps = changes.iter().copied().zip(changes[1..].iter().copied().chain([Instant::now()]));
+    for ((from, to), (one_of, ..)) in steps.zip(modes) {
+        // A picture may be on its way when the mode changes.
+        let (from, to) = (from + Duration::from_millis(100), to - Duration::from_millis(20));
+        let within: Vec<&Unit> = video(&units).filter(|unit| (from..to).contains(&unit.captured)).collect();
+        let expected = ((to - from).as_secs_f64() * 30.0 / f64::from(one_of)) as usize;
+        let missing = expected.saturating_sub(within.len());
+        assert!(
+            missing <= 3 + dropped as usize && within.len() <= expected + 3,
+            "1 of {one_of}: {} for {expected}",
+            within.len()
+        );
+        assert!(within.iter().any(|unit| unit.key), "1 of {one_of}: a key frame each two seconds");
+    }
+    for change in &changes[1..] {
+        let first = video(&units).find(|unit| unit.key && unit.captured > *change - FRAME).unwrap();
+        assert!(first.captured < *change + 5 * FRAME, "{:?} to the key frame", first.captured - *change);
+    }
+    assert_paced(&units, 3 + 2 + dropped); // one of three, and two lost at the most
+    let ts = File::of(&mux(&units, |_, _| true));
+    assert_eq!(ts.decode_complaints(), "");
+    assert_eq!(ts.decoded_frames(), video(&units).count(), "each of them is decoded");
+    assert_eq!(ts.sizes(), ["640x360", "480x270", "320x180", "640x360"]);
+}
+
+#[test]
 fn a_mux_stands_pauses_and_missing_groups_of_pictures() {
     let rig = Rig::start(&stream("source = 'test'\nkeyframe_interval_ms = 500", "source = 'test'"));
     rig.run(6.0);
@@ -424,6 +493,22 @@ impl File {
         count.unwrap().parse().unwrap()
     }
 
+    /// Sizes of the decoded pictures, each once for as long as it stays.
+    fn sizes(&self) -> Vec<String> {
+        let mut sizes = self.probe(&[
+            "-select_streams",
+            "v",
+            "-show_entries",
+            "frame=width,height",
+            "-of",
+            "csv=p=0:s=x",
+        ]);
+        sizes.iter_mut().for_each(|size| size.truncate(size.trim_end_matches('x').len()));
+        sizes.retain(|size| !size.is_empty());
+        sizes.dedup();
+        sizes
+    }
+
     fn colour_in_the_middle_of_the_last_frame(&self) -> (u8, u8, u8) {
         let output = Command::new("ffmpeg")
             .args(["-v", "error", "-i", &text(&self.path), "-vf", "crop=2:2"])
@@ -435,6 +520,12 @@ impl File {
         (last[0], last[1], last[2])
     }
 }
+
+fn slate() -> Picture {
+    Picture::Slate { reason: "gone".to_owned() }
+}
+
+const FRAME: Duration = Duration::from_nanos(33_333_333);
 
 /// A stream of 320×180 at 30 frames a second with these lines for picture and sound.
 fn stream(video: &str, audio: &str) -> Stream {

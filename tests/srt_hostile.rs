@@ -30,7 +30,7 @@ async fn a_barrage_from_on_and_off_the_path_is_survived() {
     let (input, mut chunks) = mpsc::channel(512);
     let (report, mut measurement) = watch::channel(Measurement::new(Instant::now()));
     tokio::spawn(feed(input, RATE, COUNT));
-    let running = tokio::spawn(async move { connection.run(&mut chunks, &report).await });
+    let running = tokio::spawn(async move { connection.run(&mut chunks, &report, unpaced()).await });
     // A stall of the task would show as a gap between its measurements.
     let watching = tokio::spawn(async move {
         let (mut last, mut longest) = (Instant::now(), Duration::ZERO);

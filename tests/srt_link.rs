@@ -14,29 +14,6 @@ use uplinkd::transport::Chunk;
 use uplinkd::transport::srt::{Ended, Measurement, Target, Tuning};
 use uplinkd::units::{Bitrate, ByteCount};
 
-/// A libsrt listener behind a link.
-struct Far {
-    peer: Peer,
-    relay: Relay,
-    to: Target,
-    up_since: Instant,
-}
-
-impl Far {
-    async fn start(link: &str) -> Far {
-        let port = free_port();
-        let peer = Peer::srt_live_transmit(port, "latency=500");
-        let up_since = Instant::now();
-        let relay = Relay::start(local(0), local(port), link.parse().unwrap()).unwrap();
-        let to = target(relay.address(), 500 * MS);
-        Far { peer, relay, to, up_since }
-    }
-
-    async fn up_for(&self, time: Duration) {
-        tokio::time::sleep_until((self.up_since + time).into()).await;
-    }
-}
-
 /// What the relay saw, in percent: retransmissions of the packets that had to be sent, and losses of
 /// those that it was given.
 fn overhead_and_loss(relay: &Relay) -> (f64, f64) {
@@ -87,7 +64,7 @@ async fn ten_percent_loss_is_mended() {
 
 async fn from_the_first_packet(up: Duration, seconds: u64) {
     let far = Far::start("delay=25ms,loss=0.02,seed=9").await;
-    far.up_for(up).await;
+    tokio::time::sleep_until((far.up_since + up).into()).await;
     let count = packets_in(seconds);
     for connection in 0..2 {
         let before = far.peer.received_bytes();
@@ -125,7 +102,7 @@ impl Running {
         let (input, mut chunks) = mpsc::channel(512);
         let (report, measurement) = watch::channel(Measurement::new(Instant::now()));
         let feeding = tokio::spawn(feed(input, RATE, u32::MAX.into()));
-        let ended = tokio::spawn(async move { connection.run(&mut chunks, &report).await });
+        let ended = tokio::spawn(async move { connection.run(&mut chunks, &report, unpaced()).await });
         Running { measurement, ended, feeding }
     }
 
@@ -235,7 +212,7 @@ async fn a_panic_ends_the_connection_and_nothing_else() {
     let (report, _measurement) = watch::channel(Measurement::new(Instant::now()));
     let bomb = Chunk { captured: Instant::now(), data: bytes::Bytes::from_owner(Bomb) };
     input.send(bomb).await.unwrap();
-    let ended = connection.run(&mut chunks, &report).await;
+    let ended = connection.run(&mut chunks, &report, unpaced()).await;
     let Ended::Failed { reason } = ended else { panic!("{ended:?}") };
     assert!(reason.ends_with("the bomb went off"), "{reason}");
     // The peer was told, and takes the next connection at once.
@@ -250,7 +227,7 @@ async fn the_driver_sleeps_when_there_is_nothing_to_do() {
     let connection = connect_soon(&far.to).await;
     let (input, mut chunks) = mpsc::channel(512);
     let (report, _measurement) = watch::channel(Measurement::new(Instant::now()));
-    let running = tokio::spawn(async move { connection.run(&mut chunks, &report).await });
+    let running = tokio::spawn(async move { connection.run(&mut chunks, &report, unpaced()).await });
     let idle = wake_ups(3).await;
     let feeding = tokio::spawn(feed(input, RATE, u32::MAX.into()));
     let busy = wake_ups(3).await;
@@ -335,7 +312,7 @@ async fn packets_captured_before_the_connection_are_delivered() {
     }
     drop(input);
     let (report, _) = watch::channel(Measurement::new(Instant::now()));
-    assert_eq!(connection.run(&mut chunks, &report).await, Ended::Drained);
+    assert_eq!(connection.run(&mut chunks, &report, unpaced()).await, Ended::Drained);
     assert_eq!(missing(&far.peer.finish().await, 300), NOTHING);
 }
 

@@ -37,7 +37,7 @@ async fn a_good_caller_does_not_notice_a_hostile_one() {
     let (input, mut chunks) = mpsc::channel(512);
     let (report, mut measurement) = watch::channel(Measurement::new(Instant::now()));
     tokio::spawn(feed(input, RATE, COUNT));
-    let running = tokio::spawn(async move { connection.run(&mut chunks, &report).await });
+    let running = tokio::spawn(async move { connection.run(&mut chunks, &report, unpaced()).await });
     // A stall of the connection's task would show as a gap between its measurements.
     let watching = tokio::spawn(async move {
         let (mut last, mut longest) = (Instant::now(), Duration::ZERO);

@@ -5,6 +5,7 @@
 
 mod guard;
 mod problem;
+mod rate;
 mod wire;
 
 use std::io;
@@ -133,6 +134,7 @@ fn routes(facts: Facts) -> Router {
         .route("/v1/info", get(info))
         .route("/v1/streams", get(streams))
         .route("/v1/streams/{id}", get(stream))
+        .route("/v1/streams/{id}/rate", get(rate::decisions))
         .route("/v1/streams/{id}/actions/{action}", post(act))
         .fallback(|| async { Problem::not_found("there is no such resource") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })

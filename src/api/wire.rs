@@ -54,6 +54,9 @@ struct Encoder {
     backend: &'static str,
     element: &'static str,
     hardware: bool,
+    width: u32,
+    height: u32,
+    framerate: String,
     target_bps: u64,
     encoded_bps: u64,
     fps: f64,
@@ -61,6 +64,7 @@ struct Encoder {
     bytes: u64,
     dropped_frames: u64,
     crowded_frames: u64,
+    thinned_frames: u64,
     dropped_sounds: u64,
 }
 
@@ -98,6 +102,9 @@ struct Rate {
     target_bps: u64,
     estimate_bps: Option<u64>,
     rule: &'static str,
+    output: Option<String>,
+    queue_ms: u64,
+    thinned_percent: f64,
 }
 
 impl Info {
@@ -151,6 +158,9 @@ impl From<&EncoderStatus> for Encoder {
             backend: encoder.backend,
             element: encoder.element,
             hardware: encoder.hardware,
+            width: encoder.mode.width,
+            height: encoder.mode.height,
+            framerate: encoder.mode.framerate.to_string(),
             target_bps: encoder.target.as_bps(),
             encoded_bps: encoder.encoded.as_bps(),
             fps: (encoder.fps * 100.0).round() / 100.0,
@@ -158,6 +168,7 @@ impl From<&EncoderStatus> for Encoder {
             bytes: encoder.bytes.get(),
             dropped_frames: encoder.dropped_frames,
             crowded_frames: encoder.crowded_frames,
+            thinned_frames: encoder.thinned_frames,
             dropped_sounds: encoder.dropped_sounds,
         }
     }
@@ -181,7 +192,7 @@ impl From<&OutputStatus> for Output {
             sent_bps: output.sent.as_bps(),
             acked_bps: output.acknowledged.as_bps(),
             latency_ms: link.map(|link| millis(link.latency)),
-            rtt_ms: link.map(|link| (link.rtt.as_secs_f64() * 1e5).round() / 1e2),
+            rtt_ms: link.map(|link| fine_millis(link.rtt)),
             send_buffer_ms: link.map(|link| millis(link.send_buffer)),
             in_flight_packets: link.map(|link| link.in_flight_packets),
             sent_packets: totals.sent_packets,
@@ -208,17 +219,25 @@ impl From<&RateStatus> for Rate {
             target_bps: rate.target.as_bps(),
             estimate_bps: rate.estimate.map(|estimate| estimate.as_bps()),
             rule: rate.rule,
+            output: rate.output.as_ref().map(ToString::to_string),
+            queue_ms: millis(rate.queue),
+            thinned_percent: (rate.thin * 1000.0).round() / 10.0,
         }
     }
 }
 
 /// An instant as wall-clock time of now; `None` where that clock stands outside of what RFC 3339 can say.
-fn rfc3339(at: Instant) -> Option<String> {
+pub fn rfc3339(at: Instant) -> Option<String> {
     let time = SystemTime::now().checked_sub(at.elapsed())?;
     let whole = jiff::Timestamp::try_from(time).ok()?.round(jiff::Unit::Millisecond).ok()?;
     Some(whole.to_string())
 }
 
-fn millis(duration: Duration) -> u64 {
+pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds, to the hundredth.
+pub fn fine_millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e5).round() / 1e2
 }

@@ -27,13 +27,6 @@ fn findings(path: &Path, config: &Config) -> (String, String) {
         errors.push_str(&format!("{}: api.listen: {error}; write \"127.0.0.1:9980\"\n", path.display()));
     }
     for (name, stream) in &config.streams {
-        if stream.rate.adaptive {
-            warnings.push_str(&format!(
-                "{}: warning: streams.{name}.rate.adaptive: this version does not follow the link yet, the rate \
-                 stays at start_kbps; write a start_kbps that the link carries\n",
-                path.display()
-            ));
-        }
         for Finding { key, message, fix, severity } in media::check(stream) {
             let (lines, kind) = match severity {
                 Severity::Error if stream.enabled => (&mut errors, ""),

@@ -10,6 +10,7 @@
 mod check_config;
 mod daemon;
 mod demo;
+mod simulate;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -44,6 +45,8 @@ enum Command {
         #[arg(value_name = "PATH", default_value = DEFAULT_CONFIG)]
         path: PathBuf,
     },
+    /// The rate controller over a simulated link, much faster than real time
+    Simulate(simulate::SimulateArguments),
     /// Print the version
     Version,
 }
@@ -54,6 +57,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Run { config } => daemon::run(&config),
         Command::Demo(arguments) => demo::run(arguments),
         Command::CheckConfig { path } => check_config::run(&path),
+        Command::Simulate(arguments) => simulate::run(arguments),
         Command::Version => say(&format!("uplinkd {}\n", env!("CARGO_PKG_VERSION"))),
     };
     match result {

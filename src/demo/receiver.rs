@@ -62,6 +62,19 @@ pub struct Reception {
     pub failure: Option<String>,
 }
 
+/// What libsrt has released at once: a message of SRT, as the sender made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// On this machine's monotonic clock.
+    pub at: Duration,
+    /// When the sender gave it to SRT, by the sender's time stamps: on a clock whose zero is not known,
+    /// and another one after each new connection.
+    pub sent: Option<Duration>,
+    /// Whether packets before it were given up, or a connection began.
+    pub gap: bool,
+    pub bytes: Vec<u8>,
+}
+
 /// What libsrt's side of the connections was like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SrtReport {
@@ -142,6 +155,17 @@ impl Receiver {
         self.shared.state().reception(now())
     }
 
+    /// Keeps every message from now on, up to [`MAX_MESSAGES`] of them until they are
+    /// [taken](Receiver::take_record); later ones are left out of it.
+    pub fn record(&self) {
+        self.shared.state().record.get_or_insert_default();
+    }
+
+    /// The messages kept since the last time, in order.
+    pub fn take_record(&self) -> Vec<Message> {
+        self.shared.state().record.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// Stops, and reports the whole. What libsrt still holds back until its time has come is lost:
     /// leave it the latency after the sender has finished.
     pub fn stop(mut self) -> Reception {
@@ -195,12 +219,15 @@ struct State {
     srt: SrtReport,
     /// Something has arrived over the connection that there is now.
     receiving: bool,
+    /// At most [`MAX_MESSAGES`], newcomers lose; `None` where nobody wants them.
+    record: Option<Vec<Message>>,
 }
 
 impl State {
     fn take(&mut self, at: Duration, buffer: &gst::BufferRef) {
         // The first buffer of a connection may be marked as well.
-        if buffer.flags().contains(gst::BufferFlags::DISCONT) && self.receiving {
+        let gap = buffer.flags().contains(gst::BufferFlags::DISCONT) || !self.receiving;
+        if gap && self.receiving {
             self.gap();
         }
         self.receiving = true;
@@ -212,6 +239,11 @@ impl State {
             }
         };
         self.checker.feed(at, &bytes);
+        if let Some(record) = &mut self.record
+            && record.len() < MAX_MESSAGES
+        {
+            record.push(Message { at, sent: buffer.pts().map(Into::into), gap, bytes: bytes.to_vec() });
+        }
         if let Some(file) = &mut self.file {
             match file.write_all(&bytes) {
                 Ok(()) => self.saved += bytes.len() as u64,
@@ -332,6 +364,8 @@ fn free_address(listen: SocketAddr) -> io::Result<SocketAddr> {
 const MPEGTSMUX_OFFSET: Ticks = Ticks::new(3600 * TICKS_PER_SECOND);
 /// Anything above is not a delay but another clock.
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// Messages: seven minutes at 6 Mbit/s, 340 MB.
+const MAX_MESSAGES: usize = 1 << 18;
 /// A third of a second at 6 Mbit/s.
 const FILE_BUFFER_BYTES: usize = 256 << 10;
 

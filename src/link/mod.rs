@@ -2,7 +2,8 @@
 //!
 //! [`Link`] is one direction, pure and on whatever clock its caller keeps: the simulation drives it
 //! on a virtual one, [`relay`] in real time between UDP sockets. [`Spec`] describes both directions
-//! in one line; [`Trace`] replays the recorded capacity of a real link.
+//! in one line; [`Trace`] replays the recorded capacity of a real link; [`cubic::Upload`] is somebody
+//! else's traffic over the same uplink.
 //!
 //! ```text
 //! offer ─▶ queue (drop-tail) ─▶ bottleneck ─▶ loss ─▶ delay + jitter ─▶ delivery
@@ -12,6 +13,7 @@
 //! A packet lost at random has used its share of the bottleneck, as one lost in the air has.
 
 mod bottleneck;
+pub mod cubic;
 mod loss;
 pub mod relay;
 mod spec;
@@ -24,7 +26,8 @@ use std::time::Duration;
 use self::bottleneck::{Bottleneck, nanoseconds};
 pub use self::loss::Loss;
 use self::loss::{Jitter, LossProcess};
-pub use self::spec::{Outage, RateChange, Spec, SpecError};
+pub use self::spec::{Cross, Outage, RateChange, Spec, SpecError};
+pub(crate) use self::spec::{rate, time};
 pub use self::trace::{Trace, TraceError};
 use crate::units::{Bitrate, ByteCount};
 
@@ -122,16 +125,9 @@ impl Link {
     /// Sends a datagram with a payload of `bytes`; IP and UDP headers are added here.
     pub fn offer(&mut self, now: Duration, bytes: usize) -> Verdict {
         let now = self.advance(now);
-        let size = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(HEADER_BYTES);
+        let size = on_the_wire(bytes);
         let verdict = self.decide(now, size);
-        let class = match verdict {
-            Verdict::Deliver { .. } => &mut self.counters.delivered,
-            Verdict::Dropped(DropReason::Loss) => &mut self.counters.lost,
-            Verdict::Dropped(DropReason::Queue) => &mut self.counters.queue_drops,
-            Verdict::Dropped(DropReason::Outage) => &mut self.counters.outage_drops,
-        };
-        class.add(size);
-        self.counters.offered.add(size);
+        self.counters.add(verdict, size);
         verdict
     }
 
@@ -206,11 +202,30 @@ impl Link {
     }
 }
 
+impl Counters {
+    /// Notes what became of a packet of `size` bytes on the wire.
+    fn add(&mut self, verdict: Verdict, size: u32) {
+        let class = match verdict {
+            Verdict::Deliver { .. } => &mut self.delivered,
+            Verdict::Dropped(DropReason::Loss) => &mut self.lost,
+            Verdict::Dropped(DropReason::Queue) => &mut self.queue_drops,
+            Verdict::Dropped(DropReason::Outage) => &mut self.outage_drops,
+        };
+        class.add(size);
+        self.offered.add(size);
+    }
+}
+
 impl Traffic {
     fn add(&mut self, bytes: u32) {
         self.packets += 1;
         self.bytes += ByteCount::new(u64::from(bytes));
     }
+}
+
+/// What a datagram with a payload of `bytes` is to the link.
+fn on_the_wire(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(HEADER_BYTES)
 }
 
 /// Bytes of an IPv4 (20) and a UDP (8) header, which use capacity and queue like the payload.

@@ -3,13 +3,15 @@
 //! One thread owns the sockets and waits with `ppoll`, which keeps departures to a fraction of a
 //! millisecond (tokio's timers have a grain of 1 ms). Each client address has a socket of its own
 //! towards the server, so that a client that comes back from another port, or a second client, is
-//! another peer to the server too; all of them share the two directions of the one link. The link's
-//! time starts with the first datagram of a client.
+//! another peer to the server too; all of them share the two directions of the one link. So do several
+//! routes (a port for clients, a server behind it) of one relay, and the uploads of the spec. The
+//! link's time starts with the first datagram of a client.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::io::{self, PipeReader, PipeWriter};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::ops::Add;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -17,15 +19,16 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
+use super::cubic::Uploads;
 use super::srt_header::SrtCounter;
 pub use super::srt_header::SrtPackets;
-use super::{Counters, Link, Spec, Verdict};
+use super::{Counters, Link, Spec, Traffic, Verdict, on_the_wire};
 use crate::units::{Bitrate, ByteCount};
 
 /// A running relay. Dropping it stops it; what is still under way is lost.
 #[derive(Debug)]
 pub struct Relay {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     shared: Arc<Shared>,
     /// Dropped to wake the thread for the last time.
     stop: Option<PipeWriter>,
@@ -35,7 +38,7 @@ pub struct Relay {
 /// What one direction of a relay has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DirectionCounters {
-    /// What the link made of the datagrams.
+    /// What the link made of the datagrams, and of the packets of cross traffic.
     pub link: Counters,
     /// Datagrams that the link delivered and the relay could not hand on: the link was cut while
     /// they were under way, their client was forgotten, or a socket refused them.
@@ -57,31 +60,104 @@ pub struct RelayCounters {
     pub down: DirectionCounters,
     /// Client addresses seen, one that came back after having been forgotten counted again.
     pub clients: u64,
+    /// Cross traffic (the spec's `cross`) that has arrived.
+    pub cross: Traffic,
+}
+
+/// What one route of a relay has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteCounters {
+    /// What the link made of its datagrams, from clients to its server and back.
+    pub up: Counters,
+    pub down: Counters,
+    /// SRT packets among them.
+    pub srt_up: SrtPackets,
+    pub srt_down: SrtPackets,
+}
+
+/// A datagram from a client, as it came to the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passage {
+    pub at: Duration,
+    /// The place of its route among those that the relay was started with.
+    pub route: usize,
+    /// On the wire, headers included.
+    pub bytes: ByteCount,
+    pub verdict: Verdict,
 }
 
 impl Relay {
     /// Listens on `listen` (port 0 takes a free one, see [`Relay::address`]) and forwards to
     /// `target` and back, through a link as `spec` says.
     pub fn start(listen: SocketAddr, target: SocketAddr, spec: Spec) -> io::Result<Relay> {
-        let front = socket(listen)?;
-        let address = front.local_addr()?;
-        let (woken, stop) = io::pipe()?;
-        let shared = Arc::new(Shared { front, state: Mutex::new(State::new(&spec)) });
-        let worker = Worker::new(Arc::clone(&shared), woken, target);
-        let thread = thread::Builder::new().name("link-relay".to_owned()).spawn(move || worker.run())?;
-        Ok(Relay { address, shared, stop: Some(stop), thread: Some(thread) })
+        Relay::start_shared(&[(listen, target)], spec)
     }
 
-    /// Where clients send to.
+    /// The same with several routes, each of an address to listen on and its target, over one link.
+    /// At least one.
+    pub fn start_shared(routes: &[(SocketAddr, SocketAddr)], spec: Spec) -> io::Result<Relay> {
+        if routes.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a relay needs a route"));
+        }
+        let fronts = routes.iter().map(|(listen, _)| socket(*listen)).collect::<io::Result<Vec<_>>>()?;
+        let addresses = fronts.iter().map(UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
+        let targets = routes.iter().map(|(_, target)| *target).collect();
+        let (woken, stop) = io::pipe()?;
+        let state = Mutex::new(State::new(&spec, routes.len()));
+        let shared = Arc::new(Shared { fronts, state });
+        let worker = Worker::new(Arc::clone(&shared), woken, targets);
+        let thread = thread::Builder::new().name("link-relay".to_owned()).spawn(move || worker.run())?;
+        Ok(Relay { addresses, shared, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where clients send to: of the first route.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0] // there is one: `start_shared` sees to it
+    }
+
+    /// Where the clients of each route send to.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     pub fn counters(&self) -> RelayCounters {
         let mut state = self.shared.state();
-        let now = state.now();
-        let clients = state.clients;
-        RelayCounters { up: state.up.counters(now), down: state.down.counters(now), clients }
+        let now = state.advance();
+        RelayCounters {
+            up: state.counters(Way::Up, now),
+            down: state.counters(Way::Down, now),
+            clients: state.clients,
+            cross: state.uploads.delivered().fold(Traffic::default(), |sum, one| Traffic {
+                packets: sum.packets + one.packets,
+                bytes: sum.bytes + one.bytes,
+            }),
+        }
+    }
+
+    /// What each route has seen.
+    pub fn routes(&self) -> Vec<RouteCounters> {
+        self.shared.state().routes.iter().map(Route::counters).collect()
+    }
+
+    /// The link's time: since the first datagram of a client.
+    pub fn elapsed(&self) -> Duration {
+        self.shared.state().now()
+    }
+
+    /// What the uplink could have carried, by the link's time; `None` for no limit.
+    pub fn capacity_between(&self, from: Duration, to: Duration) -> Option<ByteCount> {
+        self.shared.state().up.link.capacity_between(from, to)
+    }
+
+    /// Keeps what becomes of each datagram from a client from now on, up to [`MAX_PASSAGES`] of them
+    /// until they are [taken](Relay::take_record); later ones are left out of it.
+    pub fn record(&self) {
+        self.shared.state().record.get_or_insert_default();
+    }
+
+    /// What was kept since the last time, in order.
+    pub fn take_record(&self) -> Vec<Passage> {
+        self.shared.state().record.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Cuts the link in both directions, with all that is under way, or restores it.
@@ -95,18 +171,20 @@ impl Relay {
     /// Sends a datagram to the newest client at once, past the link, from the address that the
     /// client believes to be its server. `NotConnected` before there is a client.
     pub fn inject(&self, datagram: &[u8]) -> io::Result<()> {
-        let client = self.client().ok_or(io::ErrorKind::NotConnected)?;
-        self.shared.front.send_to(datagram, client).map(|_| ())
+        let (route, client) = self.shared.state().newest_client.ok_or(io::ErrorKind::NotConnected)?;
+        self.shared.fronts[route].send_to(datagram, client).map(|_| ())
     }
 
     /// The client that a new address was last seen of.
     pub fn client(&self) -> Option<SocketAddr> {
-        self.shared.state().newest_client
+        self.shared.state().newest_client.map(|(_, client)| client)
     }
 
-    /// The SRT socket id of a client, as the server last addressed it.
+    /// The SRT socket id of a client, as the server of the newest client last addressed it.
     pub fn client_srt_socket(&self) -> Option<u32> {
-        self.shared.state().down.srt.last_destination()
+        let state = self.shared.state();
+        let (route, _) = state.newest_client?;
+        state.routes[route].down.srt.last_destination()
     }
 }
 
@@ -116,14 +194,14 @@ impl Drop for Relay {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            log::error!(address:% = self.address; "link relay panicked");
+            log::error!(address:% = self.address(); "link relay panicked");
         }
     }
 }
 
 #[derive(Debug)]
 struct Shared {
-    front: UdpSocket,
+    fronts: Vec<UdpSocket>,
     state: Mutex<State>,
 }
 
@@ -139,28 +217,47 @@ struct State {
     started: Option<Instant>,
     up: Direction,
     down: Direction,
+    routes: Vec<Route>,
+    uploads: Uploads,
     cut: bool,
-    newest_client: Option<SocketAddr>,
+    newest_client: Option<(usize, SocketAddr)>,
     clients: u64,
+    /// At most [`MAX_PASSAGES`], newcomers lose; `None` where nobody wants them.
+    record: Option<Vec<Passage>>,
 }
 
 #[derive(Debug)]
 struct Direction {
     link: Link,
-    srt: SrtCounter,
     not_forwarded: u64,
 }
 
+/// What the datagrams of one route were.
+#[derive(Debug, Default)]
+struct Route {
+    up: RouteDirection,
+    down: RouteDirection,
+}
+
+#[derive(Debug, Default)]
+struct RouteDirection {
+    link: Counters,
+    srt: SrtCounter,
+}
+
 impl State {
-    fn new(spec: &Spec) -> Self {
-        let direction = |link| Direction { link, srt: SrtCounter::default(), not_forwarded: 0 };
+    fn new(spec: &Spec, routes: usize) -> Self {
+        let direction = |link| Direction { link, not_forwarded: 0 };
         State {
             started: None,
             up: direction(spec.uplink()),
             down: direction(spec.downlink()),
+            routes: (0..routes).map(|_| Route::default()).collect(),
+            uploads: spec.uploads(),
             cut: false,
             newest_client: None,
             clients: 0,
+            record: None,
         }
     }
 
@@ -169,22 +266,67 @@ impl State {
         self.started.map_or(Duration::ZERO, |started| started.elapsed())
     }
 
+    /// Lets the cross traffic catch up with the time that it is now.
+    fn advance(&mut self) -> Duration {
+        let now = self.now();
+        self.uploads.advance(now, &mut self.up.link);
+        now
+    }
+
+    /// Puts a datagram on the link: when it is to leave it.
+    fn offer(&mut self, way: Way, route: usize, datagram: &[u8]) -> Option<Duration> {
+        let at = self.advance();
+        let verdict = self.direction(way).link.offer(at, datagram.len());
+        let bytes = on_the_wire(datagram.len());
+        let seen = self.routes[route].direction(way);
+        seen.srt.see(datagram);
+        seen.link.add(verdict, bytes);
+        if let (Way::Up, Some(record)) = (way, &mut self.record)
+            && record.len() < MAX_PASSAGES
+        {
+            record.push(Passage { at, route, bytes: ByteCount::new(bytes.into()), verdict });
+        }
+        match verdict {
+            Verdict::Deliver { at, .. } => Some(at),
+            Verdict::Dropped(_) => None,
+        }
+    }
+
     fn direction(&mut self, way: Way) -> &mut Direction {
         match way {
             Way::Up => &mut self.up,
             Way::Down => &mut self.down,
         }
     }
+
+    fn counters(&mut self, way: Way, now: Duration) -> DirectionCounters {
+        let srt = self.routes.iter_mut().map(|route| route.direction(way).srt.packets());
+        let srt = srt.fold(SrtPackets::default(), SrtPackets::add);
+        let direction = self.direction(way);
+        DirectionCounters {
+            link: direction.link.counters(),
+            not_forwarded: direction.not_forwarded,
+            srt,
+            queued: direction.link.queued(now),
+            capacity: direction.link.capacity(now),
+        }
+    }
 }
 
-impl Direction {
-    fn counters(&mut self, now: Duration) -> DirectionCounters {
-        DirectionCounters {
-            link: self.link.counters(),
-            not_forwarded: self.not_forwarded,
-            srt: self.srt.packets(),
-            queued: self.link.queued(now),
-            capacity: self.link.capacity(now),
+impl Route {
+    fn direction(&mut self, way: Way) -> &mut RouteDirection {
+        match way {
+            Way::Up => &mut self.up,
+            Way::Down => &mut self.down,
+        }
+    }
+
+    fn counters(&self) -> RouteCounters {
+        RouteCounters {
+            up: self.up.link,
+            down: self.down.link,
+            srt_up: self.up.srt.packets(),
+            srt_down: self.down.srt.packets(),
         }
     }
 }
@@ -193,7 +335,8 @@ impl Direction {
 struct Worker {
     shared: Arc<Shared>,
     woken: PipeReader,
-    target: SocketAddr,
+    /// Of each route.
+    targets: Vec<SocketAddr>,
     /// At most [`MAX_SESSIONS`]; the one silent for longest gives way.
     sessions: Vec<Session>,
     /// Under way, at most [`MAX_HELD_BYTES`]; newcomers lose.
@@ -205,6 +348,7 @@ struct Worker {
 /// A client's address, and the socket that stands for it towards the server.
 struct Session {
     id: u64,
+    route: usize,
     client: SocketAddr,
     back: UdpSocket,
     heard: Instant,
@@ -226,11 +370,11 @@ struct Departure {
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, woken: PipeReader, target: SocketAddr) -> Self {
+    fn new(shared: Arc<Shared>, woken: PipeReader, targets: Vec<SocketAddr>) -> Self {
         Worker {
             shared,
             woken,
-            target,
+            targets,
             sessions: Vec::new(),
             departures: BinaryHeap::new(),
             held_bytes: 0,
@@ -255,15 +399,21 @@ impl Worker {
         }
     }
 
-    /// Until a socket is readable, a departure is due or the relay is to stop.
+    /// Until a socket is readable, a departure is due, cross traffic has something to do, or the relay
+    /// is to stop.
     fn wait(&self) -> io::Result<Wake> {
-        let timeout = self.departures.peek().map(|Reverse(next)| {
-            let wait = next.at.saturating_sub(self.shared.state().now());
-            // An i64 holds the seconds of any wait that a link can ask for, and 32 bits the rest.
-            Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) as _ }
-        });
-        let mut sources =
-            vec![PollFd::new(&self.woken, PollFlags::IN), PollFd::new(&self.shared.front, PollFlags::IN)];
+        let departure = self.departures.peek().map(|Reverse(next)| next.at);
+        let timeout = {
+            let state = self.shared.state();
+            let cross = state.started.and_then(|_| state.uploads.next_deadline());
+            [departure, cross].into_iter().flatten().min().map(|due| {
+                let wait = due.saturating_sub(state.now());
+                // An i64 holds the seconds of any wait that a link can ask for, and 32 bits the rest.
+                Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) as _ }
+            })
+        };
+        let mut sources = vec![PollFd::new(&self.woken, PollFlags::IN)];
+        sources.extend(self.shared.fronts.iter().map(|front| PollFd::new(front, PollFlags::IN)));
         sources.extend(self.sessions.iter().map(|session| PollFd::new(&session.back, PollFlags::IN)));
         match poll(&mut sources, timeout.as_ref()) {
             Ok(_) if !sources[0].revents().is_empty() => Ok(Wake::Stop),
@@ -273,18 +423,20 @@ impl Worker {
     }
 
     fn receive_from_clients(&mut self, buffer: &mut [u8]) {
-        for _ in 0..BATCH {
-            match self.shared.front.recv_from(buffer) {
-                Ok((length, client)) => match self.session_of(client) {
-                    Ok(session) => self.offer(Way::Up, session, &buffer[..length]),
-                    Err(error) => {
-                        log::warn!(client:%, error:%; "link relay has no socket for a client");
-                        self.shared.state().up.not_forwarded += 1;
-                    }
-                },
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // What went wrong with a datagram sent earlier is reported here.
-                Err(_) => self.shared.state().down.not_forwarded += 1,
+        for route in 0..self.targets.len() {
+            for _ in 0..BATCH {
+                match self.shared.fronts[route].recv_from(buffer) {
+                    Ok((length, client)) => match self.session_of(route, client) {
+                        Ok(session) => self.offer(Way::Up, route, session, &buffer[..length]),
+                        Err(error) => {
+                            log::warn!(client:%, error:%; "link relay has no socket for a client");
+                            self.shared.state().up.not_forwarded += 1;
+                        }
+                    },
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // What went wrong with a datagram sent earlier is reported here.
+                    Err(_) => self.shared.state().down.not_forwarded += 1,
+                }
             }
         }
     }
@@ -292,8 +444,9 @@ impl Worker {
     fn receive_from_server(&mut self, buffer: &mut [u8]) {
         for index in 0..self.sessions.len() {
             for _ in 0..BATCH {
-                match self.sessions[index].back.recv(buffer) {
-                    Ok(length) => self.offer(Way::Down, self.sessions[index].id, &buffer[..length]),
+                let Session { id, route, back, .. } = &self.sessions[index];
+                match back.recv(buffer) {
+                    Ok(length) => self.offer(Way::Down, *route, *id, &buffer[..length]),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // Nobody listens at the target (yet): an earlier datagram was refused.
                     Err(_) => self.shared.state().up.not_forwarded += 1,
@@ -302,15 +455,12 @@ impl Worker {
         }
     }
 
-    /// Puts a datagram on the link.
-    fn offer(&mut self, way: Way, session: u64, datagram: &[u8]) {
+    /// Puts a datagram on the link, and keeps it until it leaves.
+    fn offer(&mut self, way: Way, route: usize, session: u64, datagram: &[u8]) {
         let mut state = self.shared.state();
-        let now = state.now();
-        let direction = state.direction(way);
-        direction.srt.see(datagram);
-        let Verdict::Deliver { at, .. } = direction.link.offer(now, datagram.len()) else { return };
+        let Some(at) = state.offer(way, route, datagram) else { return };
         if self.held_bytes + datagram.len() > MAX_HELD_BYTES {
-            direction.not_forwarded += 1;
+            state.direction(way).not_forwarded += 1;
             return;
         }
         drop(state);
@@ -322,7 +472,7 @@ impl Worker {
 
     fn forward_due(&mut self) {
         let mut state = self.shared.state();
-        let now = state.now();
+        let now = state.advance();
         while let Some(Reverse(next)) = self.departures.peek()
             && next.at <= now
         {
@@ -332,7 +482,9 @@ impl Worker {
             let forwarded = match session {
                 Some(session) if !state.cut => match due.way {
                     Way::Up => session.back.send(&due.datagram).is_ok(),
-                    Way::Down => self.shared.front.send_to(&due.datagram, session.client).is_ok(),
+                    Way::Down => {
+                        self.shared.fronts[session.route].send_to(&due.datagram, session.client).is_ok()
+                    }
                 },
                 _ => false,
             };
@@ -343,14 +495,17 @@ impl Worker {
     }
 
     /// The session of a client, made when it is new.
-    fn session_of(&mut self, client: SocketAddr) -> io::Result<u64> {
+    fn session_of(&mut self, route: usize, client: SocketAddr) -> io::Result<u64> {
         let now = Instant::now();
-        if let Some(session) = self.sessions.iter_mut().find(|session| session.client == client) {
+        if let Some(session) =
+            self.sessions.iter_mut().find(|session| (session.route, session.client) == (route, client))
+        {
             session.heard = now;
             return Ok(session.id);
         }
-        let back = socket(unspecified(self.target.ip()))?;
-        back.connect(self.target)?;
+        let target = self.targets[route];
+        let back = socket(unspecified(target.ip()))?;
+        back.connect(target)?;
         if self.sessions.len() >= MAX_SESSIONS
             && let Some(oldest) = (0..self.sessions.len()).min_by_key(|index| self.sessions[*index].heard)
         {
@@ -358,10 +513,10 @@ impl Worker {
         }
         let mut state = self.shared.state();
         state.started.get_or_insert(now);
-        state.newest_client = Some(client);
+        state.newest_client = Some((route, client));
         state.clients += 1;
         let id = state.clients;
-        self.sessions.push(Session { id, client, back, heard: now });
+        self.sessions.push(Session { id, route, client, back, heard: now });
         Ok(id)
     }
 }
@@ -415,6 +570,8 @@ fn unspecified(ip: IpAddr) -> SocketAddr {
 
 /// Client addresses at a time: enough for tests with several senders, each with reconnects.
 const MAX_SESSIONS: usize = 16;
+/// Passages: five minutes at 10 Mbit/s, 12 MB.
+const MAX_PASSAGES: usize = 1 << 18;
 /// Datagrams read from one socket before the others, and departures, have their turn.
 const BATCH: usize = 64;
 /// Bytes under way: a second at half a Gbit/s.
@@ -425,184 +582,4 @@ const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 const LARGEST_DATAGRAM: usize = 65_535;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn server() -> UdpSocket {
-        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        server
-    }
-
-    fn relay(server: &UdpSocket, spec: &str) -> Relay {
-        let listen = "127.0.0.1:0".parse().unwrap();
-        Relay::start(listen, server.local_addr().unwrap(), spec.parse().unwrap()).unwrap()
-    }
-
-    fn client(relay: &Relay) -> UdpSocket {
-        let client = server();
-        client.connect(relay.address()).unwrap();
-        client
-    }
-
-    fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
-        let mut buffer = [0; 2000];
-        let (length, from) = socket.recv_from(&mut buffer).unwrap();
-        (buffer[..length].to_vec(), from)
-    }
-
-    fn wait_until(mut holds: impl FnMut() -> bool) {
-        let begun = Instant::now();
-        while !holds() {
-            assert!(begun.elapsed() < Duration::from_secs(5), "in vain");
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    #[test]
-    fn carries_both_ways_with_the_delay_asked_for() {
-        let server = server();
-        let relay = relay(&server, "delay=20ms");
-        let client = client(&relay);
-        let mut trips = Vec::new();
-        for number in 0..50_u8 {
-            let sent = Instant::now();
-            client.send(&[number; 100]).unwrap();
-            let (there, from) = receive(&server);
-            assert_eq!(there, [number; 100]);
-            server.send_to(&[number; 50], from).unwrap();
-            assert_eq!(receive(&client).0, [number; 50]);
-            trips.push(sent.elapsed());
-        }
-        // The quickest tells how well the relay keeps time; others a busy machine may hold up.
-        let quickest = trips.iter().min().unwrap();
-        assert!((Duration::from_millis(40)..Duration::from_millis(41)).contains(quickest), "{trips:?}");
-        let counters = relay.counters();
-        assert_eq!(counters.up.link.delivered.packets, 50);
-        assert_eq!(counters.up.link.delivered.bytes, ByteCount::new(50 * 128));
-        assert_eq!(counters.down.link.delivered.packets, 50);
-        assert_eq!((counters.up.not_forwarded, counters.down.not_forwarded, counters.clients), (0, 0, 1));
-    }
-
-    #[test]
-    fn the_rate_holds_in_real_time() {
-        let server = server();
-        let relay = relay(&server, "rate=8M,queue=1000000");
-        let client = client(&relay);
-        // 200 packets of 1000 bytes on the wire take 200 ms at 8 Mbit/s.
-        let sent = Instant::now();
-        for _ in 0..200 {
-            client.send(&[0; 972]).unwrap();
-        }
-        let mut longest = ByteCount::ZERO;
-        for _ in 0..200 {
-            receive(&server);
-            longest = longest.max(relay.counters().up.queued);
-        }
-        let took = sent.elapsed();
-        assert!(longest > ByteCount::new(100_000), "{longest:?}");
-        assert!((Duration::from_millis(198)..Duration::from_millis(400)).contains(&took), "{took:?}");
-        assert_eq!(relay.counters().up.capacity, Some(Bitrate::from_kbps(8000)));
-    }
-
-    #[test]
-    fn a_client_that_comes_back_from_another_port_and_a_second_one_both_have_their_way() {
-        let server = server();
-        let relay = relay(&server, "");
-        let (first, second) = (client(&relay), client(&relay));
-        first.send(b"first").unwrap();
-        let (_, first_peer) = receive(&server);
-        second.send(b"second").unwrap();
-        let (_, second_peer) = receive(&server);
-        assert_ne!(first_peer, second_peer);
-        server.send_to(b"to second", second_peer).unwrap();
-        server.send_to(b"to first", first_peer).unwrap();
-        assert_eq!(receive(&first).0, b"to first");
-        assert_eq!(receive(&second).0, b"to second");
-        assert_eq!(relay.client(), Some(second.local_addr().unwrap()));
-    }
-
-    #[test]
-    fn sessions_are_bounded_and_the_silent_one_goes() {
-        let server = server();
-        let relay = relay(&server, "");
-        let clients: Vec<_> = (0..=MAX_SESSIONS).map(|_| client(&relay)).collect();
-        let mut peers = Vec::new();
-        for client in &clients {
-            client.send(b"hello").unwrap();
-            peers.push(receive(&server).1);
-        }
-        // The first was silent for longest; coming back, it is another peer.
-        clients[0].send(b"again").unwrap();
-        let (_, again) = receive(&server);
-        assert!(!peers.contains(&again));
-        assert_eq!(relay.counters().clients, MAX_SESSIONS as u64 + 2);
-    }
-
-    #[test]
-    fn cuts_and_restores() {
-        let server = server();
-        server.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        let relay = relay(&server, "delay=500ms");
-        let client = client(&relay);
-        client.send(b"under way").unwrap();
-        wait_until(|| relay.counters().up.link.delivered.packets == 1);
-        relay.set_outage(true);
-        client.send(b"cut").unwrap();
-        wait_until(|| relay.counters().up.not_forwarded == 1);
-        assert!(server.recv(&mut [0; 100]).is_err());
-        relay.set_outage(false);
-        server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        client.send(b"back").unwrap();
-        assert_eq!(receive(&server).0, b"back");
-        let up = relay.counters().up;
-        assert_eq!((up.link.outage_drops.packets, up.not_forwarded), (1, 1));
-    }
-
-    #[test]
-    fn injects_in_the_servers_name() {
-        let server = server();
-        let relay = relay(&server, "");
-        assert_eq!(relay.inject(b"x").unwrap_err().kind(), io::ErrorKind::NotConnected);
-        let client = client(&relay);
-        client.send(b"hello").unwrap();
-        let (_, peer) = receive(&server);
-        assert_eq!(relay.client_srt_socket(), None);
-        let mut acknowledgement = [0; 16];
-        acknowledgement[0] = 0x80;
-        acknowledgement[1] = 2;
-        acknowledgement[12..].copy_from_slice(&0x1234_5678_u32.to_be_bytes());
-        server.send_to(&acknowledgement, peer).unwrap();
-        receive(&client);
-        assert_eq!(relay.client_srt_socket(), Some(0x1234_5678));
-        // The client's socket is connected, so only the relay's own address can reach it.
-        relay.inject(b"hostile").unwrap();
-        assert_eq!(receive(&client).0, b"hostile");
-    }
-
-    #[test]
-    fn survives_a_server_that_is_not_there_yet() {
-        let port = server();
-        let target = port.local_addr().unwrap();
-        drop(port);
-        let relay = Relay::start("127.0.0.1:0".parse().unwrap(), target, Spec::default()).unwrap();
-        let client = client(&relay);
-        client.send(b"nobody").unwrap();
-        wait_until(|| relay.counters().up.not_forwarded == 1);
-        let server = UdpSocket::bind(target).unwrap();
-        server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        client.send(b"somebody").unwrap();
-        assert_eq!(receive(&server).0, b"somebody");
-        assert_eq!(relay.counters().up.not_forwarded, 1);
-    }
-
-    #[test]
-    fn stops_at_once_when_dropped() {
-        let server = server();
-        let relay = relay(&server, "delay=10s");
-        client(&relay).send(b"hello").unwrap();
-        let dropped = Instant::now();
-        drop(relay);
-        assert!(dropped.elapsed() < Duration::from_millis(500));
-    }
-}
+mod tests;

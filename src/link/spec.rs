@@ -7,6 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::Link;
+use super::cubic::{Upload, Uploads};
 use super::loss::Loss;
 use super::trace::Trace;
 use crate::units::{Bitrate, ByteCount};
@@ -26,6 +27,7 @@ use crate::units::{Bitrate, ByteCount};
 /// | `loss=ge:0.004:0.15:0.0005:0.5` | bursts: P(good→bad), P(bad→good), loss in good, loss in bad | |
 /// | `loss-down=0.02` | the same for the downlink | none |
 /// | `outage=30s+3s` | from 30 s on nothing passes for 3 s; may be given again | |
+/// | `cross=cubic@10s+30s` | somebody else's TCP upload shares the uplink from 10 s on for 30 s; may be given again | |
 /// | `seed=1` | of loss and jitter: the same seed, the same link | 1 |
 ///
 /// An outage stops service in both directions: what a limited uplink's queue has room for waits
@@ -43,6 +45,8 @@ pub struct Spec {
     pub loss: Loss,
     pub loss_down: Loss,
     pub outages: Vec<Outage>,
+    /// Whom the uplink is shared with.
+    pub cross: Vec<Cross>,
     pub seed: u64,
     /// Recorded uplink capacity, in place of `rate` and `rate_changes`. Has no spelling in the line.
     pub trace: Option<Trace>,
@@ -58,6 +62,13 @@ pub struct RateChange {
 /// Nothing is served from `start` on, for `duration`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
+    pub start: Duration,
+    pub duration: Duration,
+}
+
+/// One TCP upload with CUBIC over the same uplink, from `start` on, for `duration`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cross {
     pub start: Duration,
     pub duration: Duration,
 }
@@ -86,6 +97,11 @@ impl Spec {
     pub fn downlink(&self) -> Link {
         Link::downlink(self)
     }
+
+    /// Whom the uplink is shared with, each to be driven along with it.
+    pub fn uploads(&self) -> Uploads {
+        Uploads::new(self.cross.iter().map(|cross| Upload::new(*cross, self.delay)))
+    }
 }
 
 impl Default for Spec {
@@ -101,6 +117,7 @@ impl Default for Spec {
             loss: Loss::None,
             loss_down: Loss::None,
             outages: Vec::new(),
+            cross: Vec::new(),
             seed: DEFAULT_SEED,
             trace: None,
         }
@@ -125,6 +142,7 @@ impl FromStr for Spec {
         }
         spec.rate_changes.sort_by_key(|change| change.at);
         spec.outages.sort_by_key(|outage| outage.start);
+        spec.cross.sort_by_key(|cross| cross.start);
         Ok(spec)
     }
 }
@@ -166,12 +184,15 @@ impl fmt::Display for Spec {
         for outage in &self.outages {
             parts.push(format!("outage={}+{}", Time(outage.start), Time(outage.duration)));
         }
+        for cross in &self.cross {
+            parts.push(format!("cross=cubic@{}+{}", Time(cross.start), Time(cross.duration)));
+        }
         f.write_str(&parts.join(","))
     }
 }
 
 /// What is wrong, and what to write.
-type Complaint = (String, String);
+pub(crate) type Complaint = (String, String);
 
 fn wrong(problem: &str, fix: &str) -> Complaint {
     (problem.to_owned(), fix.to_owned())
@@ -199,7 +220,18 @@ fn read(spec: &mut Spec, key: &str, value: &str) -> Result<(), Complaint> {
         }
         "loss" => spec.loss = loss(value)?,
         "loss-down" => spec.loss_down = loss(value)?,
-        "outage" => spec.outages.push(outage(value)?),
+        "outage" => {
+            let (start, duration) = span(value, "outage=START+DURATION, such as outage=30s+3s")?;
+            spec.outages.push(Outage { start, duration });
+        }
+        "cross" => {
+            let fix = "cross=cubic@START+DURATION, such as cross=cubic@10s+30s";
+            let times = value
+                .strip_prefix("cubic@")
+                .ok_or_else(|| wrong("only a TCP upload with CUBIC can be beside the stream", fix))?;
+            let (start, duration) = span(times, fix)?;
+            spec.cross.push(Cross { start, duration });
+        }
         "seed" => {
             spec.seed =
                 value.parse().map_err(|_| wrong("it is not a whole number", "one, such as seed=1"))?;
@@ -216,7 +248,7 @@ fn read(spec: &mut Spec, key: &str, value: &str) -> Result<(), Complaint> {
 }
 
 /// `6500k`, `6.5M`: above zero, in whole bit/s.
-fn rate(text: &str) -> Result<Bitrate, Complaint> {
+pub(crate) fn rate(text: &str) -> Result<Bitrate, Complaint> {
     let example = "a number with k or M, such as 6500k or 6.5M (bit/s)";
     let number = |digits: &str, scale: f64| match digits.parse::<f64>() {
         Ok(number) if number * scale >= 1.0 && number * scale <= MAX_RATE_BPS => {
@@ -254,7 +286,7 @@ fn queue(text: &str) -> Result<ByteCount, Complaint> {
 }
 
 /// `25ms`, `3s`, `250us`: in whole microseconds.
-fn time(text: &str) -> Result<Duration, Complaint> {
+pub(crate) fn time(text: &str) -> Result<Duration, Complaint> {
     let example = "a number with us, ms or s, such as 25ms or 1.5s";
     // "ms" and "us" end in "s" too, so seconds come last.
     let (digits, scale) = [("us", 1.0), ("ms", 1e3), ("s", 1e6)]
@@ -298,15 +330,13 @@ fn probability(text: &str) -> Result<f64, Complaint> {
     }
 }
 
-/// `30s+3s`.
-fn outage(text: &str) -> Result<Outage, Complaint> {
-    let (start, duration) = text
-        .split_once('+')
-        .ok_or_else(|| wrong("its duration is missing", "outage=START+DURATION, such as outage=30s+3s"))?;
+/// `30s+3s`: when it starts, and how long it lasts.
+fn span(text: &str, fix: &str) -> Result<(Duration, Duration), Complaint> {
+    let (start, duration) = text.split_once('+').ok_or_else(|| wrong("its duration is missing", fix))?;
     let (start, duration) = (time(start)?, time(duration)?);
     match duration {
         Duration::ZERO => Err(wrong("it lasts no time", "a duration above zero, or leave it out")),
-        duration => Ok(Outage { start, duration }),
+        duration => Ok((start, duration)),
     }
 }
 
@@ -335,9 +365,9 @@ impl fmt::Display for Time {
     }
 }
 
-const KEYS: [&str; 10] =
-    ["rate", "at", "queue", "delay", "jitter", "reorder", "loss", "loss-down", "outage", "seed"];
-const REPEATABLE: [&str; 2] = ["at", "outage"];
+const KEYS: [&str; 11] =
+    ["rate", "at", "queue", "delay", "jitter", "reorder", "loss", "loss-down", "outage", "cross", "seed"];
+const REPEATABLE: [&str; 3] = ["at", "outage", "cross"];
 /// Bytes, 0.46 s at 6.5 Mbit/s: what published traces of cellular modems were replayed with.
 const DEFAULT_QUEUE: ByteCount = ByteCount::new(375_000);
 /// Bytes: an Ethernet packet.
@@ -356,7 +386,7 @@ mod tests {
     #[test]
     fn reads_every_part() {
         let line = "rate=6500k,delay=25ms,queue=375000,loss=0.02,jitter=10ms,seed=7,\
-                    at=80s:rate=6.5M,at=40s:rate=1500k,outage=30s+3s,loss-down=ge:0.004:0.15:0.0005:0.5,reorder=yes";
+                    at=80s:rate=6.5M,at=40s:rate=1500k,outage=30s+3s,cross=cubic@10s+30s,loss-down=ge:0.004:0.15:0.0005:0.5,reorder=yes";
         let change = |s, kbps| RateChange { at: Duration::from_secs(s), rate: Bitrate::from_kbps(kbps) };
         let expected = Spec {
             rate: Some(Bitrate::from_kbps(6500)),
@@ -368,6 +398,7 @@ mod tests {
             loss: Loss::Random { probability: 0.02 },
             loss_down: Loss::Bursts { good_to_bad: 0.004, bad_to_good: 0.15, in_good: 0.0005, in_bad: 0.5 },
             outages: vec![Outage { start: Duration::from_secs(30), duration: Duration::from_secs(3) }],
+            cross: vec![Cross { start: Duration::from_secs(10), duration: Duration::from_secs(30) }],
             seed: 7,
             trace: None,
         };
@@ -390,7 +421,7 @@ mod tests {
         );
         assert_eq!(
             message("latency=3"),
-            "link: \"latency=3\": no such part; write one of rate, at, queue, delay, jitter, reorder, loss, loss-down, outage, seed"
+            "link: \"latency=3\": no such part; write one of rate, at, queue, delay, jitter, reorder, loss, loss-down, outage, cross, seed"
         );
         assert_eq!(message("dely=3ms"), "link: \"dely=3ms\": no such part; write delay=");
         for (line, part, problem) in [
@@ -413,6 +444,9 @@ mod tests {
             ("at=4s:rate=1k,at=4s:rate=2k", "at=4s:rate=2k", "this time has a change already"),
             ("outage=3s", "outage=3s", "its duration is missing"),
             ("outage=3s+0s", "outage=3s+0s", "it lasts no time"),
+            ("cross=reno@3s+1s", "cross=reno@3s+1s", "only a TCP upload with CUBIC can be beside the stream"),
+            ("cross=cubic@3s", "cross=cubic@3s", "its duration is missing"),
+            ("cross=cubic@3s+0s", "cross=cubic@3s+0s", "it lasts no time"),
             ("reorder=1", "reorder=1", "it is a choice"),
             ("seed=-1", "seed=-1", "it is not a whole number"),
         ] {
@@ -445,6 +479,7 @@ mod tests {
             loss in any_loss(),
             loss_down in any_loss(),
             outages in proptest::collection::btree_map(0_u64..1_000_000_000, 1_u64..1_000_000_000, 0..4),
+            cross in proptest::collection::btree_map(0_u64..1_000_000_000, 1_u64..1_000_000_000, 0..3),
             seed: u64,
         ) -> Spec {
             let us = Duration::from_micros;
@@ -456,6 +491,8 @@ mod tests {
                 delay: us(delay), jitter: us(jitter), reorder, loss, loss_down,
                 outages: outages.into_iter()
                     .map(|(start, length)| Outage { start: us(start), duration: us(length) }).collect(),
+                cross: cross.into_iter()
+                    .map(|(start, length)| Cross { start: us(start), duration: us(length) }).collect(),
                 seed,
                 trace: None,
             }

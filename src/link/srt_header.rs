@@ -1,5 +1,7 @@
 //! What the first 16 bytes of an SRT packet tell a bystander (draft-sharabayko-srt-01, section 3).
 
+use std::ops::Add;
+
 /// SRT packets seen in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SrtPackets {
@@ -9,6 +11,19 @@ pub struct SrtPackets {
     /// Data packets with a sequence number not seen before: what the sender's user sent.
     pub unique: u64,
     pub control: u64,
+}
+
+impl Add for SrtPackets {
+    type Output = SrtPackets;
+
+    fn add(self, other: SrtPackets) -> SrtPackets {
+        SrtPackets {
+            data: self.data + other.data,
+            retransmitted: self.retransmitted + other.retransmitted,
+            unique: self.unique + other.unique,
+            control: self.control + other.control,
+        }
+    }
 }
 
 /// Counts SRT packets, and remembers which sequence numbers it has seen.

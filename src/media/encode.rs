@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! live appsrc  ─▶┐
-//!                ├─▶ switch ─▶ queue ─▶ encoder ─▶ parser ─▶ appsink ─▶ Unit
+//!                ├─▶ switch ─▶ thinning ─▶ queue ─▶ reduction ─▶ encoder ─▶ parser ─▶ appsink ─▶ Unit
 //! slate appsrc ─▶┘
-//! sound appsrc ─▶ livesync ─▶ AAC ─────────────────────────▶ appsink ─▶ Unit
+//! sound appsrc ─▶ livesync ─▶ AAC ─────────────────────────────────────────────────▶ appsink ─▶ Unit
 //! ```
 //! Nobody ever sends an end of stream into it: sources end in their own pipelines.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
@@ -21,8 +21,10 @@ use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
 use super::graph::{self, Graph};
 use super::inputs::{Inputs, OnAir};
+use super::reduction::{Reducer, Reduction};
 use super::slate::{Held, Outlet, Slate};
 use super::sound;
+use super::thinning::Thinning;
 use super::unit::{self, Track, Unit};
 use crate::config::{self, Codec};
 use crate::units::{Bitrate, ByteCount};
@@ -34,6 +36,7 @@ pub struct Encode {
     graph: Graph,
     inputs: Inputs,
     encoder: Encoder,
+    reducer: Reducer,
     gates: Gates,
 }
 
@@ -58,6 +61,8 @@ pub struct Counters {
     /// Pictures left out because they came less than half a frame after the one before: where live
     /// and slate, or two captures, meet.
     pub frames_crowded: u64,
+    /// Pictures on air, the slate's included, left out because of [`Encode::set_thinning`].
+    pub frames_thinned: u64,
     /// Coded pictures, the slate's included.
     pub frames_out: u64,
     /// Of coded pictures.
@@ -99,7 +104,10 @@ impl Encode {
         };
         let held = Held::default();
         let (live, slate_inlet) = (picture_inlet(&formats), picture_inlet(&formats));
-        let switch = picture_branch(&graph, &live, &slate_inlet, &encoder, &gates, move |unit| sink(unit))?;
+        let before = queue_before_encoder(video.framerate, &gates)?;
+        let reducer = Reducer::new(&graph::pad(&before, "src"), &formats, video)?;
+        let after = [&before, &reducer.scale, &reducer.size, &encoder.element, &encoder.output];
+        let switch = picture_branch(&graph, &live, &slate_inlet, after, &gates, move |unit| sink(unit))?;
         if video.slate == config::Slate::Hold {
             hold_frames(&live, &held);
         }
@@ -133,7 +141,7 @@ impl Encode {
         if let Some(sound) = &sound {
             sound::prime(sound);
         }
-        Ok(Encode { slate, graph, inputs, encoder, gates })
+        Ok(Encode { slate, graph, inputs, encoder, reducer, gates })
     }
 
     /// Where captures hand pictures and sound over, on a fresh lease.
@@ -147,8 +155,22 @@ impl Encode {
         self.encoder.set_target(target);
     }
 
-    /// Has the next picture coded as a key frame.
+    /// Leaves out a share of the pictures on air, 0 to 1, spread evenly; from the next picture on. Of 1,
+    /// only key frames that are asked for remain. A picture that is coded gets as many bits as before, so
+    /// the rate falls by that share.
+    pub fn set_thinning(&self, share: f64) {
+        self.gates.thinning.set_share(share);
+    }
+
+    /// Gives the encoder fewer or smaller pictures from the next one on, with a key frame and new
+    /// parameter sets. The target stays, so each picture gets more bits.
+    pub fn reduce(&self, reduction: Reduction) {
+        self.reducer.set(reduction);
+    }
+
+    /// Has the next picture coded as a key frame; it is not thinned out.
     pub fn force_key_frame(&self) {
+        self.gates.thinning.let_next_through();
         if !self.encoder.force_key_frame() {
             log::warn!(element = self.encoder.info().element; "the encoder did not take the wish for a key frame");
         }
@@ -168,6 +190,7 @@ impl Encode {
             frames_in: self.inputs.frames(),
             frames_dropped: self.gates.dropped.load(Ordering::Relaxed) + self.inputs.frames_refused(),
             frames_crowded: self.gates.crowded.load(Ordering::Relaxed),
+            frames_thinned: self.gates.thinned.load(Ordering::Relaxed),
             frames_out: self.gates.coded.load(Ordering::Relaxed),
             bytes_out: ByteCount::new(self.gates.coded_bytes.load(Ordering::Relaxed)),
             sound_dropped: self.inputs.sound_refused(),
@@ -199,6 +222,9 @@ struct Gates {
     dropped: Arc<AtomicU64>,
     /// Left out because they came too soon after the picture before.
     crowded: Arc<AtomicU64>,
+    /// Left out since only a share is wanted.
+    thinned: Arc<AtomicU64>,
+    thinning: Arc<Thinning>,
     coded: Arc<AtomicU64>,
     coded_bytes: Arc<AtomicU64>,
     coded_sound: Arc<AtomicU64>,
@@ -242,12 +268,11 @@ fn picture_branch(
     graph: &Graph,
     live: &gst_app::AppSrc,
     slate: &gst_app::AppSrc,
-    encoder: &Encoder,
+    encoder: [&gst::Element; 5],
     gates: &Gates,
     sink: impl Fn(Unit) + Send + Sync + 'static,
 ) -> Result<Switch, Error> {
     let element = graph::make("fallbackswitch", |switch| switch.property("auto-switch", false))?;
-    let queue = queue_before_encoder(half_a_frame(live), gates)?;
     let parse = graph::make("h264parse", |parse| parse.property("config-interval", -1))?;
     let coded = (gates.coded.clone(), gates.coded_bytes.clone());
     let output = unit::sink(Track::Video, &coded_caps(Codec::H264), move |unit| {
@@ -256,13 +281,13 @@ fn picture_branch(
         sink(unit);
     })?;
     graph.add(&[live.upcast_ref(), slate.upcast_ref()])?;
-    graph.chain(&[&element, &queue, &encoder.element, &encoder.output, &parse, &output])?;
+    graph.chain(&[&[&element], encoder.as_slice(), &[&parse, &output]].concat())?;
 
     let (live_pad, slate_pad) = (switch_pad(graph, &element, live)?, switch_pad(graph, &element, slate)?);
     Ok(Switch { element, live: live_pad, slate: slate_pad, on_air: OnAir::new() })
 }
 
-fn queue_before_encoder(half_a_frame: gst::ClockTime, gates: &Gates) -> Result<gst::Element, Error> {
+fn queue_before_encoder(framerate: config::Framerate, gates: &Gates) -> Result<gst::Element, Error> {
     let queue = graph::make("queue", |queue| {
         queue
             .property_from_str("leaky", "downstream")
@@ -271,7 +296,7 @@ fn queue_before_encoder(half_a_frame: gst::ClockTime, gates: &Gates) -> Result<g
             .property("max-size-time", 0u64)
             .property("silent", true)
     })?;
-    keep_apart(&graph::pad(&queue, "sink"), half_a_frame, gates);
+    keep_apart(&graph::pad(&queue, "sink"), framerate.frame_duration() / 2, gates);
     count_dropped(&graph::pad(&queue, "src"), gates);
     Ok(queue)
 }
@@ -296,35 +321,29 @@ fn switch_pad(graph: &Graph, switch: &gst::Element, source: &gst_app::AppSrc) ->
     Ok(pad)
 }
 
-fn half_a_frame(live: &gst_app::AppSrc) -> gst::ClockTime {
-    let framerate = live
-        .caps()
-        .and_then(|caps| caps.structure(0)?.get::<gst::Fraction>("framerate").ok())
-        .expect("the inlet's caps are ours and have a frame rate");
-    gst::ClockTime::from_nseconds(
-        500_000_000 * u64::from(framerate.denom().unsigned_abs())
-            / u64::from(framerate.numer().unsigned_abs().max(1)),
-    )
-}
-
 /// Leaves out a picture that would follow the one before by less than half a frame, or precede it:
-/// when live and slate alternate, timestamps keep rising and the rate stays the stream's. The others
-/// are numbered.
-fn keep_apart(pad: &gst::Pad, half_a_frame: gst::ClockTime, gates: &Gates) {
-    let (last_out, queued, crowded) = (gates.last_out.clone(), gates.queued.clone(), gates.crowded.clone());
+/// when live and slate alternate, timestamps keep rising and the rate stays the stream's. Of the
+/// others those go on, numbered, that are not thinned out.
+fn keep_apart(pad: &gst::Pad, half_a_frame: Duration, gates: &Gates) {
+    let half_a_frame = u64::try_from(half_a_frame.as_nanos()).unwrap_or(u64::MAX); // at most half a second
+    let gates = gates.clone();
     // Left out with `Handled`: with `Drop`, GStreamer 1.22 wants to release a buffer that is not there.
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let Some(picture) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
         let Some(at) = picture.pts() else {
             return gst::PadProbeReturn::Handled; // every inlet's buffers are stamped
         };
-        let last = last_out.load(Ordering::Relaxed);
-        if last != 0 && at.nseconds() < last + half_a_frame.nseconds() {
-            crowded.fetch_add(1, Ordering::Relaxed);
+        let last = gates.last_out.load(Ordering::Relaxed);
+        if last != 0 && at.nseconds() < last + half_a_frame {
+            gates.crowded.fetch_add(1, Ordering::Relaxed);
             return gst::PadProbeReturn::Handled;
         }
-        last_out.store(at.nseconds(), Ordering::Relaxed);
-        picture.make_mut().set_offset(queued.fetch_add(1, Ordering::Relaxed));
+        gates.last_out.store(at.nseconds(), Ordering::Relaxed);
+        if gates.thinning.leaves_out() {
+            gates.thinned.fetch_add(1, Ordering::Relaxed);
+            return gst::PadProbeReturn::Handled;
+        }
+        picture.make_mut().set_offset(gates.queued.fetch_add(1, Ordering::Relaxed));
         gst::PadProbeReturn::Ok
     });
 }
@@ -397,7 +416,7 @@ mod tests {
         let (graph, gates) = (Graph::new("test"), Gates::default());
         let inlet = gst_app::AppSrc::builder().format(gst::Format::Time).build();
         let outlet = gst_app::AppSink::builder().sync(false).async_(false).build();
-        let queue = queue_before_encoder(gst::ClockTime::MSECOND, &gates).unwrap();
+        let queue = queue_before_encoder(config::Framerate::new(30, 1).unwrap(), &gates).unwrap();
         graph.chain(&[inlet.upcast_ref(), &queue, outlet.upcast_ref()]).unwrap();
         let entry = graph::pad(outlet.upcast_ref(), "sink");
         let block = entry
@@ -437,10 +456,10 @@ mod tests {
     }
 
     fn wait_until(is_so: impl Fn() -> bool) {
-        let limit = Instant::now() + std::time::Duration::from_secs(5);
+        let limit = Instant::now() + Duration::from_secs(5);
         while !is_so() {
             assert!(Instant::now() < limit, "waited for too long");
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

@@ -11,12 +11,15 @@
 //! ```
 //!
 //! - A [`Capture`] may fail, end and be started anew at any time. [`Encode`] runs from the stream's
-//!   start to its end: formats are fixed before its switch, so nothing behind it ever renegotiates.
+//!   start to its end: formats are fixed before its switch, so what is behind it renegotiates only where it is told to
+//!   ([`Encode::reduce`]).
 //! - Pictures are dropped in three places, all of them before the encoder: at the two inlets (two may
-//!   wait) and in the queue before the encoder (two may wait). Behind it nothing is dropped here.
+//!   wait) and in the queue before the encoder (two may wait). Others are left out on purpose, there too:
+//!   a share of them while the link cannot carry them (`thinning`), some for a lower frame rate
+//!   (`reduction`). Behind the encoder nothing is dropped here.
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
-//! Reading order: `encode`, `inputs`, `capture`, `source`, `live_sound`, `file`, `slate`, `sound`, `mux`, `ts`.
+//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `live_sound`, `file`, `slate`, `sound`, `mux`, `ts`.
 
 mod capture;
 mod check;
@@ -31,9 +34,11 @@ mod graph;
 mod inputs;
 mod live_sound;
 mod mux;
+mod reduction;
 mod slate;
 mod sound;
 mod source;
+mod thinning;
 mod ts;
 mod unit;
 
@@ -45,6 +50,7 @@ pub use self::error::Error;
 pub use self::event::{EventSender, MediaEvent, events};
 pub use self::inputs::Inputs;
 pub use self::mux::Mux;
+pub use self::reduction::Reduction;
 pub use self::unit::{Track, Tracks, Unit};
 
 /// Starts GStreamer and the plugins that are built in. Comes before everything else here; may be

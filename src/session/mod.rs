@@ -4,6 +4,7 @@
 //! - [`source`]: whether the picture comes from the camera or from the slate, and when capture is tried again.
 //! - [`life`]: the whole stream, from the two above and the encoder: the state that users see.
 //! - [`backoff`]: how long to wait before the next try.
+//! - [`progress`]: whether the encoder still works.
 //! - [`meter`]: rates measured from counters.
 //!
 //! Each takes `now` as an argument. The supervisor drives them: it looks at each every 50 ms, and
@@ -13,4 +14,5 @@ pub mod backoff;
 pub mod life;
 pub mod meter;
 pub mod output;
+pub mod progress;
 pub mod source;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::media::{Track, Unit};
-use crate::transport::gop_queue::{GopQueue, Kind, LeftOut, Limits};
+use crate::transport::gop_queue::{GopQueue, Kind, LeftOut, Limits, Waiting};
 
 /// The encoder's side. Delivering never waits: an output that blocks or dies only fills its own queue.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +61,21 @@ impl OutputQueue {
 
     pub fn pop(&self) -> Option<Unit> {
         lock(&self.queue).pop(Instant::now())
+    }
+
+    /// See [`GopQueue::pop_sound`].
+    pub fn pop_sound(&self) -> Option<Unit> {
+        lock(&self.queue).pop_sound(Instant::now())
+    }
+
+    /// From now on units may wait this long.
+    pub fn set_longest_wait(&self, longest_wait: Duration) {
+        lock(&self.queue).set_longest_wait(longest_wait);
+    }
+
+    /// The state as of now.
+    pub fn waiting(&self, now: Instant) -> Waiting {
+        lock(&self.queue).waiting(now)
     }
 
     pub fn awaits_key_frame(&self) -> bool {

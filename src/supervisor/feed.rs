@@ -9,9 +9,10 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::fanout::{Fanout, OutputQueue};
 use crate::media::{Error, Mux, Tracks};
+use crate::rate::Decision;
 use crate::transport::Chunk;
-use crate::transport::gate::{Gate, LinkAge, longest_wait};
 use crate::transport::gop_queue::Limits;
+use crate::transport::srt::Measurement;
 use crate::units::ByteCount;
 
 /// One output's feed. Its mux outlives connections, so that continuity counters and timestamps go
@@ -20,9 +21,12 @@ pub struct Feed {
     fanout: Fanout,
     queue: Arc<OutputQueue>,
     mux: Mux,
-    gate: Gate,
-    /// `None` before the connection's first measurement.
-    link: Option<LinkAge>,
+    /// Bytes handed to the driver of the present connection, and of these what has left the network:
+    /// arrived, or given up.
+    handed_over: ByteCount,
+    settled: ByteCount,
+    /// What may be between the two.
+    window: ByteCount,
     /// Of the present connection. Dropped, it tells the driver that no more will come.
     driver: Option<mpsc::Sender<Chunk>>,
     /// What is left of a unit that the driver had no room for. No further unit is muxed before it
@@ -36,8 +40,17 @@ impl Feed {
     /// `room` bytes wait.
     pub fn new(fanout: Fanout, tracks: Tracks, latency: Duration, room: ByteCount) -> Self {
         let queue = fanout.attach(Limits { age: longest_wait(latency), bytes: room });
-        let (gate, link, mux) = (Gate::new(latency), None, Mux::new(tracks));
-        Feed { fanout, queue, mux, gate, link, driver: None, rest: VecDeque::new(), finishing: false }
+        Feed {
+            fanout,
+            queue,
+            mux: Mux::new(tracks),
+            handed_over: ByteCount::ZERO,
+            settled: ByteCount::ZERO,
+            window: FIRST_WINDOW,
+            driver: None,
+            rest: VecDeque::new(),
+            finishing: false,
+        }
     }
 
     pub fn queue(&self) -> &Arc<OutputQueue> {
@@ -50,8 +63,9 @@ impl Feed {
         let (driver, chunks) = mpsc::channel(CHUNKS);
         self.driver = Some(driver);
         self.rest.clear();
-        self.gate = Gate::new(latency);
-        self.link = None;
+        self.handed_over = ByteCount::ZERO;
+        self.settled = ByteCount::ZERO;
+        self.window = FIRST_WINDOW;
         self.mux.resend_tables();
         self.queue.open(longest_wait(latency));
         chunks
@@ -64,9 +78,18 @@ impl Feed {
         self.rest.clear();
     }
 
-    /// What the link looks like now.
-    pub fn measured(&mut self, link: LinkAge) {
-        self.link = Some(link);
+    /// What was handed to the driver of the present connection; it may not have taken all of it.
+    pub fn handed_over(&self) -> ByteCount {
+        self.handed_over
+    }
+
+    /// What the link has taken, and what it is to be given from now on.
+    pub fn follow(&mut self, measurement: &Measurement, decision: &Decision) {
+        let arrived_early = measurement.arrived.bytes.saturating_sub(measurement.acknowledged.bytes);
+        let held = measurement.send_buffer.bytes.saturating_sub(arrived_early);
+        self.settled = measurement.handed_over.bytes.saturating_sub(held);
+        self.window = decision.window;
+        self.queue.set_longest_wait(decision.patience);
     }
 
     /// From now on everything that waits is moved on, in whatever state the link is, and nothing new
@@ -83,17 +106,24 @@ impl Feed {
     /// When a unit's memory cannot be read.
     pub fn pump(&mut self) -> Result<bool, Error> {
         loop {
-            let admits = self.link.as_ref().is_none_or(|link| self.gate.admits(link));
-            if !self.hand_over() || !(admits || self.finishing) {
+            if !self.hand_over() {
                 return Ok(false);
             }
-            match self.queue.pop() {
+            let in_network = self.handed_over.saturating_sub(self.settled);
+            let unit = if in_network < self.window || self.finishing {
+                self.queue.pop()
+            } else if in_network < self.window + SOUND_WINDOW {
+                self.queue.pop_sound()
+            } else {
+                return Ok(false);
+            };
+            match unit {
                 Some(unit) => self.mux.push(&unit, &mut self.rest)?,
                 None if self.finishing => {
                     self.driver = None;
                     return Ok(false);
                 }
-                None => return Ok(self.queue.awaits_key_frame()),
+                None => return Ok(in_network < self.window && self.queue.awaits_key_frame()),
             }
         }
     }
@@ -102,8 +132,9 @@ impl Feed {
     fn hand_over(&mut self) -> bool {
         let Some(driver) = &self.driver else { return false };
         while let Some(chunk) = self.rest.pop_front() {
+            let bytes = ByteCount::new(chunk.data.len() as u64);
             match driver.try_send(chunk) {
-                Ok(()) => {}
+                Ok(()) => self.handed_over += bytes,
                 Err(TrySendError::Full(chunk)) => {
                     self.rest.push_front(chunk);
                     return false;
@@ -125,6 +156,16 @@ impl Drop for Feed {
 /// the queue, where whole groups can be left out.
 const CHUNKS: usize = 1024;
 
+/// Before the first decision, which comes after 20 ms: a key frame.
+const FIRST_WINDOW: ByteCount = ByteCount::new(64 * 1316);
+/// Beyond the window, for sound: it is the last to give way. Half a second of 64 kbit/s.
+const SOUND_WINDOW: ByteCount = ByteCount::new(4 * 1316);
+
+/// How old a unit may get in the queue before the first decision says so.
+fn longest_wait(latency: Duration) -> Duration {
+    latency.mul_f64(0.75)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -132,6 +173,9 @@ mod tests {
     use super::*;
     use crate::config::Codec;
     use crate::media::{Track, Unit};
+    use crate::rate::Rule;
+    use crate::transport::srt::Traffic;
+    use crate::units::Bitrate;
 
     const LATENCY: Duration = Duration::from_millis(1000);
 
@@ -154,10 +198,36 @@ mod tests {
         bytes
     }
 
-    fn link(oldest_ms: u64) -> LinkAge {
-        let rtt = Duration::from_millis(50);
-        let oldest_unacknowledged = Duration::from_millis(oldest_ms);
-        LinkAge { at: Instant::now(), oldest_unacknowledged, rtt, base_rtt: rtt, losses: 0 }
+    /// Of what was handed over, so much has not arrived; and so much may not have.
+    fn follow(feed: &mut Feed, in_network: u64, window: u64) {
+        let now = Instant::now();
+        let handed_over = Traffic { packets: 0, bytes: feed.handed_over };
+        let send_buffer = Traffic { packets: 0, bytes: ByteCount::new(in_network) };
+        let measurement = Measurement { handed_over, send_buffer, ..Measurement::new(now) };
+        let decision = Decision {
+            at: Duration::ZERO,
+            rule: Rule::Drain,
+            before: Bitrate::ZERO,
+            target: Bitrate::ZERO,
+            estimate: None,
+            queue: Duration::ZERO,
+            window: ByteCount::new(window),
+            pace: Bitrate::ZERO,
+            patience: LATENCY,
+            thin: 0.0,
+            key_frame: false,
+        };
+        feed.follow(&measurement, &decision);
+    }
+
+    /// A feed with a connection to which so many bytes have been handed over.
+    fn busy_feed(bytes: usize) -> (Fanout, Feed, mpsc::Receiver<Chunk>) {
+        let (fanout, mut feed) = feed();
+        let mut chunks = feed.begin(LATENCY);
+        fanout.deliver(&picture(true, bytes));
+        assert!(!feed.pump().unwrap());
+        received(&mut chunks);
+        (fanout, feed, chunks)
     }
 
     #[test]
@@ -177,16 +247,29 @@ mod tests {
     }
 
     #[test]
-    fn a_shut_gate_keeps_units_in_the_queue_until_the_link_moves() {
-        let (fanout, mut feed) = feed();
-        let mut chunks = feed.begin(LATENCY);
-        feed.measured(link(900));
-        fanout.deliver(&picture(true, 100));
+    fn a_full_window_keeps_units_in_the_queue_until_something_arrives() {
+        let (fanout, mut feed, mut chunks) = busy_feed(50_000);
+        follow(&mut feed, 40_000, 40_000);
+        fanout.deliver(&picture(false, 100));
         assert!(!feed.pump().unwrap());
         assert!(received(&mut chunks).is_empty());
-        feed.measured(link(20));
+        follow(&mut feed, 39_999, 40_000);
         assert!(!feed.pump().unwrap());
-        assert_eq!(received(&mut chunks).len(), 3 * 188);
+        assert_eq!(received(&mut chunks).len(), 188);
+    }
+
+    #[test]
+    fn sound_passes_pictures_that_the_link_is_too_slow_for_but_not_without_bound() {
+        let (fanout, mut feed, mut chunks) = busy_feed(50_000);
+        follow(&mut feed, 40_000, 40_000);
+        fanout.deliver(&picture(false, 100));
+        for _ in 0..100 {
+            fanout.deliver(&Unit::sample(Track::Audio, true, Instant::now(), 150));
+        }
+        assert!(!feed.pump().unwrap());
+        let sound = received(&mut chunks).len();
+        assert!(sound > 188 && sound < 40 * 188, "{sound} bytes");
+        assert_eq!(feed.queue.waiting(Instant::now()).bytes.get() % 150, 100, "the picture waits");
     }
 
     #[test]
@@ -205,10 +288,10 @@ mod tests {
     }
 
     #[test]
-    fn finishing_sends_what_waits_through_a_shut_gate_takes_nothing_new_and_says_so() {
+    fn finishing_sends_what_waits_through_a_full_window_takes_nothing_new_and_says_so() {
         let (fanout, mut feed) = feed();
         let mut chunks = feed.begin(LATENCY);
-        feed.measured(link(900));
+        follow(&mut feed, 900, 900);
         fanout.deliver(&picture(true, 100));
         feed.finish();
         fanout.deliver(&picture(false, 100));

@@ -16,7 +16,9 @@ mod fanout;
 mod feed;
 mod output;
 mod program;
+pub mod recorder;
 pub mod status;
+mod steering;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -32,6 +34,7 @@ use tokio::time::sleep;
 
 use crate::config::diff::{self, Changes, StreamChange};
 use crate::config::{self, Config, StreamName};
+use recorder::Recorders;
 use status::{State, Status};
 pub use stream::Command;
 use stream::{Memory, StreamTask};
@@ -54,6 +57,7 @@ pub struct Streams(watch::Receiver<Directory>);
 pub struct StreamHandle {
     status: watch::Receiver<Status>,
     commands: mpsc::Sender<Command>,
+    recorders: Recorders,
 }
 
 /// Why a command could not be given.
@@ -124,8 +128,9 @@ impl Supervisor {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (sender, status) = watch::channel(stream::initial_status(&name, &config));
         let memory = Memory { wanted: config.enabled, config };
-        let task = tokio::spawn(keep_alive(name.clone(), memory, sender, receiver));
-        self.tasks.insert(name, (StreamHandle { status, commands }, task));
+        let recorders = Recorders::default();
+        let task = tokio::spawn(keep_alive(name.clone(), memory, recorders.clone(), sender, receiver));
+        self.tasks.insert(name, (StreamHandle { status, commands, recorders }, task));
     }
 
     fn remove(&mut self, name: &StreamName) {
@@ -164,6 +169,11 @@ impl StreamHandle {
         Some(self.status.borrow_and_update().clone())
     }
 
+    /// What the rate controllers of its outputs have seen and decided.
+    pub fn recorders(&self) -> &Recorders {
+        &self.recorders
+    }
+
     /// Hands a command over; it is carried out soon after. Never waits.
     ///
     /// # Errors
@@ -181,11 +191,12 @@ impl StreamHandle {
 async fn keep_alive(
     name: StreamName,
     mut memory: Memory,
+    recorders: Recorders,
     status: watch::Sender<Status>,
     mut commands: mpsc::Receiver<Command>,
 ) {
     loop {
-        let task = StreamTask::new(name.clone(), &mut memory, status.clone());
+        let task = StreamTask::new(name.clone(), &mut memory, recorders.clone(), status.clone());
         match AssertUnwindSafe(task.run(&mut commands)).catch_unwind().await {
             Ok(()) => return,
             Err(_) => log::error!(stream = name.as_str(); "stream task panicked, it is started anew"),

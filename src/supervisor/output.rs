@@ -17,13 +17,15 @@ use tokio::time::sleep_until;
 
 use super::fanout::Fanout;
 use super::feed::Feed;
+use super::recorder::Recorder;
 use super::status::{LinkStatus, OutputStatus, Totals};
+use super::steering::Steering;
 use crate::causes::with_causes;
 use crate::config::{self, OutputName, SrtMode};
 use crate::media::{self, Tracks};
+use crate::rate::{self, Decision};
 use crate::session::meter::Meter;
 use crate::session::output::{OutputMachine, OutputState, Progress, Setback};
-use crate::transport::gate::LinkAge;
 use crate::transport::gop_queue::LeftOut;
 use crate::transport::srt::{
     self, ConnectError, Connection, Encryption, Ended, ListenError, Measurement, Passphrase,
@@ -35,6 +37,7 @@ use crate::units::Bitrate;
 #[derive(Debug)]
 pub struct OutputHandle {
     status: watch::Receiver<OutputStatus>,
+    decision: watch::Receiver<Option<Decision>>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -49,14 +52,21 @@ pub struct StreamContext {
     pub fanout: Fanout,
     /// Notified when this output can only go on with a key frame.
     pub key_frame_wanted: Arc<Notify>,
+    /// What its rate controller keeps to.
+    pub rate: watch::Receiver<rate::Settings>,
+    /// Notified at each decision of an output's rate controller.
+    pub rate_decided: Arc<Notify>,
+    pub recorder: Arc<Recorder>,
 }
 
 impl OutputHandle {
     /// Starts connecting at once.
     pub fn spawn(settings: config::Output, context: StreamContext) -> Self {
         let (stop, stopping) = watch::channel(false);
-        let (output, status) = Output::new(settings, context, stopping);
-        OutputHandle { status, stop, task: tokio::spawn(output.run()) }
+        let (steering, decision) =
+            Steering::new(context.rate.clone(), context.rate_decided.clone(), context.recorder.clone());
+        let (output, status) = Output::new(settings, context, steering, stopping);
+        OutputHandle { status, decision, stop, task: tokio::spawn(output.run()) }
     }
 
     /// The newest status.
@@ -67,6 +77,11 @@ impl OutputHandle {
     /// Follows the status, also while the output drains.
     pub fn watch(&self) -> watch::Receiver<OutputStatus> {
         self.status.clone()
+    }
+
+    /// What its rate controller last decided; `None` without a connection.
+    pub fn decision(&self) -> Option<Decision> {
+        *self.decision.borrow()
     }
 
     /// Whether its task has ended, which it does by itself only by a panic.
@@ -90,6 +105,7 @@ struct Output {
     context: StreamContext,
     machine: OutputMachine,
     feed: Feed,
+    steering: Steering,
     stopping: watch::Receiver<bool>,
     publisher: Publisher,
     /// Which of the receiver's addresses is called: the next one after an attempt that failed.
@@ -119,13 +135,14 @@ impl Output {
     fn new(
         settings: config::Output,
         context: StreamContext,
+        steering: Steering,
         stopping: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<OutputStatus>) {
         let machine = OutputMachine::new(Instant::now());
         let (publisher, status) = Publisher::new(&settings.name, &machine);
         let room = context.peak * QUEUE_SPAN;
         let feed = Feed::new(context.fanout.clone(), context.tracks, settings.latency, room);
-        (Output { settings, context, machine, feed, stopping, publisher, address: 0 }, status)
+        (Output { settings, context, machine, feed, steering, stopping, publisher, address: 0 }, status)
     }
 
     async fn run(mut self) {
@@ -173,6 +190,7 @@ impl Output {
         log::info!(stream, output, latency_ms = connection.latency().as_millis() as u64; "output connected");
         let ended = self.carry(connection).await;
         self.feed.end();
+        self.steering.end();
         match ended? {
             Ended::Drained => Ok(()),
             Ended::ClosedByPeer if !self.machine.has_delivered() => Err(OutputError::Dismissed),
@@ -190,10 +208,11 @@ impl Output {
         let latency = connection.latency();
         let (report, mut reported) = watch::channel(Measurement::new(Instant::now()));
         let mut chunks = self.feed.begin(latency);
+        let mut course = self.steering.begin(latency);
         self.context.key_frame_wanted.notify_one();
-        let Output { feed, stopping, machine, context, publisher, .. } = self;
+        let Output { feed, steering, stopping, machine, context, publisher, .. } = self;
         let queue = feed.queue().clone();
-        let mut run = pin!(connection.run(&mut chunks, &report));
+        let mut run = pin!(connection.run(&mut chunks, &report, steering.pace()));
         let mut finishing = false;
         loop {
             tokio::select! {
@@ -209,7 +228,8 @@ impl Output {
                     let before = machine.state();
                     machine.progress(Instant::now(), &progress(&measurement));
                     publisher.measured(machine, &measurement, latency, queue.left_out(), before != machine.state());
-                    feed.measured(link_age(&measurement));
+                    let decision = steering.steer(&mut course, &measurement, feed);
+                    feed.follow(&measurement, &decision);
                 }
                 () = queue.arrived() => {}
                 () = requested(stopping), if !finishing => {
@@ -411,16 +431,6 @@ fn progress(measurement: &Measurement) -> Progress {
         acknowledged: measurement.acknowledged.bytes,
         in_flight: measurement.in_flight_packets > 0,
         rtt: measurement.rtt,
-    }
-}
-
-fn link_age(measurement: &Measurement) -> LinkAge {
-    LinkAge {
-        at: measurement.at,
-        oldest_unacknowledged: measurement.oldest_unacknowledged,
-        rtt: measurement.rtt,
-        base_rtt: measurement.base_rtt,
-        losses: measurement.nak_packets,
     }
 }
 

@@ -15,8 +15,12 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::fanout::Fanout;
 use crate::causes::with_causes;
 use crate::config;
-use crate::media::{self, Capture, Counters, Encode, EncoderInfo, Error, Inputs, MediaEvent, Picture};
+use crate::media::{
+    self, Capture, Counters, Encode, EncoderInfo, Error, Inputs, MediaEvent, Picture, Reduction,
+};
+use crate::rate::{Actuator, ChangeCost, LadderMachine, Mode};
 use crate::session::meter::Meter;
+use crate::session::progress::Progress;
 use crate::units::Bitrate;
 
 /// Encoder and capture. Dropped, both are torn down.
@@ -24,7 +28,13 @@ pub struct Program {
     encode: Encode,
     events: mpsc::Receiver<MediaEvent>,
     capture: Option<CaptureSlot>,
-    target: Bitrate,
+    /// As configured.
+    mode: Mode,
+    actuator: Actuator,
+    ladder: LadderMachine,
+    /// What the encoder was told last.
+    told: Bitrate,
+    started: Instant,
     encoded: Meter,
     frames: Meter,
     progress: Progress,
@@ -39,13 +49,6 @@ struct CaptureSlot {
     opening: Option<oneshot::Receiver<Result<Capture, Error>>>,
     open: Option<Capture>,
     events: mpsc::Receiver<MediaEvent>,
-}
-
-/// What the encoder has shown of itself.
-#[derive(Clone, Copy, Debug)]
-struct Progress {
-    frames: u64,
-    at: Instant,
 }
 
 impl Program {
@@ -67,11 +70,36 @@ impl Program {
                 fanout.deliver(&unit);
             }
         })?;
-        encode.set_target(target);
         encode.show(Picture::Slate { reason: slate });
-        let (encoded, frames) = (Meter::default(), Meter::default());
-        let progress = Progress { frames: 0, at: Instant::now() };
-        Ok(Program { encode, events, capture: None, target, encoded, frames, progress, on_air })
+        let info = encode.encoder();
+        let actuator = Actuator::new(ChangeCost {
+            step: info.rate_step,
+            interval: info.rate_interval,
+            key_frame: info.rate_change_is_key_frame,
+        });
+        let ladder = if info.resizes { config.rate.ladder } else { config::Ladder::Off };
+        let mode = Mode {
+            width: config.video.width,
+            height: config.video.height,
+            framerate: config.video.framerate,
+        };
+        let started = Instant::now();
+        let mut program = Program {
+            encode,
+            events,
+            capture: None,
+            mode,
+            actuator,
+            ladder: LadderMachine::new(ladder, mode),
+            told: Bitrate::ZERO,
+            started,
+            encoded: Meter::default(),
+            frames: Meter::default(),
+            progress: Progress::new(started),
+            on_air,
+        };
+        program.follow(started, target, 0.0);
+        Ok(program)
     }
 
     /// Opens the source, anew where it is open already. How it went comes from [`Program::next_event`].
@@ -125,15 +153,13 @@ impl Program {
         let counters = self.encode.counters();
         self.encoded.observe(now, counters.bytes_out.get());
         self.frames.observe(now, counters.frames_out);
-        if counters.frames_out > self.progress.frames {
-            self.progress = Progress { frames: counters.frames_out, at: now };
-        }
+        self.progress.observe(now, counters.frames_out, counters.frames_thinned);
         counters
     }
 
-    /// How long nothing has left the encoder, though live picture or slate always go in.
+    /// How long nothing has left the encoder, though live picture or slate went in.
     pub fn silence(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.progress.at)
+        self.progress.silence(now)
     }
 
     pub fn counters(&self) -> Counters {
@@ -141,16 +167,33 @@ impl Program {
     }
 
     pub fn has_given_units(&self) -> bool {
-        self.progress.frames > 0
+        self.progress.has_begun()
     }
 
-    pub fn set_target(&mut self, target: Bitrate) {
-        self.target = target;
-        self.encode.set_target(target);
+    /// Has the encoder give `target`, and leave out a share of the pictures, 0 to 1: as soon and as
+    /// exactly as is worth it with this encoder. Tells the mode where that has changed.
+    pub fn follow(&mut self, now: Instant, target: Bitrate, thin: f64) -> Option<Mode> {
+        let since_start = now.saturating_duration_since(self.started);
+        if let Some(rate) = self.actuator.command(since_start, target, Some(self.encoded.bitrate())) {
+            self.told = rate;
+            self.encode.set_target(rate);
+        }
+        self.encode.set_thinning(thin);
+        let rung = self.ladder.observe(since_start, target)?;
+        let mode = self.mode.at(rung);
+        let (width, height) = (mode.width, mode.height);
+        self.encode.reduce(Reduction { one_of: rung.framerate_divisor, width, height });
+        Some(mode)
     }
 
+    /// What the encoder was told last: the target, corrected for what it makes of it.
     pub fn target(&self) -> Bitrate {
-        self.target
+        self.told
+    }
+
+    /// What the encoder is given: the configured mode, or less where the rate is too low for that.
+    pub fn mode(&self) -> Mode {
+        self.mode.at(self.ladder.rung())
     }
 
     pub fn show(&self, picture: Picture) {

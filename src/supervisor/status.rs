@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::{OutputName, StreamName};
+use crate::rate::Mode;
 pub use crate::session::life::State;
 pub use crate::session::output::OutputState;
 pub use crate::session::source::SourceState;
@@ -52,6 +53,8 @@ pub struct EncoderStatus {
     /// GStreamer's name of the element.
     pub element: &'static str,
     pub hardware: bool,
+    /// What it is given: the configured size and frame rate, or less where the rate is too low for that.
+    pub mode: Mode,
     /// What it was told.
     pub target: Bitrate,
     /// What it gives, over the last second.
@@ -62,6 +65,8 @@ pub struct EncoderStatus {
     pub dropped_frames: u64,
     /// Frames left out where live and slate meet.
     pub crowded_frames: u64,
+    /// Frames left out because the link could not carry them.
+    pub thinned_frames: u64,
     /// Buffers of sound (10 ms as a rule) that had to be dropped before its encoder.
     pub dropped_sounds: u64,
     /// Frames that left it, and their bytes.
@@ -163,8 +168,14 @@ impl std::ops::AddAssign for Totals {
 #[derive(Clone, Debug)]
 pub struct RateStatus {
     pub target: Bitrate,
-    /// What the link carries; `None` while nothing measures it.
+    /// What the link was measured to carry, as video; `None` while nothing measures it.
     pub estimate: Option<Bitrate>,
     /// The rule that set the target.
     pub rule: &'static str,
+    /// The output whose link it follows; `None` while none is connected.
+    pub output: Option<OutputName>,
+    /// How long a packet waits in that link.
+    pub queue: Duration,
+    /// Share of the pictures that are not encoded, 0 to 1.
+    pub thin: f64,
 }

@@ -19,11 +19,13 @@ use super::departures::Departures;
 use super::fanout::Fanout;
 use super::output::{OutputHandle, StreamContext};
 use super::program::Program;
+use super::recorder::Recorders;
 use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
 use crate::causes::with_causes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName};
 use crate::media::{MediaEvent, Picture, Tracks};
+use crate::rate::{self, Decision, Mode};
 use crate::session::life::{Life, OutputView, Parts};
 use crate::session::source::{Show, SourceMachine};
 use crate::units::Bitrate;
@@ -65,6 +67,10 @@ pub struct StreamTask<'a> {
     fanout: Fanout,
     key_frame_wanted: Arc<Notify>,
     key_frame_forced: Option<Instant>,
+    rate_settings: watch::Sender<rate::Settings>,
+    rate_decided: Arc<Notify>,
+    rate: RateStatus,
+    recorders: Recorders,
     /// What the source gives, as it said itself.
     format: Option<String>,
     /// Why silence is sent in place of sound.
@@ -73,8 +79,14 @@ pub struct StreamTask<'a> {
 }
 
 impl<'a> StreamTask<'a> {
-    pub fn new(name: StreamName, memory: &'a mut Memory, status: watch::Sender<Status>) -> Self {
+    pub fn new(
+        name: StreamName,
+        memory: &'a mut Memory,
+        recorders: Recorders,
+        status: watch::Sender<Status>,
+    ) -> Self {
         let now = Instant::now();
+        let (settings, rate) = (rate_settings(&memory.config), resting(&memory.config));
         StreamTask {
             name,
             life: Life::new(now, memory.wanted),
@@ -86,6 +98,10 @@ impl<'a> StreamTask<'a> {
             fanout: Fanout::default(),
             key_frame_wanted: Arc::new(Notify::new()),
             key_frame_forced: None,
+            rate_settings: watch::Sender::new(settings),
+            rate_decided: Arc::new(Notify::new()),
+            rate,
+            recorders,
             format: None,
             silence: None,
             status,
@@ -96,7 +112,7 @@ impl<'a> StreamTask<'a> {
     pub async fn run(mut self, commands: &mut mpsc::Receiver<Command>) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let key_frame_wanted = self.key_frame_wanted.clone();
+        let (key_frame_wanted, rate_decided) = (self.key_frame_wanted.clone(), self.rate_decided.clone());
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
@@ -105,7 +121,14 @@ impl<'a> StreamTask<'a> {
                 },
                 event = next_event(&mut self.program) => self.heed(event),
                 () = self.departures.next() => {}
-                () = key_frame_wanted.notified() => self.force_key_frame(),
+                () = key_frame_wanted.notified() => {
+                    self.force_key_frame();
+                    continue;
+                }
+                () = rate_decided.notified() => {
+                    self.follow_link();
+                    continue; // fifty times a second: there is nothing else to bring in line
+                }
                 _ = tick.tick() => {}
             }
             self.step();
@@ -159,17 +182,21 @@ impl<'a> StreamTask<'a> {
         for effect in effects {
             match effect {
                 Effect::RateBounds => {
-                    if let Some(program) = &mut self.program {
-                        program.set_target(self.memory.config.rate.start);
-                    }
+                    self.rate_settings.send_replace(rate_settings(&self.memory.config));
+                    self.follow_link();
                 }
                 Effect::Output(name) => self.close_output(name), // `step` opens it again if it is still wanted
-                Effect::Lead => {} // there is no rate controller yet that would follow one
-                Effect::Slate | Effect::RestartStream => self.abandon_program(),
+                Effect::Lead => self.follow_link(),
+                Effect::Slate | Effect::RestartStream => {
+                    self.rate_settings.send_replace(rate_settings(&self.memory.config));
+                    self.abandon_program();
+                }
                 Effect::Enabled if self.memory.config.enabled => self.start(Instant::now()),
                 Effect::Enabled => self.stop("not enabled"),
             }
         }
+        let is_configured = |name: &OutputName| self.memory.config.outputs.iter().any(|it| it.name == *name);
+        self.recorders.keep(is_configured);
         // Muxes are made for their tracks, send buffers and queues for their peak.
         let config = &self.memory.config;
         if Tracks::of(config) != Tracks::of(&before) || peak(config) > peak(&before) {
@@ -222,7 +249,7 @@ impl<'a> StreamTask<'a> {
         self.source.opened(now, config.video.framerate.frame_duration());
         self.silence = None;
         let slate = self.source.reason().unwrap_or_default().to_string();
-        let (target, fanout) = (config.rate.start, self.fanout.clone());
+        let (target, fanout) = (self.rate.target, self.fanout.clone());
         // Plugins are loaded, threads started and the slate is drawn here; meanwhile the runtime's
         // other tasks go on elsewhere.
         match block_in_place(|| Program::start(config, target, fanout, slate)) {
@@ -304,6 +331,9 @@ impl<'a> StreamTask<'a> {
                 peak: peak(config),
                 fanout: self.fanout.clone(),
                 key_frame_wanted: self.key_frame_wanted.clone(),
+                rate: self.rate_settings.subscribe(),
+                rate_decided: self.rate_decided.clone(),
+                recorder: self.recorders.open(&settings.name),
             };
             let name = settings.name.clone();
             self.outputs.insert(name, OutputHandle::spawn(settings, context));
@@ -333,6 +363,37 @@ impl<'a> StreamTask<'a> {
         let outputs = std::mem::take(&mut self.outputs).into_iter().collect();
         self.departures.add(self.program.take(), outputs);
         self.fanout = Fanout::default(); // successors' units are not for those who leave
+    }
+
+    /// Has the encoder do what the link asks for: that of the lead output, or while it is not
+    /// connected that of the next one that is.
+    fn follow_link(&mut self) {
+        let config = &self.memory.config;
+        let in_turn = config.outputs.iter().filter(|output| output.lead);
+        let in_turn = in_turn.chain(config.outputs.iter().filter(|output| !output.lead));
+        let decided = |output: &config::Output| -> Option<(OutputName, Decision)> {
+            Some((output.name.clone(), self.outputs.get(&output.name)?.decision()?))
+        };
+        let Some((output, decision)) = in_turn.into_iter().find_map(decided) else {
+            self.rate = resting(config);
+            self.apply_rate();
+            return;
+        };
+        let Decision { target, estimate, queue, thin, rule, key_frame, .. } = decision;
+        self.rate = RateStatus { target, estimate, rule: rule.as_str(), output: Some(output), queue, thin };
+        self.apply_rate();
+        if key_frame {
+            self.force_key_frame();
+        }
+    }
+
+    fn apply_rate(&mut self) {
+        let RateStatus { target, thin, .. } = self.rate;
+        if let Some(mode) = self.program.as_mut().and_then(|it| it.follow(Instant::now(), target, thin)) {
+            let Mode { width, height, framerate } = mode;
+            let (stream, target_kbps) = (self.name.as_str(), target.as_kbps());
+            log::info!(stream, target_kbps, width, height, framerate:%; "encoded picture changed with the rate");
+        }
     }
 
     /// Forces a key frame, unless one was forced just now: each costs as much as many frames.
@@ -368,16 +429,18 @@ impl<'a> StreamTask<'a> {
     fn publish(&self) {
         let bare = bare_status(&self.name, &self.memory.config, &self.life, &self.source);
         let encoder = self.program.as_ref().map(|program| {
-            let (counters, info) = (program.counters(), program.encoder());
+            let (counters, info, mode) = (program.counters(), program.encoder(), program.mode());
             EncoderStatus {
                 backend: info.backend,
                 element: info.element,
                 hardware: info.hardware,
+                mode,
                 target: program.target(),
                 encoded: program.encoded(),
                 fps: program.fps(),
                 dropped_frames: counters.frames_dropped,
                 crowded_frames: counters.frames_crowded,
+                thinned_frames: counters.frames_thinned,
                 dropped_sounds: counters.sound_dropped,
                 frames: counters.frames_out,
                 bytes: counters.bytes_out,
@@ -389,7 +452,7 @@ impl<'a> StreamTask<'a> {
         let outputs = present.map(OutputHandle::status).chain(self.departures.statuses()).collect();
         let (format, silence) = (self.format.clone(), self.silence.clone());
         let source = SourceStatus { format, silence, ..bare.source };
-        self.status.send_replace(Status { encoder, outputs, source, ..bare });
+        self.status.send_replace(Status { encoder, outputs, source, rate: self.rate.clone(), ..bare });
     }
 }
 
@@ -437,8 +500,28 @@ fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, source: 
         },
         encoder: None,
         outputs: Vec::new(),
-        rate: RateStatus { target: config.rate.start, estimate: None, rule: FIXED_RATE },
+        rate: resting(config),
     }
+}
+
+/// What rate controllers keep to.
+fn rate_settings(config: &config::Stream) -> rate::Settings {
+    let config::Rate { min, max, start, adaptive, .. } = config.rate;
+    let sound = match config.audio.source {
+        config::AudioSource::None => Bitrate::ZERO,
+        _ => config.audio.bitrate,
+    };
+    let framerate = config.video.framerate.as_f64();
+    rate::Settings { bounds: rate::Bounds { min, max, start }, adaptive, sound, framerate }
+}
+
+/// While no output is connected, nobody sees what more than the least would be spent on.
+fn resting(config: &config::Stream) -> RateStatus {
+    let (target, rule) = match config.rate.adaptive {
+        true => (config.rate.min, NO_OUTPUT),
+        false => (config.rate.start, rate::Rule::Fixed.as_str()),
+    };
+    RateStatus { target, estimate: None, rule, output: None, queue: Duration::ZERO, thin: 0.0 }
 }
 
 /// The most that the encoders together give: a key frame's peak is the send buffer's to bear.
@@ -455,5 +538,5 @@ const ENCODER_STALL: Duration = Duration::from_secs(3);
 /// At most three forced key frames a second, however many outputs come and go.
 const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(300);
 
-/// There is no controller yet that would follow the link.
-const FIXED_RATE: &str = "fixed";
+/// The rule of a target that no link has set.
+const NO_OUTPUT: &str = "no_output";

@@ -28,6 +28,7 @@ pub struct GopQueue<T> {
     state: State,
     limits: Limits,
     left_out: LeftOut,
+    offered: ByteCount,
 }
 
 /// What a unit is to the queue.
@@ -66,6 +67,17 @@ impl AddAssign for LeftOut {
     }
 }
 
+/// What a queue holds, and what it has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    pub bytes: ByteCount,
+    /// Age of the oldest unit; zero where there is none.
+    pub oldest: Duration,
+    /// Everything that was pushed since the queue was made, taken in or not.
+    pub offered: ByteCount,
+    pub left_out: LeftOut,
+}
+
 #[derive(Debug)]
 struct Entry<T> {
     kind: Kind,
@@ -84,8 +96,14 @@ enum State {
 impl<T> GopQueue<T> {
     /// A closed queue: without a connection nothing is kept.
     pub fn new(limits: Limits) -> Self {
-        let left_out = LeftOut::default();
-        GopQueue { entries: VecDeque::new(), bytes: ByteCount::ZERO, state: State::Closed, limits, left_out }
+        GopQueue {
+            entries: VecDeque::new(),
+            bytes: ByteCount::ZERO,
+            state: State::Closed,
+            limits,
+            left_out: LeftOut::default(),
+            offered: ByteCount::ZERO,
+        }
     }
 
     /// A connection is there: the next key frame, and the sound from now on, go out. Its latency says
@@ -96,6 +114,11 @@ impl<T> GopQueue<T> {
         self.state = State::AwaitingKeyFrame;
     }
 
+    /// From now on units may wait this long.
+    pub fn set_longest_wait(&mut self, longest_wait: Duration) {
+        self.limits.age = longest_wait;
+    }
+
     /// The connection is gone: what waits is stale by the time of the next one.
     pub fn close(&mut self) {
         self.clear();
@@ -104,6 +127,7 @@ impl<T> GopQueue<T> {
 
     /// Takes a unit in, unless nobody could use it; then makes room within the limits.
     pub fn push(&mut self, now: Instant, kind: Kind, captured: Instant, size: ByteCount, item: T) {
+        self.offered += size;
         match (self.state, kind) {
             (State::Closed, _) => return, // not counted: nobody is there to miss it
             (State::AwaitingKeyFrame, Kind::DeltaFrame) => {
@@ -126,6 +150,16 @@ impl<T> GopQueue<T> {
         Some(entry.item)
     }
 
+    /// The next sound for the mux, before pictures that were captured earlier: where the network is
+    /// too slow for them, it need not be too slow for the sound.
+    pub fn pop_sound(&mut self, now: Instant) -> Option<T> {
+        self.expire(now);
+        let position = self.entries.iter().position(|entry| entry.kind == Kind::Sound)?;
+        let entry = self.entries.remove(position)?;
+        self.bytes = self.bytes - entry.size;
+        Some(entry.item)
+    }
+
     /// Whether pictures can only go on with a key frame: worth asking the encoder for one.
     pub fn awaits_key_frame(&self) -> bool {
         self.state == State::AwaitingKeyFrame
@@ -138,6 +172,17 @@ impl<T> GopQueue<T> {
     /// What waits.
     pub fn bytes(&self) -> ByteCount {
         self.bytes
+    }
+
+    /// The state as of now.
+    pub fn waiting(&self, now: Instant) -> Waiting {
+        let age = |entry: &Entry<T>| now.saturating_duration_since(entry.captured);
+        Waiting {
+            bytes: self.bytes,
+            oldest: self.entries.front().map(age).unwrap_or_default(),
+            offered: self.offered,
+            left_out: self.left_out,
+        }
     }
 
     pub fn left_out(&self) -> LeftOut {

@@ -1,6 +1,5 @@
 //! What carries a stream away: one module an output protocol, and what they have in common.
 
-pub mod gate;
 pub mod gop_queue;
 pub mod srt;
 

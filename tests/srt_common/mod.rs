@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use uplinkd::config::KeyLength;
+use uplinkd::link::relay::Relay;
 use uplinkd::transport::Chunk;
 use uplinkd::transport::srt::{
     Connection, Encryption, Ended, Measurement, Passphrase, Target, Tuning, connect_tuned,
@@ -140,6 +141,29 @@ impl Drop for Peer {
     }
 }
 
+/// A libsrt listener behind a link.
+pub struct Far {
+    pub peer: Peer,
+    pub relay: Relay,
+    pub to: Target,
+    pub up_since: Instant,
+}
+
+impl Far {
+    pub async fn start(link: &str) -> Far {
+        Far::with_latency(link, 500 * MS).await
+    }
+
+    pub async fn with_latency(link: &str, latency: Duration) -> Far {
+        let port = free_port();
+        let peer = Peer::srt_live_transmit(port, &format!("latency={}", latency.as_millis()));
+        let up_since = Instant::now();
+        let relay = Relay::start(local(0), local(port), link.parse().unwrap()).unwrap();
+        let to = target(relay.address(), latency);
+        Far { peer, relay, to, up_since }
+    }
+}
+
 /// Connects as soon as the peer has started.
 pub async fn connect_soon(target: &Target) -> Connection {
     connect_soon_tuned(target, &Tuning::default()).await
@@ -199,12 +223,17 @@ pub async fn feed(input: mpsc::Sender<Chunk>, rate: Bitrate, count: u64) {
     }
 }
 
+/// As fast as it comes.
+pub fn unpaced() -> watch::Receiver<Option<Bitrate>> {
+    watch::channel(None).1
+}
+
 /// Sends the first `count` packets at `rate` over a connection until it has drained.
 pub async fn send(connection: Connection, rate: Bitrate, count: u64) -> (Ended, Measurement) {
     let (input, mut chunks) = mpsc::channel(512);
     let (report, measurement) = watch::channel(Measurement::new(Instant::now()));
     let feeding = tokio::spawn(feed(input, rate, count));
-    let ended = connection.run(&mut chunks, &report).await;
+    let ended = connection.run(&mut chunks, &report, unpaced()).await;
     feeding.abort();
     let last = measurement.borrow().clone();
     (ended, last)

@@ -14,13 +14,21 @@ use crate::config::{Codec, EncoderChoice, Framerate};
 use crate::units::Bitrate;
 
 /// What a stream's pictures are encoded with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EncoderInfo {
     /// The family, as in `video.encoder`.
     pub backend: &'static str,
     /// GStreamer's name of the element.
     pub element: &'static str,
     pub hardware: bool,
+    /// Smallest relative change of its rate that is worth making: 0.02 is 2 %.
+    pub rate_step: f64,
+    /// Least time between two changes of its rate.
+    pub rate_interval: Duration,
+    /// Whether each change of its rate brings a key frame.
+    pub rate_change_is_key_frame: bool,
+    /// Whether its pictures can change in size and rate while it runs ([`super::Encode::reduce`]).
+    pub resizes: bool,
 }
 
 /// One row of the table.

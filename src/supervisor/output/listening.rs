@@ -16,6 +16,7 @@ use super::{Output, OutputError, bare_status, encryption, requested};
 use crate::causes::with_causes;
 use crate::session::output::CallerView;
 use crate::supervisor::status::{Callers, LeftOut, OutputStatus, Totals};
+use crate::supervisor::steering::Lead;
 use crate::transport::srt::{self, Connection, Listener, Reception};
 use crate::units::Bitrate;
 
@@ -34,7 +35,16 @@ struct Audience {
 struct Caller {
     address: SocketAddr,
     status: watch::Receiver<OutputStatus>,
+    lead: Lead,
     task: Id,
+}
+
+impl Audience {
+    fn choose_lead(&self) {
+        if let Some(first) = self.callers.first() {
+            first.lead.take();
+        }
+    }
 }
 
 impl Output {
@@ -49,7 +59,12 @@ impl Output {
         let mut audience = Audience::default();
         let mut tick = interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut refused = 0;
         loop {
+            if refused != listener.refused() {
+                refused = listener.refused();
+                self.renew_secret(&mut listener).await;
+            }
             self.publish_audience(&listener, &audience);
             tokio::select! {
                 (address, connection) = listener.accept() => self.seat(&mut audience, address, connection),
@@ -75,6 +90,19 @@ impl Output {
         Ok(Listener::bind(&reception)?)
     }
 
+    /// Somebody was refused: perhaps the passphrase has changed in its file, and is to be read anew.
+    async fn renew_secret(&self, listener: &mut Listener) {
+        match encryption(&self.settings).await {
+            Ok(encryption) => listener.renew(encryption),
+            Err(error) => log::warn!(
+                stream = self.context.name.as_str(),
+                output = self.settings.name.as_str(),
+                reason = with_causes(&error);
+                "the passphrase stays as it was"
+            ),
+        }
+    }
+
     fn seat(&self, audience: &mut Audience, address: SocketAddr, connection: Connection) {
         log::info!(
             stream = self.context.name.as_str(),
@@ -83,9 +111,11 @@ impl Output {
             "a caller is let in"
         );
         let (settings, context) = (self.settings.clone(), self.context.clone());
-        let (mut output, status) = Output::new(settings, context, self.stopping.clone());
+        let (steering, lead) = self.steering.for_caller();
+        let (mut output, status) = Output::new(settings, context, steering, self.stopping.clone());
         let task = audience.connections.spawn(async move { output.hold(connection).await }).id();
-        audience.callers.push(Caller { address, status, task });
+        audience.callers.push(Caller { address, status, lead, task });
+        audience.choose_lead();
     }
 
     fn leave(&self, audience: &mut Audience, left: Result<(Id, Result<(), OutputError>), JoinError>) {
@@ -99,6 +129,7 @@ impl Output {
         let last = caller.status.borrow();
         audience.totals += last.totals;
         audience.left_out += last.left_out;
+        audience.choose_lead();
         log::info!(
             stream = self.context.name.as_str(),
             output = self.settings.name.as_str(),

@@ -28,7 +28,7 @@ use super::guard::{NOBODY, Rejection};
 use super::handshake::{ETHERNET_MTU, Established, headers};
 use super::responder::{Agreed, Refusal, Terms, encryption_field, vet};
 use super::shake::{Kind, SRT_MAGIC, Shake, VERSION_5, write_again};
-use super::{MAX_CALLERS, handshake};
+use super::{Encryption, MAX_CALLERS, handshake};
 
 /// Answers whoever calls.
 #[derive(Debug)]
@@ -62,13 +62,18 @@ struct Guest {
     local: SocketId,
     epoch: Instant,
     /// What it may have missed.
-    last_word: BytesMut,
+    final_shake: BytesMut,
 }
 
 impl Doorkeeper {
     pub fn new(terms: Terms, secret: RandomState, now: Instant) -> Self {
         let (knocks, attempts) = (Knocks::default(), Attempts::new(now));
         Doorkeeper { terms, secret, opened: now, knocks, attempts, guests: Vec::new() }
+    }
+
+    /// From the next caller on.
+    pub fn renew(&mut self, encryption: Option<Encryption>) {
+        self.terms.encryption = encryption;
     }
 
     /// Forgets those of whose sockets `is_here` knows nothing any more.
@@ -138,7 +143,7 @@ impl Doorkeeper {
             if guest.peer != shake.socket {
                 return Err(Rejection::Unwanted); // its predecessor at that port is still there
             }
-            write_again(&guest.last_word, since(guest.epoch, now), out);
+            write_again(&guest.final_shake, since(guest.epoch, now), out);
             return Ok(Verdict::Answer);
         }
         match self.negotiate(now, from, shake)? {
@@ -191,9 +196,9 @@ impl Doorkeeper {
             ..reply_to(shake, from)
         };
         answer.write(out);
-        let (peer, last_word) = (shake.socket, out.clone());
+        let (peer, final_shake) = (shake.socket, out.clone());
         let rtt = self.knocks.round_trip(now, from, peer);
-        self.guests.push(Guest { from, peer, local: fresh, epoch, last_word: last_word.clone() });
+        self.guests.push(Guest { from, peer, local: fresh, epoch, final_shake: final_shake.clone() });
         Established::new(handshake::Terms {
             remote: from,
             local: fresh,
@@ -205,7 +210,7 @@ impl Doorkeeper {
             latency,
             rtt,
             skips_late,
-            last_word: Some(last_word),
+            final_shake: Some(final_shake),
         })
     }
 

@@ -1,7 +1,7 @@
 //! The task of a connection: one socket, one [`Sender`], one input.
 //!
 //! Everything happens in the future of [`run`], which owns all of it. It wakes for a datagram, for
-//! chunks, and at the sender's deadline or for the next measurement, whichever is first. It may be
+//! chunks, for another pace, and at the sender's deadline or for the next measurement, whichever is first. It may be
 //! dropped at any point: the peer is then told by the [`Wire`]'s `Drop`.
 
 use std::io;
@@ -25,6 +25,7 @@ use super::responder::Terms;
 use super::sender::{Finished, Sender};
 use super::{CONNECT_TIMEOUT, Ended, RENDEZVOUS_TIMEOUT, Target, Tuning, socket};
 use crate::transport::Chunk;
+use crate::units::Bitrate;
 
 /// A socket whose peer believes in a connection, and is told when it goes away.
 pub struct Wire {
@@ -168,8 +169,9 @@ pub async fn run(
     sender: Sender,
     input: &mut mpsc::Receiver<Chunk>,
     report: &watch::Sender<Measurement>,
+    pace: watch::Receiver<Option<Bitrate>>,
 ) -> Ended {
-    let drive = AssertUnwindSafe(drive(wire, sender, input, report)).catch_unwind();
+    let drive = AssertUnwindSafe(drive(wire, sender, input, report, pace)).catch_unwind();
     match drive.await {
         Ok(Finished::Drained) => Ended::Drained,
         Ok(Finished::ClosedByPeer) => Ended::ClosedByPeer,
@@ -185,6 +187,7 @@ async fn drive(
     mut sender: Sender,
     input: &mut mpsc::Receiver<Chunk>,
     report: &watch::Sender<Measurement>,
+    mut pace: watch::Receiver<Option<Bitrate>>,
 ) -> Finished {
     let mut out = BytesMut::with_capacity(DATAGRAM_BYTES);
     let mut datagram = [0; DATAGRAM_BYTES];
@@ -192,37 +195,47 @@ async fn drive(
     let mut next_report = Instant::now();
     let mut wake = pin!(sleep_until(next_report.into()));
     let (mut open, mut unsent, mut send_error) = (true, false, None);
+    let mut pace_is_set = true;
+    sender.set_pace(Instant::now(), *pace.borrow_and_update());
     let finished = loop {
         let now = Instant::now();
         if let Some(finished) = sender.poll(now) {
             break finished;
         }
         unsent = send_all(&wire.socket, &mut sender, now, &mut out, unsent, &mut send_error);
+        if open && input.is_closed() {
+            sender.expect_last(now, input.len());
+            if input.is_empty() {
+                open = false;
+                sender.close(now);
+            }
+        }
+        // Above the pace the input waits, and at a full buffer, when the stream is above its own peak:
+        // the queue before us knows better than we do what of it to drop.
+        let room = sender.admits(now, input.len()).min(CHUNKS_AT_ONCE);
         if now >= next_report {
-            report.send_replace(sender.measurement(now));
+            report.send_replace(sender.report(now));
             next_report = now + REPORT_INTERVAL;
         }
         wake.as_mut().reset(sender.deadline(now).min(next_report).into());
-        // At a full buffer the input waits: the stream is above its own peak, and the queue before
-        // us knows better than we do what of it to drop.
-        let room = sender.room().min(CHUNKS_AT_ONCE);
         tokio::select! {
             () = &mut wake => {}
             // A failure here shows again, and is counted, at the sending or the receiving.
             _ = wire.socket.writable(), if unsent => {}
             _ = wire.socket.readable() => receive_all(&wire.socket, &mut sender, &mut datagram),
-            count = input.recv_many(&mut chunks, room), if open && room > 0 => {
+            changed = pace.changed(), if pace_is_set => {
+                pace_is_set = changed.is_ok();
+                sender.set_pace(Instant::now(), *pace.borrow_and_update());
+            }
+            // None of them: the input was closed.
+            _ = input.recv_many(&mut chunks, room), if open && room > 0 => {
                 let now = Instant::now();
-                if count == 0 {
-                    open = false;
-                    sender.close(now);
-                }
                 chunks.drain(..).for_each(|chunk| sender.push(now, chunk));
             }
         }
     };
     let now = Instant::now();
-    report.send_replace(sender.measurement(now));
+    report.send_replace(sender.report(now));
     sender.shutdown(now, &mut wire.shutdown);
     let rejections = sender.rejections();
     if rejections.total() > 0 {

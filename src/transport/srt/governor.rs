@@ -3,11 +3,15 @@
 //! `srt-protocol` retransmits at every NAK and runs a timer for each unacknowledged packet as well:
 //! 65 % more traffic at 10 % loss, 1.8 % without any. libsrt (its `retransmitalgo=1`, the default
 //! since 1.4.4) leaves out what is probably still under way, and relies on the receiver's periodic
-//! NAKs for the rest; with that rule the overhead is the loss. Three rules are ours:
+//! NAKs for the rest; with that rule the overhead is the loss. Five rules are ours:
 //! - What can no longer arrive in time is not sent again: after an outage a receiver asks for
 //!   everything that it missed, and the link has better things to carry.
 //! - A budget: a flood of NAKs, forged or not, cannot make us send more than the stream's own peak
 //!   rate on top of it.
+//! - A lost retransmission is not waited out: a receiver repeats its report only after half a round
+//!   trip or more, but an acknowledgement that stops at the packet, or a later packet's arrival, says
+//!   as much ([`Governor::acknowledgement_lacks`], [`Governor::overtaken`]).
+//! - A last chance is taken twice: what was lost twice and can be sent but once more.
 //! - A probe for the tail: with nothing sent after a lost packet, the receiver cannot know of it.
 
 use std::time::{Duration, Instant};
@@ -19,6 +23,9 @@ use super::window::Packet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Retransmit,
+    /// Retransmit, and again after [`COPY_DELAY`]: it was lost twice, and there will be no time for a
+    /// further answer.
+    RetransmitTwice,
     /// Sent so recently that the report cannot know of it.
     UnderWay,
     /// The receiver will have played on before it arrives.
@@ -68,9 +75,29 @@ impl Governor {
             Verdict::TooLate
         } else if !self.budget.spend(now) {
             Verdict::OverBudget
+        } else if self.is_last_chance(packet, path, now) {
+            Verdict::RetransmitTwice
         } else {
             Verdict::Retransmit
         }
+    }
+
+    /// Whether the second of two retransmissions is still worth sending.
+    pub fn allows_copy(&mut self, packet: &Packet, path: Path, now: Instant) -> bool {
+        !packet.granted && !self.is_too_late(packet, path, now) && self.budget.spend(now)
+    }
+
+    /// Whether an acknowledgement that stops at `packet` says that its retransmission was lost: it
+    /// should have been in it, had it arrived.
+    pub fn acknowledgement_lacks(&self, packet: &Packet, path: Path, now: Instant) -> bool {
+        packet.retransmissions > 0 && packet.last_sent.is_some_and(|sent| now >= sent + path.rtt.late())
+    }
+
+    /// Whether the arrival of a packet that was sent at `other` says so: had this one arrived, it
+    /// would have come first, and been acknowledged before that was reported.
+    pub fn overtaken(&self, packet: &Packet, path: Path, other: Instant) -> bool {
+        let margin = ACK_PERIOD + 4 * path.rtt.variance;
+        packet.retransmissions > 0 && packet.last_sent.is_some_and(|sent| other >= sent + margin)
     }
 
     /// When the newest packet in flight, last sent at `last_sent`, is sent again to make the receiver
@@ -89,6 +116,16 @@ impl Governor {
     /// Something new was sent, or an acknowledgement moved.
     pub fn progressed(&mut self) {
         self.probes = 0;
+    }
+
+    /// Whether there would be no time left, once the receiver has asked again: its reports are half
+    /// its long round trip apart (libsrt's `NAKInterval` of live mode). Where a queue makes the
+    /// losses, a copy would only make it longer.
+    fn is_last_chance(&self, packet: &Packet, path: Path, now: Instant) -> bool {
+        let is_calm = path.rtt.mean < path.base_rtt + CALM_QUEUE;
+        let report = (path.rtt.late() / 2).max(SHORTEST_REPORT_INTERVAL);
+        let next = now + path.rtt.late() + report + LATENESS_MARGIN;
+        packet.retransmissions > 0 && is_calm && self.is_too_late(packet, path, next)
     }
 
     /// The receiver plays a packet at its capture + latency, in its own time, which lags ours by the
@@ -125,9 +162,17 @@ impl Budget {
     }
 }
 
-/// Beyond the shortest round trip, the least time between two retransmissions of a packet: half of the
-/// shortest interval of libsrt's periodic NAKs (20 ms).
+/// libsrt's `MIN_NAK_INTERVAL` of live mode.
+const SHORTEST_REPORT_INTERVAL: Duration = Duration::from_millis(20);
+/// Beyond the shortest round trip, the least time between two retransmissions of a packet: half of
+/// [`SHORTEST_REPORT_INTERVAL`].
 const SHORTEST_REPEAT: Duration = Duration::from_millis(10);
+/// Between the two transmissions of a last chance: long enough to outlast a short burst of losses.
+pub const COPY_DELAY: Duration = Duration::from_millis(10);
+/// A round trip that is longer than the path's shortest by less shows no queue of ours.
+const CALM_QUEUE: Duration = Duration::from_millis(30);
+/// How often a receiver acknowledges what has arrived.
+const ACK_PERIOD: Duration = Duration::from_millis(10);
 /// A receiver may wait this long before it acknowledges: two of SRT's 10 ms periods.
 const ACK_DELAY: Duration = Duration::from_millis(20);
 /// Probes back off to 64 times the first wait.
@@ -168,6 +213,8 @@ mod tests {
             retransmissions: 0,
             granted: false,
             missing: false,
+            reported: false,
+            arrived: false,
         }
     }
 
@@ -209,6 +256,38 @@ mod tests {
         assert_eq!((verdict(back, 520), verdict(back, 521)), (Verdict::Retransmit, Verdict::TooLate));
         let mut patient = Governor::new(None, 50 * MS, 600.0, start);
         assert_eq!(patient.judge(&packet, PATH, start + 5_000 * MS), Verdict::Retransmit);
+    }
+
+    #[test]
+    fn a_last_chance_is_taken_twice() {
+        let start = Instant::now();
+        let calm = Path { base_rtt: 48 * MS, ..PATH };
+        let first = sent(start);
+        let again = Packet { retransmissions: 1, ..first };
+        let verdict = |packet, path, ms| governor(start).judge(packet, path, start + ms * MS);
+        // Lost once more, it would be sent again 87 ms later, for which 500 ms is the end.
+        assert_eq!(verdict(&again, calm, 413), Verdict::Retransmit);
+        assert_eq!(verdict(&again, calm, 414), Verdict::RetransmitTwice);
+        assert_eq!(verdict(&first, calm, 414), Verdict::Retransmit, "it may be the first loss of many");
+        assert_eq!(verdict(&again, PATH, 414), Verdict::Retransmit, "a queue of 50 ms");
+        let mut governor = governor(start);
+        assert!(governor.allows_copy(&again, calm, start + 520 * MS));
+        assert!(!governor.allows_copy(&again, calm, start + 521 * MS), "too late");
+        assert!(!governor.allows_copy(&Packet { granted: true, ..again }, calm, start + 450 * MS));
+    }
+
+    #[test]
+    fn a_lost_repetition_is_inferred_once_its_answer_is_overdue() {
+        let start = Instant::now();
+        let governor = governor(start);
+        let first = sent(start);
+        let again = Packet { retransmissions: 1, ..first };
+        assert!(!governor.acknowledgement_lacks(&again, PATH, start + 57 * MS));
+        assert!(governor.acknowledgement_lacks(&again, PATH, start + 58 * MS));
+        assert!(!governor.acknowledgement_lacks(&first, PATH, start + 200 * MS), "its loss is reported");
+        assert!(!governor.overtaken(&again, PATH, start + 17 * MS));
+        assert!(governor.overtaken(&again, PATH, start + 18 * MS));
+        assert!(!governor.overtaken(&first, PATH, start + 200 * MS));
     }
 
     #[test]

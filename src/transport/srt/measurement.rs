@@ -18,15 +18,30 @@ pub struct Measurement {
     /// Smoothed round trip, as the receiver measures it; the handshake's before it has.
     pub rtt: Duration,
     pub rtt_variance: Duration,
-    /// The smallest round trip of the last 15 s, the handshake's included: what the path takes with
-    /// its queues empty.
+    /// The smallest round trip of the last 15 s, smoothed or fresh, the handshake's included: what the
+    /// path takes with its queues empty.
     pub base_rtt: Duration,
+    /// The shortest unsmoothed round trip since the last measurement; None without a sample. From a
+    /// packet that was sent once to the answer that shows that it had just arrived: an acknowledgement
+    /// that moves, up to 10 ms (SRT's period) after the arrival, or the report of a fresh loss before
+    /// it, at once. The queue on the path is what it has beyond [`base_rtt`](Self::base_rtt).
+    pub fresh_rtt: Option<Duration>,
+    /// All packets that were taken from the input.
+    pub handed_over: Traffic,
     /// First transmissions. Bytes are payload, here and below.
     pub sent: Traffic,
     pub retransmitted: Traffic,
     pub acknowledged: Traffic,
+    /// What is known to have arrived: the acknowledged, and while acknowledgements wait at a hole also
+    /// what lies below a packet whose arrival made the receiver report a loss, without what it ever
+    /// reported lost. Each packet counts once. A lost report makes it count packets too early that
+    /// are missing, no more than that report named.
+    pub arrived: Traffic,
     /// Packets that the receiver reported lost, each report counted.
     pub nak_packets: u64,
+    /// Transmissions that were lost by the receiver's reports, each counted once: of all that were
+    /// sent, first and again, the share that the link loses.
+    pub lost_transmissions: u64,
     /// Packets that did not make it in time (SRT's TLPKTDROP): given up here, or skipped by the receiver
     /// after it had reported them lost. They are not among the acknowledged ones.
     pub late_packets: u64,
@@ -46,8 +61,19 @@ pub struct Measurement {
     pub send_buffer: Traffic,
     /// Time since the oldest packet of the send buffer was handed over; zero when it is empty.
     pub oldest_unacknowledged: Duration,
+    /// Time since the last transmission, the first or a repeated one, of the oldest packet in flight;
+    /// zero where there is none. Unlike its age it does not grow while a loss is mended.
+    pub oldest_sent: Duration,
     /// Time since an acknowledgement last moved while something is in flight; zero otherwise.
     pub silence: Duration,
+    /// Time since the receiver last said anything about data, acknowledged or lost, while something is
+    /// in flight; zero otherwise. Keep-alives do not count.
+    pub heard: Duration,
+    /// For how long in all something has waited in the input for the pace to allow it.
+    pub held_back: Duration,
+    /// Since the last measurement nothing has waited so: what was sent is all that we were given. A
+    /// burst above the pace, such as a large picture, makes it false for as long as the burst takes.
+    pub limited_by_application: bool,
 }
 
 impl Measurement {
@@ -58,10 +84,14 @@ impl Measurement {
             rtt: Duration::ZERO,
             rtt_variance: Duration::ZERO,
             base_rtt: Duration::ZERO,
+            fresh_rtt: None,
+            handed_over: Traffic::default(),
             sent: Traffic::default(),
             retransmitted: Traffic::default(),
             acknowledged: Traffic::default(),
+            arrived: Traffic::default(),
             nak_packets: 0,
+            lost_transmissions: 0,
             late_packets: 0,
             suppressed_retransmissions: 0,
             rejected_datagrams: 0,
@@ -71,7 +101,11 @@ impl Measurement {
             in_flight_packets: 0,
             send_buffer: Traffic::default(),
             oldest_unacknowledged: Duration::ZERO,
+            oldest_sent: Duration::ZERO,
             silence: Duration::ZERO,
+            heard: Duration::ZERO,
+            held_back: Duration::ZERO,
+            limited_by_application: true,
         }
     }
 }

@@ -4,8 +4,9 @@
 //!   Chunk ──▶ driver ──▶ Sender ──▶ DuplexConnection (srt-protocol) ──▶ Sender ──▶ driver ──▶ UDP
 //!             (tokio)    (pure)      numbers, encrypts, keeps           (pure)     (tokio)
 //!                          ▲ │
-//!     guard: datagram ─────┘ └── window, governor: what is in flight, what is sent again
-//!     → checked values           measurement: what the wire says → watch, every 20 ms
+//!     guard: datagram ─────┘ └── pacer: how fast chunks are taken from the input
+//!     → checked values           window, governor: what is in flight, what is sent again
+//!                                measurement: what the wire says → watch, every 20 ms
 //! ```
 //!
 //! How a connection comes about, each way with a pure machine and a socket:
@@ -53,6 +54,7 @@ mod guard;
 mod handshake;
 mod listener;
 mod measurement;
+mod pacer;
 mod rendezvous;
 mod responder;
 mod sender;
@@ -193,12 +195,22 @@ impl Connection {
         self.established.latency
     }
 
-    /// Sends what comes from `input`, and publishes a measurement every 20 ms and at the end. `input`
-    /// is read as it comes; only a stream above its peak rate makes it wait. May be dropped at any time.
-    pub async fn run(self, input: &mut mpsc::Receiver<Chunk>, report: &watch::Sender<Measurement>) -> Ended {
+    /// Sends what comes from `input`, and publishes a measurement every 20 ms and at the end. May be
+    /// dropped at any time.
+    ///
+    /// `pace` bounds what leaves, first transmissions, repetitions and control packets, in bits per
+    /// second of IP packets; None is as fast as it comes. Only first transmissions wait for it, and do
+    /// so in `input`; they also do in a stream above its peak rate. Once `input` is closed, what is in
+    /// it leaves within half a second, so that the connection has drained a second after the latency.
+    pub async fn run(
+        self,
+        input: &mut mpsc::Receiver<Chunk>,
+        report: &watch::Sender<Measurement>,
+        pace: watch::Receiver<Option<Bitrate>>,
+    ) -> Ended {
         let Connection { wire, established, peak, presence } = self;
         let sender = sender::Sender::new(established, peak, Instant::now());
-        let ended = driver::run(wire, sender, input, report).await;
+        let ended = driver::run(wire, sender, input, report, pace).await;
         drop(presence);
         ended
     }

@@ -5,6 +5,7 @@
 //! acknowledgements whose number makes sense, losses that the [`Governor`] wants mended, packets that
 //! are too late. It never sees a datagram, nor a number from the peer that was not checked.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -17,11 +18,12 @@ use srt_protocol::packet::{
 };
 use srt_protocol::protocol::time::Rtt as CoreRtt;
 
-use super::governor::{Governor, Verdict};
+use super::governor::{COPY_DELAY, Governor, Verdict};
 use super::guard::{self, Ack, Arrival, LossList, Rejection, Rejections};
 use super::handshake::Established;
 use super::measurement::{Measurement, Minimum, Path, ReverseDelay, Rtt};
-use super::window::{Place, Released, Window};
+use super::pacer::Pacer;
+use super::window::{Packet as Sent, Place, Released, Window};
 use super::{PAYLOAD_BYTES, PEER_IDLE, shake};
 use crate::transport::Chunk;
 use crate::units::{Bitrate, ByteCount};
@@ -45,25 +47,33 @@ pub struct Sender {
     capacity: usize,
     window: Window,
     governor: Governor,
+    pacer: Pacer,
     rejections: Rejections,
     counters: Measurement,
     rtt: Rtt,
     base_rtt: Minimum<Duration>,
+    /// The shortest since the last report.
+    fresh_rtt: Option<Duration>,
     reverse: ReverseDelay,
     /// The newest full acknowledgement, which waits for its ACK2.
     unanswered_ack: Option<FullAckSeqNumber>,
     /// Our key refresh that the peer has not confirmed: as sent, and as the core knows it.
     key_request: Option<(Vec<u8>, KeyingMaterialMessage)>,
     lost: Vec<SeqNumber>,
+    /// Second transmissions of a last chance, and when they are due, in order. The budget of
+    /// retransmissions bounds them; without a place in it there is no copy.
+    copies: VecDeque<(Instant, SeqNumber)>,
     last_capture: Instant,
     last_heard: Instant,
     /// When an acknowledgement last moved, or the first packet after an empty window left.
     last_progress: Instant,
+    /// The same of anything that the peer said about data.
+    last_word: Instant,
     closed: Option<Instant>,
     shut_down_by_peer: bool,
     started: bool,
     /// Our last word of the handshake, until the peer shows that it has heard it.
-    last_word: Option<BytesMut>,
+    final_shake: Option<BytesMut>,
     /// The peer has not: it repeats its own.
     repeats_handshake: bool,
 }
@@ -79,7 +89,7 @@ pub enum Finished {
 impl Sender {
     /// `peak` is the highest rate of the stream that will be handed over.
     pub fn new(established: Established, peak: Bitrate, now: Instant) -> Self {
-        let Established { mut core, latency, rtt, skips_late, last_word } = established;
+        let Established { mut core, latency, rtt, skips_late, final_shake } = established;
         let packets_per_second = peak.as_bps() as f64 / 8.0 / PAYLOAD_BYTES as f64;
         let patience = patience(latency);
         let capacity = capacity(packets_per_second, patience);
@@ -106,21 +116,25 @@ impl Sender {
             capacity,
             window: Window::new(initial),
             governor: Governor::new(skips_late.then_some(latency), rtt, packets_per_second, now),
+            pacer: Pacer::new(remote, now),
             rejections: Rejections::default(),
             counters: Measurement::new(now),
             rtt: Rtt::first(rtt),
             base_rtt,
+            fresh_rtt: None,
             reverse: ReverseDelay::default(),
             unanswered_ack: None,
             key_request: None,
             lost: Vec::new(),
+            copies: VecDeque::new(),
             last_capture: epoch,
             last_heard: now,
             last_progress: now,
+            last_word: now,
             closed: None,
             shut_down_by_peer: false,
             started: false,
-            last_word,
+            final_shake,
             repeats_handshake: false,
         }
     }
@@ -129,13 +143,28 @@ impl Sender {
         self.rejections
     }
 
+    /// From now on at most so much on the wire; None for no limit.
+    pub fn set_pace(&mut self, now: Instant, pace: Option<Bitrate>) {
+        self.pacer.set_pace(now, pace);
+    }
+
+    /// Nothing will come after the chunks that wait: they leave soon, whatever the pace.
+    pub fn expect_last(&mut self, now: Instant, waiting: usize) {
+        self.pacer.drain(now, waiting);
+    }
+
+    /// How many packets may be handed over now, where so many chunks wait for that.
+    pub fn admits(&mut self, now: Instant, waiting: usize) -> usize {
+        self.pacer.admits(now, waiting).min(self.room())
+    }
+
     /// How many more packets the send buffer takes. It holds twice what the peak rate can leave in it
     /// before its packets are too late: only a stream above its own peak ever fills it.
-    pub fn room(&self) -> usize {
+    fn room(&self) -> usize {
         self.capacity.saturating_sub(self.window.len())
     }
 
-    /// Takes over a chunk. The caller has asked for [`room`](Self::room).
+    /// Takes over a chunk. The caller has asked whether it is [admitted](Self::admits).
     pub fn push(&mut self, now: Instant, chunk: Chunk) {
         if chunk.data.is_empty() {
             return;
@@ -145,7 +174,9 @@ impl Sender {
         let captured = chunk.captured.min(now).max(self.last_capture);
         self.last_capture = captured;
         for payload in chunk.data.chunks(PAYLOAD_BYTES) {
-            self.window.push(captured, now, ByteCount::new(payload.len() as u64));
+            let payload = ByteCount::new(payload.len() as u64);
+            self.counters.handed_over.add(payload);
+            self.window.push(captured, now, payload);
         }
         if self.started {
             self.core.handle_data_input(now, Some((captured, chunk.data)));
@@ -186,6 +217,7 @@ impl Sender {
     pub fn poll(&mut self, now: Instant) -> Option<Finished> {
         self.drop_late(now);
         self.probe_tail(now);
+        self.copy_last_chances(now);
         self.core.check_timers(now);
         let silence = now.saturating_duration_since(self.last_heard);
         if self.shut_down_by_peer {
@@ -207,7 +239,9 @@ impl Sender {
             core_is_sending.then(|| self.core.next_timer(now)),
             self.window.oldest().map(|oldest| oldest.captured + self.patience),
             self.probe_at(),
+            self.copies.front().map(|(due, _)| *due),
             self.drained_at(),
+            self.pacer.ready_at().filter(|_| self.closed.is_none()),
         ]
         .into_iter()
         .flatten()
@@ -216,11 +250,50 @@ impl Sender {
 
     /// Writes the next datagram to send. False when there is none.
     pub fn next_datagram(&mut self, now: Instant, out: &mut BytesMut) -> bool {
+        let is_there = self.write_next(now, out);
+        if is_there {
+            self.pacer.spend(now, out.len());
+        }
+        is_there
+    }
+
+    /// Writes a Shutdown.
+    pub fn shutdown(&self, now: Instant, out: &mut BytesMut) {
+        self.write_control(now, ControlTypes::Shutdown, out);
+    }
+
+    /// The state as of now, and what happened since the last report.
+    pub fn report(&mut self, now: Instant) -> Measurement {
+        let fresh_rtt = self.fresh_rtt.take();
+        let limited_by_application = !self.pacer.has_held_back();
+        Measurement { fresh_rtt, limited_by_application, ..self.measurement(now) }
+    }
+
+    fn measurement(&self, now: Instant) -> Measurement {
+        let in_flight = self.window.in_flight() as u64;
+        let since = |then: Instant| now.saturating_duration_since(then);
+        Measurement {
+            at: now,
+            rtt: self.rtt.mean,
+            rtt_variance: self.rtt.variance,
+            base_rtt: self.base_rtt.smallest().unwrap_or(self.rtt.mean),
+            rejected_datagrams: self.rejections.total(),
+            in_flight_packets: in_flight,
+            send_buffer: self.window.held(),
+            oldest_unacknowledged: self.window.oldest().map_or(Duration::ZERO, |it| since(it.handed_over)),
+            oldest_sent: self.window.oldest().and_then(|it| it.last_sent).map_or(Duration::ZERO, since),
+            silence: if in_flight > 0 { since(self.last_progress) } else { Duration::ZERO },
+            heard: if in_flight > 0 { since(self.last_word) } else { Duration::ZERO },
+            held_back: self.pacer.held_back(now),
+            ..self.counters.clone()
+        }
+    }
+
+    fn write_next(&mut self, now: Instant, out: &mut BytesMut) -> bool {
         if std::mem::take(&mut self.repeats_handshake)
-            && let Some(last_word) = &self.last_word
+            && let Some(final_shake) = &self.final_shake
         {
-            let timestamp = self.timestamp(now);
-            shake::write_again(last_word, timestamp.as_micros(), out);
+            shake::write_again(final_shake, self.timestamp(now).as_micros(), out);
             return true;
         }
         if let Some(number) = self.unanswered_ack.take() {
@@ -238,29 +311,6 @@ impl Sender {
         false
     }
 
-    /// Writes a Shutdown.
-    pub fn shutdown(&self, now: Instant, out: &mut BytesMut) {
-        self.write_control(now, ControlTypes::Shutdown, out);
-    }
-
-    /// The state as of now.
-    pub fn measurement(&self, now: Instant) -> Measurement {
-        let in_flight = self.window.in_flight() as u64;
-        let since = |then: Instant| now.saturating_duration_since(then);
-        Measurement {
-            at: now,
-            rtt: self.rtt.mean,
-            rtt_variance: self.rtt.variance,
-            base_rtt: self.base_rtt.smallest().unwrap_or(self.rtt.mean),
-            rejected_datagrams: self.rejections.total(),
-            in_flight_packets: in_flight,
-            send_buffer: self.window.held(),
-            oldest_unacknowledged: self.window.oldest().map_or(Duration::ZERO, |it| since(it.handed_over)),
-            silence: if in_flight > 0 { since(self.last_progress) } else { Duration::ZERO },
-            ..self.counters.clone()
-        }
-    }
-
     fn accept(&mut self, now: Instant, datagram: &[u8]) -> Result<(), Rejection> {
         let arrival = guard::admit(datagram, self.local)?;
         match arrival {
@@ -269,7 +319,7 @@ impl Sender {
             | Arrival::Shutdown
             | Arrival::Ack(_)
             | Arrival::Nak(_)
-            | Arrival::KeyResponse(_) => self.last_word = None,
+            | Arrival::KeyResponse(_) => self.final_shake = None,
         }
         match arrival {
             Arrival::KeepAlive | Arrival::HandshakeRepeat => Ok(()),
@@ -284,16 +334,22 @@ impl Sender {
     }
 
     fn acknowledge(&mut self, now: Instant, ack: Ack) -> Result<(), Rejection> {
-        let count = match self.window.place(ack.number) {
-            Place::InFlight(count) => count,
+        let (count, is_newest) = match self.window.place(ack.number) {
+            Place::InFlight(count) => (count, true),
             // Overtaken on the way by a later one, or of packets that were given up meanwhile. Its
             // round trip is true all the same, and without its ACK2 there would be no further one.
-            Place::Passed => 0,
+            Place::Passed => (0, false),
             Place::Outside => return Err(Rejection::OutsideWindow),
         };
+        self.last_word = now;
         if count > 0 {
-            let Released { arrived, missing } = self.release(now, count);
+            let newest = self.window.packet(count - 1).copied();
+            let Released { arrived, news, missing } = self.release(now, count);
+            if let Some(newest) = newest.filter(|newest| !newest.arrived) {
+                self.sample_round_trip(now, &newest);
+            }
             self.counters.acknowledged += arrived;
+            self.counters.arrived += news;
             // A receiver acknowledges past what it has skipped as too late.
             self.counters.late_packets += missing.packets;
             self.last_progress = now;
@@ -311,6 +367,9 @@ impl Sender {
                 self.counters.delivered = Bitrate::from_bps(u64::from(bytes) * 8);
             }
         }
+        if is_newest {
+            self.mend_hole(now);
+        }
         // The core leaves an acknowledgement of nothing new without its ACK2, and the receiver
         // without a round trip; it also takes any number for the next, and 2^32 − 1 for a crash.
         self.unanswered_ack = ack.full.and_then(FullAckSeqNumber::new).or(self.unanswered_ack);
@@ -322,27 +381,92 @@ impl Sender {
         if !losses.ranges().all(|(first, last)| self.in_flight_part(first, last).is_some()) {
             return Err(Rejection::OutsideWindow);
         }
+        self.last_word = now;
         let path = self.path();
+        let mut proof = None;
+        // A true list names no packet twice: what goes on for longer than the window is a forgery.
+        let mut patience = self.window.in_flight();
         self.lost.clear();
         for (first, last) in losses.ranges() {
-            for index in self.in_flight_part(first, last).unwrap_or(0..0) {
-                let Some(packet) = self.window.packet(index) else { break };
-                self.counters.nak_packets += 1;
-                match self.governor.judge(packet, path, now) {
-                    Verdict::Retransmit => {
-                        self.lost.push(self.window.sequence(index));
-                        self.window.grant(index);
-                    }
-                    Verdict::UnderWay => self.counters.suppressed_retransmissions += 1,
-                    Verdict::TooLate | Verdict::OverBudget => {
-                        self.counters.suppressed_retransmissions += 1;
-                        self.window.report_missing(index);
-                    }
-                }
+            let lost = self.in_flight_part(first, last).unwrap_or(0..0);
+            if !lost.is_empty() && lost.end < self.window.in_flight() {
+                proof = proof.max(Some(lost.end));
             }
+            for index in lost {
+                if patience == 0 {
+                    break;
+                }
+                patience -= 1;
+                self.counters.nak_packets += 1;
+                self.judge_lost(now, path, index);
+            }
+        }
+        // A loss is reported when a packet after it arrives, and again from time to time.
+        if let Some(index) = proof.filter(|index| *index >= self.window.noticed()) {
+            self.notice_arrival(now, path, index);
         }
         self.retransmit_lost(now);
         Ok(())
+    }
+
+    /// Decides about a packet in flight whose last transmission the peer lacks. What is to be sent
+    /// again joins the lost.
+    fn judge_lost(&mut self, now: Instant, path: Path, index: usize) {
+        let packet = self.window.report(index);
+        let was_missing = packet.missing;
+        let verdict = self.governor.judge(packet, path, now);
+        self.counters.lost_transmissions += u64::from(verdict != Verdict::UnderWay && !was_missing);
+        match verdict {
+            Verdict::Retransmit => self.send_again(index),
+            Verdict::RetransmitTwice => {
+                self.send_again(index);
+                self.copies.push_back((now + COPY_DELAY, self.window.sequence(index)));
+            }
+            Verdict::UnderWay => self.counters.suppressed_retransmissions += 1,
+            Verdict::TooLate | Verdict::OverBudget => {
+                self.counters.suppressed_retransmissions += 1;
+                self.window.leave_missing(index);
+            }
+        }
+    }
+
+    fn send_again(&mut self, index: usize) {
+        self.lost.push(self.window.sequence(index));
+        self.window.grant(index);
+    }
+
+    /// The packet at `index` has just arrived, and what was lost before it was reported.
+    fn notice_arrival(&mut self, now: Instant, path: Path, index: usize) {
+        self.counters.arrived += self.window.arrived_up_to(index);
+        let Some(packet) = self.window.packet(index).copied() else { return };
+        self.sample_round_trip(now, &packet);
+        let sent_once = packet.last_sent.filter(|_| packet.retransmissions == 0);
+        if let (Some(sent), Some(hole)) = (sent_once, self.window.oldest())
+            && self.governor.overtaken(hole, path, sent)
+        {
+            self.judge_lost(now, path, 0);
+        }
+    }
+
+    /// An acknowledgement stops at the oldest packet.
+    fn mend_hole(&mut self, now: Instant) {
+        let path = self.path();
+        let hole = self.window.oldest().filter(|_| self.window.in_flight() > 0);
+        if hole.is_some_and(|hole| self.governor.acknowledgement_lacks(hole, path, now)) {
+            self.lost.clear();
+            self.judge_lost(now, path, 0);
+            self.retransmit_lost(now);
+        }
+    }
+
+    /// The answer to a packet says that it had just arrived. Which transmission is answered is known
+    /// only where there was one.
+    fn sample_round_trip(&mut self, now: Instant, packet: &Sent) {
+        if let Some(sent) = packet.last_sent.filter(|_| packet.retransmissions == 0) {
+            let rtt = now.saturating_duration_since(sent);
+            self.fresh_rtt = Some(self.fresh_rtt.map_or(rtt, |shortest| shortest.min(rtt)));
+            self.base_rtt.record(now, rtt);
+        }
     }
 
     /// The places of a reported range that are still in flight; None where the range is nonsense.
@@ -378,7 +502,7 @@ impl Sender {
             })
             .count();
         if late > 0 {
-            let Released { arrived, missing } = self.release(now, late);
+            let Released { arrived, missing, .. } = self.release(now, late);
             self.counters.late_packets += arrived.packets + missing.packets;
         }
     }
@@ -389,10 +513,24 @@ impl Sender {
         {
             self.governor.probed();
             self.lost.clear();
-            self.lost.push(self.window.sequence(index));
-            self.window.grant(index);
+            self.send_again(index);
             self.retransmit_lost(now);
         }
+    }
+
+    fn copy_last_chances(&mut self, now: Instant) {
+        let path = self.path();
+        self.lost.clear();
+        while let Some((_, number)) = self.copies.front().copied().filter(|(due, _)| *due <= now) {
+            self.copies.pop_front();
+            if let Place::InFlight(index) = self.window.place(number)
+                && let Some(packet) = self.window.packet(index)
+                && self.governor.allows_copy(packet, path, now)
+            {
+                self.send_again(index);
+            }
+        }
+        self.retransmit_lost(now);
     }
 
     fn probe_at(&self) -> Option<Instant> {
@@ -463,6 +601,7 @@ impl Sender {
             Packet::Data(_) => {
                 if self.window.in_flight() == 0 {
                     self.last_progress = now;
+                    self.last_word = now;
                 }
                 self.governor.progressed();
                 self.counters.sent.add(self.window.first_transmission(now));

@@ -24,6 +24,8 @@ pub struct Window {
     sent: usize,
     /// How many have a retransmission granted and not yet done.
     granted: usize,
+    /// How many of them, from the oldest, the peer has received or knows to be lost.
+    noticed: usize,
     held: Traffic,
 }
 
@@ -41,12 +43,18 @@ pub struct Packet {
     pub granted: bool,
     /// The peer has reported its last transmission lost.
     pub missing: bool,
+    /// The peer has reported it lost, if only once: only an acknowledgement says that it is there.
+    pub reported: bool,
+    /// The peer has received it, and cannot acknowledge it yet for one before it.
+    pub arrived: bool,
 }
 
 /// What an acknowledgement or a drop has taken out of the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Released {
     pub arrived: Traffic,
+    /// Those of the arrived of which that was not known before.
+    pub news: Traffic,
     /// Last known to be missing: acknowledged all the same, they were skipped by the receiver.
     pub missing: Traffic,
 }
@@ -64,7 +72,14 @@ pub enum Place {
 
 impl Window {
     pub fn new(initial: SeqNumber) -> Self {
-        Window { oldest: initial, packets: VecDeque::new(), sent: 0, granted: 0, held: Traffic::default() }
+        Window {
+            oldest: initial,
+            packets: VecDeque::new(),
+            sent: 0,
+            granted: 0,
+            noticed: 0,
+            held: Traffic::default(),
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -107,6 +122,11 @@ impl Window {
         self.packets.get(index)
     }
 
+    /// How many packets, from the oldest, the peer has received or knows to be lost.
+    pub fn noticed(&self) -> usize {
+        self.noticed
+    }
+
     /// Where a sequence number lies that came from the peer.
     pub fn place(&self, number: SeqNumber) -> Place {
         let ahead = number - self.oldest;
@@ -131,6 +151,8 @@ impl Window {
             retransmissions: 0,
             granted: false,
             missing: false,
+            reported: false,
+            arrived: false,
         });
     }
 
@@ -142,9 +164,31 @@ impl Window {
         packet.payload
     }
 
-    /// The peer reports the last transmission of a packet in flight lost.
-    pub fn report_missing(&mut self, index: usize) {
+    /// The peer has reported a packet in flight lost.
+    pub fn report(&mut self, index: usize) -> &Packet {
+        let packet = &mut self.packets[index];
+        packet.reported = true;
+        packet
+    }
+
+    /// It will not be sent again.
+    pub fn leave_missing(&mut self, index: usize) {
         self.packets[index].missing = true;
+    }
+
+    /// The peer has received the packet at `index`: those before it that it has not reported lost have
+    /// arrived as well. What was not known before; each packet counts once.
+    pub fn arrived_up_to(&mut self, index: usize) -> Traffic {
+        let mut news = Traffic::default();
+        let seen = (index + 1).min(self.sent);
+        for packet in self.packets.range_mut(self.noticed.min(seen)..seen) {
+            packet.arrived = !packet.reported;
+            if packet.arrived {
+                news.add(packet.payload);
+            }
+        }
+        self.noticed = self.noticed.max(seen);
+        news
     }
 
     /// Allows one retransmission of a packet in flight.
@@ -172,12 +216,19 @@ impl Window {
     pub fn release(&mut self, count: usize) -> Released {
         let mut released = Released::default();
         for packet in self.packets.drain(..count) {
-            let kind = if packet.missing { &mut released.missing } else { &mut released.arrived };
-            kind.add(packet.payload);
+            if packet.missing {
+                released.missing.add(packet.payload);
+            } else {
+                released.arrived.add(packet.payload);
+                if !packet.arrived {
+                    released.news.add(packet.payload);
+                }
+            }
             self.held.take(packet.payload);
             self.granted -= usize::from(packet.granted);
         }
         self.sent -= count;
+        self.noticed = self.noticed.saturating_sub(count);
         self.oldest += count as u32;
         released
     }
@@ -222,24 +273,56 @@ mod tests {
         assert!(window.retransmission(SeqNumber(101), now).is_some());
         assert_eq!(window.retransmission(SeqNumber(101), now), None);
         window.grant(0);
-        window.report_missing(0);
+        window.leave_missing(0);
         let released = window.release(2);
         assert_eq!((released.arrived.packets, released.missing.packets), (1, 1));
         assert_eq!((window.granted(), window.len(), window.in_flight()), (0, 2, 1));
     }
 
+    #[test]
+    fn what_a_report_of_a_loss_proves_counts_once() {
+        let (mut window, now) = window_of(100, 10, 9);
+        // 103 is lost, 104 has arrived.
+        window.report(3);
+        assert_eq!(window.arrived_up_to(4).packets, 4, "100 to 102, and 104");
+        assert_eq!(window.arrived_up_to(4).packets, 0);
+        // 107 as well, by a report that overtook another, of 105 and 106.
+        window.report(7);
+        assert_eq!(window.arrived_up_to(20).packets, 3, "105, 106 and 108, as far as anybody knows");
+        window.report(5);
+        assert_eq!((window.arrived_up_to(2).packets, window.noticed()), (0, 9));
+        // 103 is mended, and everything below 107 acknowledged.
+        window.grant(3);
+        window.retransmission(SeqNumber(103), now);
+        let released = window.release(7);
+        assert_eq!((released.arrived.packets, released.news.packets), (7, 1));
+        assert_eq!(window.noticed(), 2);
+        window.first_transmission(now);
+        assert_eq!(window.arrived_up_to(2).packets, 1, "the next one starts where the last one ended");
+    }
+
     proptest! {
         #[test]
-        fn the_sums_hold(steps in proptest::collection::vec((0u8..4, 0usize..6), 0..200)) {
+        fn the_sums_hold(steps in proptest::collection::vec((0u8..6, 0usize..6), 0..200)) {
             let now = Instant::now();
             let mut window = Window::new(SeqNumber(0x7fff_fff0));
+            let (mut sent, mut arrived) = (0, 0);
             for (kind, amount) in steps {
                 match kind {
                     0 => window.push(now, now, ByteCount::new(188 * amount as u64)),
-                    1 if window.waiting() > 0 => { window.first_transmission(now); }
+                    1 if window.waiting() > 0 => {
+                        window.first_transmission(now);
+                        sent += 1;
+                    }
                     2 if amount < window.in_flight() => window.grant(amount),
-                    _ => { window.release(amount.min(window.in_flight())); }
+                    3 if amount < window.in_flight() => { window.report(amount); }
+                    4 => arrived += window.arrived_up_to(amount).packets,
+                    _ => arrived += window.release(amount.min(window.in_flight())).news.packets,
                 }
+                let known = (0..window.in_flight()).filter(|index| window.packet(*index).unwrap().arrived);
+                let acknowledged = sent - window.in_flight() as u64;
+                prop_assert_eq!(arrived, acknowledged + known.count() as u64);
+                prop_assert!(window.noticed() <= window.in_flight());
                 let packets = (0..window.len()).map(|index| window.packet(index).unwrap());
                 prop_assert_eq!(window.held().bytes, packets.clone().map(|packet| packet.payload).sum());
                 prop_assert_eq!(window.held().packets as usize, window.len());

@@ -14,6 +14,8 @@ use srt_protocol::protocol::handshake::Handshake;
 
 use super::*;
 
+mod following;
+
 const MS: Duration = Duration::from_millis(1);
 const LOCAL: SocketId = SocketId(0x1111);
 const PEER: SocketId = SocketId(0x2222);
@@ -52,14 +54,45 @@ fn core(local: SocketId, peer: SocketId, now: Instant, buffer: u64) -> CoreConne
 }
 
 fn sender(now: Instant) -> Sender {
+    sender_after(now, None)
+}
+
+fn sender_after(now: Instant, final_shake: Option<BytesMut>) -> Sender {
     let established = Established {
         core: core(LOCAL, PEER, now, 32),
         latency: LATENCY,
         rtt: 50 * MS,
         skips_late: true,
-        last_word: None,
+        final_shake,
     };
     Sender::new(established, PEAK, now)
+}
+
+#[test]
+fn a_peer_that_missed_the_end_of_the_handshake_hears_it_again_until_it_speaks() {
+    let now = Instant::now();
+    let handshake = |kind: i32| -> Vec<u8> {
+        let words = [0x8000_0000, 0, 77, 0, 5, 1, 9, 1500, 8192, kind as u32, PEER.0, 4242, 0, 0, 0, 0];
+        words.iter().flat_map(|word: &u32| word.to_be_bytes()).collect()
+    };
+    let mut sender = sender_after(now, Some(handshake(-1).as_slice().into()));
+    let mut out = BytesMut::new();
+    let epoch = sender.epoch;
+    for millis in [250, 500] {
+        let later = now + MS * millis;
+        sender.receive(later, &handshake(-1));
+        assert!(sender.next_datagram(later, &mut out));
+        let mut expected = handshake(-1);
+        expected[8..12].copy_from_slice(&((later - epoch).as_micros() as u32).to_be_bytes());
+        assert_eq!(out, expected, "the same, with the time of now");
+        assert!(!sender.next_datagram(later, &mut out), "once for each time");
+    }
+    sender.receive(now + 600 * MS, &handshake(1));
+    assert_eq!(sender.rejections().of(Rejection::WrongSocket), 1, "an Induction is not for a connection");
+    let keep_alive = [0x8001_0000u32, 0, 0, LOCAL.0, 0].map(u32::to_be_bytes).concat();
+    sender.receive(now + 700 * MS, &keep_alive);
+    sender.receive(now + 800 * MS, &handshake(-1));
+    assert!(!sender.next_datagram(now + 800 * MS, &mut out), "it has heard it: a late repetition");
 }
 
 fn chunk(captured: Instant) -> Chunk {
@@ -247,19 +280,25 @@ fn a_hundred_thousand_mutated_datagrams_are_survived() {
 proptest! {
     #[test]
     fn any_sequence_of_events_leaves_the_window_and_the_core_agreed(
-        events in proptest::collection::vec((0u8..6, any::<u32>(), any::<u32>()), 1..120),
+        events in proptest::collection::vec((0u8..7, any::<u32>(), any::<u32>()), 1..120),
     ) {
         let start = Instant::now();
         let mut sender = sender(start);
-        let mut now = start;
+        let (mut now, mut arrived, mut held_back) = (start, 0, Duration::ZERO);
         for (kind, a, b) in events {
             let near = SeqNumber::new_truncate(INITIAL + a % 200).0;
             match kind {
-                0 => (0..a % 40).for_each(|_| if sender.room() > 0 { sender.push(now, chunk(now)) }),
+                0 => (0..a % 40).for_each(|left| {
+                    if sender.admits(now, 40 - left as usize) > 0 {
+                        sender.push(now, chunk(now));
+                        drain(&mut sender, now);
+                    }
+                }),
                 1 => sender.receive(now, &control(2, b, &[near, a % 500_000, b % 100_000, 100, 1, 2, 3])),
                 2 => sender.receive(now, &control(3, 0, &[0x8000_0000 | near, (near + b % 50) & 0x7fff_ffff])),
                 3 => sender.receive(now, &words(&[a, b, a ^ b, LOCAL.0, b])),
                 4 => sender.receive(now, &control(2, 0, &[a, b])),
+                5 => sender.set_pace(now, (a % 5 > 0).then(|| Bitrate::from_bps(u64::from(b) % 10_000_000))),
                 _ => now += MS * (a % 700),
             }
             sender.shut_down_by_peer = false;
@@ -267,11 +306,18 @@ proptest! {
             sender.poll(now);
             drain(&mut sender, now);
             prop_assert!(core_agrees(&mut sender, now));
-            let (m, held) = (sender.measurement(now), sender.window.held().packets);
+            let (m, held) = (sender.report(now), sender.window.held().packets);
             prop_assert!(sender.deadline(now) <= now + KEEP_ALIVE);
             let accounted = m.acknowledged.packets + m.late_packets + m.in_flight_packets;
             prop_assert_eq!(m.sent.packets, accounted);
             prop_assert_eq!(held, m.in_flight_packets + sender.window.waiting() as u64);
+            prop_assert_eq!(m.handed_over.packets, m.sent.packets + sender.window.waiting() as u64);
+            prop_assert!(m.arrived.packets >= arrived.max(m.acknowledged.packets), "{:?}", m);
+            prop_assert!(m.arrived.packets <= m.sent.packets);
+            prop_assert!(m.held_back >= held_back && m.held_back <= now - start);
+            prop_assert!(m.fresh_rtt.is_none_or(|rtt| rtt >= m.base_rtt && rtt <= now - start));
+            prop_assert!(m.oldest_sent.max(m.heard).max(m.silence) <= now - start);
+            (arrived, held_back) = (m.arrived.packets, m.held_back);
         }
     }
 }

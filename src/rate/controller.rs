@@ -1,0 +1,443 @@
+//! From samples to decisions.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::decision::{Decision, Rule};
+use super::law::Law;
+use super::sample::LinkSample;
+use super::signals::Signals;
+use crate::units::{Bitrate, ByteCount};
+
+/// Follows one output's link.
+///
+/// ```text
+///                       queue above the set point
+///            ┌───────────────────────────────────────────┐
+///            │                                           ▼
+///   ──▶  Open: no queue,                        Drain: follow what gets
+///        the rate grows                         through, work the queue off
+///            ▲                                           │
+///            └───────────────────────────────────────────┘
+///                 queue below half the set point: back to what was measured
+///
+///        either ── nothing heard from the receiver ──▶ Stall: halve and halve again
+///                                                        │
+///                 Drain ◀── something gets through ──────┘
+/// ```
+///
+/// A queue is what tells the capacity: while one stands, what arrives *is* what the link carries; with
+/// none, what arrives is what was sent. So growth is a search, and what comes after it a measurement.
+///
+/// Everything is decided in [`observe`](Self::observe), from the sample and those before it. Samples
+/// out of order and clocks that jump make it cautious, never wild: the target stays within its bounds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Controller {
+    settings: Settings,
+    law: Law,
+    signals: Signals,
+    state: State,
+    /// Of video, bits per second. Below the least target, the pictures are thinned.
+    rate: f64,
+    /// What the link was last measured to carry.
+    capacity: Option<Capacity>,
+    /// Of video, bits per second: what was last shown to get through while nothing was in the way.
+    shown: f64,
+    /// Last sample's time.
+    last: Option<Duration>,
+    /// The first samples may not be those of a settled connection.
+    since: Duration,
+    growing_since: Duration,
+    is_skipping: bool,
+    key_frame_at: Option<Duration>,
+    /// Pictures and packets that were given up, when last looked at.
+    given_up: u64,
+    owes_key_frame: bool,
+    last_target: Bitrate,
+}
+
+/// What a controller is to keep to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    pub bounds: Bounds,
+    /// False: the target rests at `bounds.start`, and only window, pace and patience follow the link.
+    pub adaptive: bool,
+    /// What of the stream is sound.
+    pub sound: Bitrate,
+    /// Pictures per second.
+    pub framerate: f64,
+}
+
+/// Of the video elementary stream; `min ≤ start ≤ max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    pub min: Bitrate,
+    pub max: Bitrate,
+    pub start: Bitrate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+enum State {
+    Open,
+    /// What gets through is measured from `from` on.
+    Drain {
+        from: Duration,
+    },
+    Stall {
+        since: Duration,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Capacity {
+    rate: f64,
+    at: Duration,
+}
+
+/// What a sample comes to.
+struct View<'a> {
+    sample: &'a LinkSample,
+    now: Duration,
+    /// Since the sample before, seconds; short even after a pause.
+    dt: f64,
+    base: Duration,
+    /// The set point.
+    aim: Duration,
+    /// How long a packet waits in the network, and there and before it together.
+    network: Duration,
+    queue: Duration,
+    is_mending: bool,
+}
+
+impl Controller {
+    pub fn new(settings: Settings) -> Self {
+        Self::tuned(settings, Law::default())
+    }
+
+    /// With other constants than those of [`Law`]: for those who look for better ones.
+    pub fn tuned(settings: Settings, law: Law) -> Self {
+        let start = settings.bounds.start;
+        Controller {
+            settings,
+            law,
+            signals: Signals::default(),
+            state: State::Open,
+            rate: start.as_bps() as f64,
+            capacity: None,
+            shown: 0.0,
+            last: None,
+            since: Duration::ZERO,
+            growing_since: Duration::ZERO,
+            is_skipping: false,
+            key_frame_at: None,
+            given_up: 0,
+            owes_key_frame: false,
+            last_target: start,
+        }
+    }
+
+    /// Other settings, from the next sample on.
+    pub fn set(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// Takes a sample in, and decides. To be called every 20 ms.
+    pub fn observe(&mut self, sample: &LinkSample) -> Decision {
+        let now = self.last.map_or(sample.at, |last| last.max(sample.at));
+        let pause = now - self.last.unwrap_or(now);
+        self.last.get_or_insert_with(|| {
+            self.since = now;
+            self.growing_since = now;
+            now
+        });
+        self.last = Some(now);
+        self.signals.record(&LinkSample { at: now, ..*sample });
+        let base = sample.base_rtt.min(sample.latency.mul_f64(LONGEST_BASE));
+        let view = View {
+            sample,
+            now,
+            dt: pause.min(LONGEST_STEP).as_secs_f64(),
+            base,
+            aim: self.law.queue(sample.latency),
+            network: self.signals.queue(base),
+            queue: self.signals.queue(base) + self.held_back(),
+            is_mending: self.signals.is_mending(base),
+        };
+        // Nobody looked for a while: what is overdue is so because of that.
+        let is_late = pause > LATE_SAMPLE;
+        let rule = if is_late { Rule::Measure } else { self.advance(&view) };
+        self.decide(&view, rule)
+    }
+
+    /// Changes state where that is due, then the rate.
+    fn advance(&mut self, view: &View<'_>) -> Rule {
+        let is_stalled = view.sample.heard > self.law.stall + view.base;
+        match self.state {
+            State::Open | State::Drain { .. } if is_stalled => {
+                self.state = State::Stall { since: view.now.saturating_sub(view.sample.heard) };
+            }
+            State::Stall { .. } if is_stalled => {}
+            State::Stall { .. } => self.state = State::Drain { from: view.now },
+            State::Open if view.queue > view.aim => {
+                // It has been forming for about as long as it is.
+                let from = view.now.saturating_sub(view.queue.min(self.window(view)));
+                self.state = State::Drain { from };
+            }
+            State::Drain { from } if view.queue < view.aim / 2 && self.is_measured_since(from) => {
+                self.state = State::Open;
+                self.growing_since = view.now;
+                let capacity = self.capacity.map_or(0.0, |capacity| capacity.rate);
+                self.rate = self.rate.max(self.law.refill * capacity);
+                return Rule::Refill;
+            }
+            State::Open | State::Drain { .. } => {}
+        }
+        match self.state {
+            State::Open => self.grow(view),
+            State::Drain { from } => self.drain(view, from),
+            State::Stall { .. } => {
+                self.rate *= 0.5f64.powf(view.dt / self.law.halving.as_secs_f64());
+                Rule::Stall
+            }
+        }
+    }
+
+    fn grow(&mut self, view: &View<'_>) -> Rule {
+        let bounds = self.settings.bounds;
+        let calm = (view.now - self.growing_since).as_secs_f64();
+        let law = &self.law;
+        let mut growth =
+            (law.growth + law.growth_gain * calm).min(law.growth_limit) * law.boldness(view.sample.latency);
+        let mut rule = Rule::Grow;
+        let is_near = self.capacity.is_some_and(|capacity| {
+            view.now - capacity.at < law.memory
+                && self.rate > law.refill * capacity.rate
+                && self.rate < law.near * capacity.rate
+        });
+        if is_near && growth > law.growth_near {
+            growth = law.growth_near;
+            rule = Rule::Probe;
+        }
+        // Slower as the queue nears the set point.
+        let ease = 1.0 - (view.queue.as_secs_f64() / view.aim.as_secs_f64()).min(1.0);
+        let reference = bounds.max.as_bps() as f64 * ADDITIVE_SHARE;
+        let scale = (1.0 - law.additive) * self.rate + law.additive * reference;
+        self.rate = self.rate.max(bounds.min.as_bps() as f64) + growth * ease * view.dt * scale;
+        // A rate that was never used proves nothing: a static scene is not a wide link.
+        let is_settled = view.now - self.since > SETTLING;
+        if is_settled && let Some(shown) = self.signals.delivered(SHOWN_WINDOW, Duration::ZERO) {
+            let shown = self.video(shown);
+            self.shown = shown;
+            let most = (law.shown * shown).max(shown + SHOWN_STEP).max(bounds.min.as_bps() as f64);
+            if self.rate > most {
+                self.rate = most;
+                rule = Rule::Unproven;
+            }
+        }
+        if self.rate >= bounds.max.as_bps() as f64 { Rule::Maximum } else { rule }
+    }
+
+    fn drain(&mut self, view: &View<'_>, from: Duration) -> Rule {
+        let Some(delivered) = self.signals.delivered(self.window(view), from) else {
+            return Rule::Measure;
+        };
+        let most = MOST_CAPACITY * self.settings.bounds.max.as_bps() as f64;
+        let capacity = self.video(delivered).min(most);
+        self.capacity = Some(Capacity { rate: capacity, at: view.now });
+        // What is to be worked off: all that waits, as far as the queue bears it out.
+        let law = &self.law;
+        let waits = self.time_for(view.sample.backlog(), capacity) - view.base.as_secs_f64();
+        let queue = view.queue.as_secs_f64();
+        let excess = waits.min(2.0 * queue).max(queue.min(waits));
+        let near = (excess / view.sample.latency.as_secs_f64().max(SHORTEST_LATENCY)).clamp(0.0, 1.0);
+        let floor = law.drain_floor * (1.0 - near) * (1.0 - near);
+        let share = 1.0 - (excess - 0.7 * view.aim.as_secs_f64()).max(0.0) / law.drain.as_secs_f64();
+        self.rate = capacity * share.clamp(floor, 1.0);
+        Rule::Drain
+    }
+
+    fn decide(&mut self, view: &View<'_>, rule: Rule) -> Decision {
+        let Settings { bounds, adaptive, .. } = self.settings;
+        let (least, most) = (bounds.min.as_bps() as f64, bounds.max.as_bps() as f64);
+        let wanted = self.rate;
+        self.rate = self.rate.clamp(least * THINNEST, most);
+        let thin = self.thin(view, wanted / least.max(1.0));
+        let key_frame = self.wants_key_frame(view);
+        let target = if adaptive { bits(self.rate.max(least)) } else { bounds.start };
+        let before = std::mem::replace(&mut self.last_target, target);
+        let remembered = self.capacity.filter(|capacity| view.now - capacity.at < self.law.memory);
+        // What the link may be given: the stream at its target, or what it was measured to carry.
+        let offered = self.stream(target.as_bps() as f64);
+        let offered = remembered.map_or(offered, |it| offered.max(self.stream(it.rate.min(most))));
+        let offered = if self.is_blind() { offered.max(self.stream(self.shown.min(most))) } else { offered };
+        let allowance = self.law.allowance.max(view.aim.mul_f64(self.law.allowance_queues));
+        let mending =
+            if view.is_mending { view.base.mul_f64(1.5) + MENDING_ALLOWANCE } else { Duration::ZERO };
+        let window = bits(offered) * (view.base + allowance + mending);
+        Decision {
+            at: view.now,
+            rule: if adaptive { rule } else { Rule::Fixed },
+            before,
+            target,
+            estimate: remembered.map(|capacity| bits(capacity.rate)),
+            queue: view.network,
+            window: window.max(SMALLEST_WINDOW),
+            pace: bits(offered * SRT_OVERHEAD * self.law.pace + PACE_MARGIN),
+            patience: view.sample.latency.saturating_sub(view.base / 2).max(view.sample.latency / 2),
+            thin,
+            key_frame,
+        }
+    }
+
+    /// Below the least rate the pictures are thinned, and not encoded at all where they would wait
+    /// for so long that they came too late.
+    fn thin(&mut self, view: &View<'_>, share: f64) -> f64 {
+        let State::Drain { from } = self.state else {
+            self.is_skipping = false;
+            return 0.0;
+        };
+        if !self.is_measured_since(from) {
+            return 0.0;
+        }
+        let capacity = self.capacity.map_or(0.0, |capacity| capacity.rate);
+        let latency = view.sample.latency.as_secs_f64();
+        let ahead = self.time_for(view.sample.backlog().saturating_sub(FEW_PACKETS), capacity);
+        let bold = self.law.boldness(view.sample.latency);
+        let skip = latency * (self.law.skip - SHORT_SKIP * (1.0 - bold) / (1.0 - self.law.timid));
+        self.is_skipping = ahead > skip || (self.is_skipping && ahead > 0.7 * skip);
+        if self.is_skipping {
+            1.0
+        } else if share < 0.9 && ahead > self.law.thin * latency {
+            1.0 - share.max(LEAST_SHARE)
+        } else {
+            0.0
+        }
+    }
+
+    /// A clean start once something that mattered was given up; and in a long stall one every now and
+    /// then, so that what is still in time at its end begins with one.
+    fn wants_key_frame(&mut self, view: &View<'_>) -> bool {
+        let sample = view.sample;
+        let given_up = sample.late + sample.left_out;
+        let was_left_out = given_up > self.given_up;
+        if was_left_out || sample.oldest > sample.latency + view.base {
+            self.given_up = self.given_up.max(given_up);
+            self.owes_key_frame = true;
+        }
+        let apart = self.key_frame_at.map_or(Duration::MAX, |at| view.now - at);
+        let wanted = match self.state {
+            State::Stall { since } => {
+                let spacing = sample.latency.mul_f64(self.law.stall_key);
+                view.now - since > spacing && apart > spacing
+            }
+            State::Open | State::Drain { .. } => {
+                let is_settled = sample.oldest < sample.latency / 2 && apart > KEY_FRAMES_APART;
+                self.owes_key_frame && (is_settled || (was_left_out && apart > KEY_FRAMES_APART / 2))
+            }
+        };
+        if wanted {
+            self.owes_key_frame = false;
+            self.key_frame_at = Some(view.now);
+        }
+        wanted
+    }
+
+    /// How long what is kept out of the network has to wait for it.
+    fn held_back(&self) -> Duration {
+        let capacity = self.capacity.map_or(self.rate, |capacity| capacity.rate.max(self.rate));
+        Duration::from_secs_f64(self.time_for(self.signals.held_back(), capacity).min(LONGEST_HELD_BACK))
+    }
+
+    /// Over how long what gets through is measured.
+    fn window(&self, view: &View<'_>) -> Duration {
+        let mending = if view.is_mending { view.base + MENDING_ALLOWANCE } else { view.base };
+        self.law.window.max(mending)
+    }
+
+    /// Nothing is known of what the link carries now. It is offered what it carried before, so that what
+    /// it carries can be seen.
+    fn is_blind(&self) -> bool {
+        match self.state {
+            State::Open => false,
+            State::Drain { from } => !self.is_measured_since(from),
+            State::Stall { .. } => true,
+        }
+    }
+
+    fn is_measured_since(&self, from: Duration) -> bool {
+        self.capacity.is_some_and(|capacity| capacity.at >= from)
+    }
+
+    /// Of a transport stream's rate, what is video: bits per second.
+    fn video(&self, stream: Bitrate) -> f64 {
+        let other =
+            self.settings.framerate * PICTURE_OVERHEAD + self.settings.sound.as_bps() as f64 * SOUND_OVERHEAD;
+        ((stream.as_bps() as f64 - other) / TS_OVERHEAD).max(0.0)
+    }
+
+    /// The transport stream's rate with that much video: bits per second.
+    fn stream(&self, video: f64) -> f64 {
+        let other =
+            self.settings.framerate * PICTURE_OVERHEAD + self.settings.sound.as_bps() as f64 * SOUND_OVERHEAD;
+        video * TS_OVERHEAD + other
+    }
+
+    /// How long the link takes for that much transport stream at a capacity of so much video: seconds.
+    fn time_for(&self, bytes: ByteCount, capacity: f64) -> f64 {
+        bytes.get() as f64 * 8.0 / self.stream(capacity).max(LEAST_CAPACITY)
+    }
+}
+
+/// Bits per second, from a number that is finite and not negative.
+fn bits(rate: f64) -> Bitrate {
+    Bitrate::from_bps(rate.round() as u64) // the cast saturates
+}
+
+/// A packet of 188 bytes carries 184.
+const TS_OVERHEAD: f64 = 188.0 / 184.0;
+/// Bits that a picture costs beside: its PES header (19 bytes) and half of its last packet, on average.
+const PICTURE_OVERHEAD: f64 = (19.0 + 92.0) * 8.0;
+/// Frames of sound are small: their headers and half-empty packets cost about a third.
+const SOUND_OVERHEAD: f64 = 1.35;
+/// Seven TS packets (1316 bytes) take 1360 on the wire: SRT 16, UDP 8, IPv4 20.
+const SRT_OVERHEAD: f64 = 1360.0 / 1316.0;
+
+/// Of the latency: a stretch of nothing but congestion must not pass for a long path.
+const LONGEST_BASE: f64 = 0.35;
+/// A pause between samples changes the rate by no more than this much time would.
+const LONGEST_STEP: Duration = Duration::from_millis(200);
+/// Samples further apart than three periods come from a process that did not run.
+const LATE_SAMPLE: Duration = Duration::from_millis(60);
+/// A connection's first key frame comes before there is a rate to speak of.
+const SETTLING: Duration = Duration::from_millis(1_500);
+/// What was shown to get through is looked for over this long: a few pictures of each kind.
+const SHOWN_WINDOW: Duration = Duration::from_secs(1);
+/// Bits per second that may always be tried beyond what was shown.
+const SHOWN_STEP: f64 = 500_000.0;
+/// Of the upper bound: the additive part of the growth is in proportion to this.
+const ADDITIVE_SHARE: f64 = 0.25;
+/// Of the upper bound: a link that carries more is wide enough, however much more it is.
+const MOST_CAPACITY: f64 = 1.5;
+/// Of the lower bound: how far the rate may fall below it, where thinning makes up for the rest.
+const THINNEST: f64 = 0.05;
+/// At least a quarter of the pictures is encoded, where any is.
+const LEAST_SHARE: f64 = 0.25;
+/// Of the latency, at a short one, and of the skipping threshold.
+const SHORT_SKIP: f64 = 0.2;
+/// A backlog of a picture or two is none.
+const FEW_PACKETS: ByteCount = ByteCount::new(8 * 1316);
+/// A window in which a small key frame fits.
+const SMALLEST_WINDOW: ByteCount = ByteCount::new(32 * 1316);
+/// Bits per second on the wire, beyond the pace: room for acknowledgements and repetitions at the lowest rates.
+const PACE_MARGIN: f64 = 200_000.0;
+/// What waits behind a loss that is being mended has arrived for the most part.
+const MENDING_ALLOWANCE: Duration = Duration::from_millis(150);
+/// Each key frame costs as much as many pictures.
+const KEY_FRAMES_APART: Duration = Duration::from_millis(700);
+/// Seconds: more than that is no different.
+const LONGEST_HELD_BACK: f64 = 60.0;
+/// Bits per second; a divisor.
+const LEAST_CAPACITY: f64 = 50_000.0;
+/// Seconds; a divisor.
+const SHORTEST_LATENCY: f64 = 0.001;

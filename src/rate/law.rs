@@ -1,0 +1,130 @@
+//! The constants of the law, each with its unit and reason.
+//!
+//! They were found by running the sixteen scenarios of a link lab (synthetic steps, losses and
+//! outages; recorded LTE, 5G and Starlink uplinks) and are flat around their values: none needs its
+//! last digit.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What a controller is tuned by. The default is what streams use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Law {
+    /// The queue that is aimed at, as a share of the latency, and its bounds. A queue is what makes
+    /// a link's capacity visible; it must be small beside the latency, and large beside the jitter
+    /// of acknowledgements (10 ms).
+    pub queue_share: f64,
+    pub shortest_queue: Duration,
+    pub longest_queue: Duration,
+    /// Growth with an empty queue, per second: at first, what it gains each second, and at most.
+    /// Doubling in a second is what an encoder's buffer can follow.
+    pub growth: f64,
+    pub growth_gain: f64,
+    pub growth_limit: f64,
+    /// Share of that growth at a latency of [`SHORT_LATENCY`] or less, where an overshoot costs more.
+    pub timid: f64,
+    /// Share of the growth that does not depend on the rate: of two streams on one link the smaller
+    /// grows faster, and they meet (Chiu and Jain, 1989).
+    pub additive: f64,
+    /// Growth per second near a capacity that was measured not long ago; how far above it is near,
+    /// and for how long it is remembered.
+    pub growth_near: f64,
+    pub near: f64,
+    pub memory: Duration,
+    /// In how long an excess queue is to be worked off.
+    pub drain: Duration,
+    /// Least share of the measured capacity while draining; less only as the latency runs out.
+    pub drain_floor: f64,
+    /// Share of the measured capacity to return to.
+    pub refill: f64,
+    /// What gets through is measured over this long while a queue stands.
+    pub window: Duration,
+    /// Nothing heard for this long beyond a round trip is a stall: longer than any pause between
+    /// acknowledgements (10 ms) that scheduling and radio grants make.
+    pub stall: Duration,
+    /// The rate halves in this time during a stall.
+    pub halving: Duration,
+    /// What the driver may send at, over the larger of target and capacity: key frames need it.
+    pub pace: f64,
+    /// In flight beyond the round trip: at least this long, and this many times the aimed-at queue.
+    pub allowance: Duration,
+    pub allowance_queues: f64,
+    /// Of the latency: backlogs above which pictures are thinned, and not encoded at all.
+    pub thin: f64,
+    pub skip: f64,
+    /// Times what was shown to get through in the last second that may be tried.
+    pub shown: f64,
+    /// Of the latency: how often a stall gets a key frame for the return to begin with.
+    pub stall_key: f64,
+}
+
+impl Default for Law {
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        Law {
+            queue_share: 0.035,
+            shortest_queue: ms(20),
+            longest_queue: ms(80),
+            growth: 0.4,
+            growth_gain: 0.3,
+            growth_limit: 0.9,
+            timid: 0.5,
+            additive: 0.3,
+            growth_near: 0.25,
+            near: 1.1,
+            memory: ms(8_000),
+            drain: ms(900),
+            drain_floor: 0.6,
+            refill: 0.9,
+            window: ms(180),
+            stall: ms(160),
+            halving: ms(200),
+            pace: 1.25,
+            allowance: ms(100),
+            allowance_queues: 4.0,
+            thin: 0.3,
+            skip: 0.9,
+            shown: 2.0,
+            stall_key: 0.4,
+        }
+    }
+}
+
+impl Law {
+    /// The queue that is aimed at.
+    pub fn queue(&self, latency: Duration) -> Duration {
+        latency.mul_f64(self.queue_share).clamp(self.shortest_queue, self.longest_queue)
+    }
+
+    /// How much of the growth a latency allows.
+    pub fn boldness(&self, latency: Duration) -> f64 {
+        let span = (LONG_LATENCY - SHORT_LATENCY).as_secs_f64();
+        let long = latency.saturating_sub(SHORT_LATENCY).as_secs_f64() / span;
+        self.timid + (1.0 - self.timid) * long.min(1.0)
+    }
+}
+
+/// Latencies at and below which growth is timid, and from which on it is bold.
+const SHORT_LATENCY: Duration = Duration::from_millis(500);
+const LONG_LATENCY: Duration = Duration::from_millis(2_000);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queue_follows_the_latency_within_its_bounds() {
+        let law = Law::default();
+        let queue = |ms| law.queue(Duration::from_millis(ms)).as_millis();
+        assert_eq!((queue(100), queue(1_000), queue(8_000)), (20, 35, 80));
+    }
+
+    #[test]
+    fn a_short_latency_is_timid() {
+        let law = Law::default();
+        let boldness = |ms| law.boldness(Duration::from_millis(ms));
+        assert_eq!((boldness(20), boldness(500), boldness(30_000)), (law.timid, law.timid, 1.0));
+        assert!(law.timid < boldness(1_000) && boldness(1_000) < 1.0);
+    }
+}

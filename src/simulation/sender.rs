@@ -1,0 +1,384 @@
+//! The sending side: `transport::srt`'s driver, reduced to what decides when a packet leaves.
+//!
+//! Kept of it: the window between hand-over and acknowledgement, pacing, the governor's rules for
+//! retransmissions, TLPKTDROP, the probe of the tail, and what a measurement is made of. Left out:
+//! everything about bytes on the wire but their number.
+
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::receiver::{Data, Rtt};
+use crate::link::Spec;
+use crate::rate::LinkSample;
+use crate::units::{Bitrate, ByteCount};
+
+/// A caller's connection after its handshake, sending.
+#[derive(Debug)]
+pub struct Sender {
+    latency: Duration,
+    /// Of the handshake, when the receiver's clock was set.
+    handshake: Duration,
+    /// From the oldest that is neither acknowledged nor given up.
+    packets: VecDeque<Packet>,
+    oldest: u64,
+    /// How many of them, from the oldest, have been sent.
+    sent: usize,
+    held: u64,
+    /// Numbers whose retransmission was granted; those that were acknowledged meanwhile are passed over.
+    granted: VecDeque<u64>,
+    /// Everything below has arrived or was reported missing.
+    told_to: u64,
+    pace: Bitrate,
+    free_at: Duration,
+    rtt: Rtt,
+    /// Smallest of late, rising in time and value.
+    shortest: VecDeque<(Duration, Duration)>,
+    fresh_rtt: Option<Duration>,
+    heard: Duration,
+    /// Tokens for retransmissions, and when they were last filled.
+    budget: (f64, Duration),
+    budget_per_second: f64,
+    probes: u32,
+    active: Duration,
+    counters: Counters,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    captured: Duration,
+    payload: u16,
+    unit: u32,
+    last_sent: Duration,
+    retransmissions: u16,
+    granted: bool,
+    /// The receiver is known to have it.
+    arrived: bool,
+}
+
+/// Since the start; bytes are payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub handed_over: u64,
+    pub arrived: u64,
+    pub sent: u64,
+    pub retransmitted: u64,
+    pub lost: u64,
+    pub late: u64,
+}
+
+impl Sender {
+    pub fn new(link: &Spec, latency: Duration, peak: Bitrate) -> Self {
+        let handshake = 2 * link.delay + link.jitter;
+        let per_second = (peak.as_bps() as f64 / 8.0 / PAYLOAD as f64).max(SMALLEST_BUDGET);
+        Sender {
+            latency,
+            handshake,
+            packets: VecDeque::new(),
+            oldest: 0,
+            sent: 0,
+            held: 0,
+            granted: VecDeque::new(),
+            told_to: 0,
+            pace: peak,
+            free_at: Duration::ZERO,
+            rtt: Rtt { mean: handshake, variance: handshake / 2 },
+            shortest: VecDeque::from([(Duration::ZERO, handshake)]),
+            fresh_rtt: None,
+            heard: Duration::ZERO,
+            budget: (per_second, Duration::ZERO),
+            budget_per_second: per_second,
+            probes: 0,
+            active: Duration::ZERO,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Hands over a unit of so many bytes of transport stream, in packets of 1316 and a shorter last
+    /// one; how many.
+    pub fn push(&mut self, captured: Duration, bytes: u64, unit: u32) -> usize {
+        let before = self.packets.len();
+        let mut left = bytes;
+        while left > 0 {
+            let payload = left.min(PAYLOAD);
+            left -= payload;
+            self.packets.push_back(Packet {
+                captured,
+                payload: payload as u16, // at most PAYLOAD
+                unit,
+                last_sent: Duration::ZERO,
+                retransmissions: 0,
+                granted: false,
+                arrived: false,
+            });
+        }
+        self.held += bytes;
+        self.counters.handed_over += bytes;
+        self.packets.len() - before
+    }
+
+    /// Bytes handed over and neither acknowledged nor given up.
+    pub fn held(&self) -> ByteCount {
+        ByteCount::new(self.held)
+    }
+
+    pub fn set_pace(&mut self, pace: Bitrate) {
+        self.pace = pace;
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// When the next packet may leave.
+    pub fn next(&self) -> Duration {
+        let has_any = self.sent < self.packets.len() || !self.granted.is_empty();
+        if has_any { self.free_at } else { Duration::MAX }
+    }
+
+    /// The packet that leaves now, if one may: repeated ones first.
+    pub fn leave(&mut self, now: Duration) -> Option<Data> {
+        if self.free_at > now {
+            return None;
+        }
+        let (index, repeated) = self.choose()?;
+        let number = self.oldest + index as u64;
+        let in_flight = self.sent;
+        let packet = &mut self.packets[index];
+        packet.last_sent = now;
+        packet.granted = false;
+        let Packet { captured, payload, unit, .. } = *packet;
+        if repeated {
+            packet.retransmissions = packet.retransmissions.saturating_add(1);
+            self.counters.retransmitted += 1;
+        } else {
+            self.sent += 1;
+            self.counters.sent += 1;
+            self.probes = 0;
+            self.active = now;
+            if in_flight == 0 {
+                self.heard = now;
+            }
+        }
+        let wire = ByteCount::new(u64::from(payload) + WIRE_HEADERS);
+        // What a timer was late with is made up for, up to BURST.
+        self.free_at =
+            self.free_at.max(now.saturating_sub(BURST)) + self.pace.time_for(wire).min(LONGEST_GAP);
+        Some(Data { number, captured, payload, unit })
+    }
+
+    /// The place of the packet that is to leave next, and whether it is a repeated one.
+    fn choose(&mut self) -> Option<(usize, bool)> {
+        while let Some(number) = self.granted.pop_front() {
+            if let Some(index) = number.checked_sub(self.oldest)
+                && self.packets.get(index as usize).is_some_and(|packet| packet.granted)
+            {
+                return Some((index as usize, true));
+            }
+        }
+        (self.sent < self.packets.len()).then_some((self.sent, false))
+    }
+
+    /// Everything before `edge` has arrived or was skipped by the receiver.
+    pub fn acknowledge(&mut self, now: Duration, edge: u64, rtt: Option<Rtt>) {
+        if let Some(rtt) = rtt {
+            self.rtt = rtt;
+            self.record_shortest(now, rtt.mean);
+        }
+        self.heard = now;
+        let count = edge.saturating_sub(self.oldest).min(self.sent as u64) as usize;
+        if count == 0 {
+            return;
+        }
+        let newest = self.packets[count - 1];
+        if newest.retransmissions == 0 {
+            self.record_fresh(now, newest.last_sent);
+        }
+        self.release(count);
+        self.probes = 0;
+        self.active = now;
+    }
+
+    /// The receiver lacks these; `fresh` is a gap that it has just noticed.
+    pub fn report(&mut self, now: Duration, missing: &[RangeInclusive<u64>], fresh: bool) {
+        self.heard = now;
+        for range in missing {
+            for number in *range.start()..=*range.end() {
+                self.mend(now, number);
+            }
+            if fresh {
+                self.learn_around(now, range);
+            }
+        }
+    }
+
+    /// What came before and right after a fresh gap has arrived.
+    fn learn_around(&mut self, now: Duration, gap: &RangeInclusive<u64>) {
+        for number in self.told_to.max(self.oldest)..*gap.start() {
+            self.mark_arrived(number);
+        }
+        let after = gap.end() + 1;
+        self.mark_arrived(after);
+        self.told_to = self.told_to.max(after + 1);
+        let packet = after.checked_sub(self.oldest).and_then(|index| self.packets.get(index as usize));
+        if let Some(packet) = packet.filter(|packet| packet.retransmissions == 0) {
+            let sent = packet.last_sent;
+            self.record_fresh(now, sent);
+        }
+    }
+
+    fn mark_arrived(&mut self, number: u64) {
+        let Some(index) = number.checked_sub(self.oldest) else { return };
+        if let Some(packet) = self.packets.get_mut(index as usize)
+            && !packet.arrived
+        {
+            packet.arrived = true;
+            self.counters.arrived += u64::from(packet.payload);
+        }
+    }
+
+    /// The governor's rules: not what is under way, not what would be too late, not beyond the budget.
+    fn mend(&mut self, now: Duration, number: u64) {
+        let Some(index) = number.checked_sub(self.oldest).map(|index| index as usize) else { return };
+        if index >= self.sent {
+            return;
+        }
+        self.counters.lost += 1;
+        let base = self.base_rtt();
+        let packet = &mut self.packets[index];
+        let least = if packet.retransmissions == 0 { Duration::ZERO } else { base + SHORTEST_REPEAT };
+        let early = self.rtt.mean.saturating_sub(4 * self.rtt.variance).max(least);
+        let useful = packet.captured + self.latency + self.handshake + LATENESS_MARGIN;
+        if packet.granted || now.saturating_sub(packet.last_sent) < early || now + self.rtt.mean > useful {
+            return;
+        }
+        let (tokens, filled) = self.budget;
+        let gained = (now - filled).as_secs_f64() * self.budget_per_second;
+        let tokens = (tokens + gained).min(self.budget_per_second * BUDGET_DEPTH.as_secs_f64());
+        self.budget = (tokens, now);
+        if tokens < 1.0 {
+            return;
+        }
+        self.budget.0 -= 1.0;
+        packet.granted = true;
+        self.granted.push_back(number);
+    }
+
+    /// Gives up what is too late, and makes the receiver notice a lost tail.
+    pub fn tend(&mut self, now: Duration) {
+        let patience = (self.latency + self.latency / 4).max(LEAST_PATIENCE);
+        let is_late = |packet: &&Packet| packet.captured + patience < now;
+        let late = self.packets.iter().take(self.sent).take_while(is_late).count();
+        if late > 0 {
+            let skipped = self.packets.iter().take(late).filter(|packet| !packet.arrived).count();
+            self.counters.late += skipped as u64;
+            self.release_unarrived(late);
+        }
+        self.probe(now);
+    }
+
+    fn probe(&mut self, now: Duration) {
+        if self.sent < self.packets.len() || !self.granted.is_empty() {
+            return;
+        }
+        let Some(index) = self.sent.checked_sub(1) else { return };
+        let wait =
+            (self.rtt.mean + 4 * self.rtt.variance + ACK_DELAY) * (1 << self.probes.min(MOST_DOUBLINGS));
+        let newest = &mut self.packets[index];
+        let useful = newest.captured + self.latency + self.handshake + LATENESS_MARGIN;
+        if now >= newest.last_sent.max(self.active) + wait && now + self.rtt.mean <= useful {
+            self.probes += 1;
+            newest.granted = true;
+            self.granted.push_back(self.oldest + index as u64);
+        }
+    }
+
+    fn release(&mut self, count: usize) {
+        for index in 0..count {
+            self.mark_arrived(self.oldest + index as u64);
+        }
+        self.release_unarrived(count);
+    }
+
+    fn release_unarrived(&mut self, count: usize) {
+        for packet in self.packets.drain(..count) {
+            self.held -= u64::from(packet.payload);
+        }
+        self.oldest += count as u64;
+        self.sent -= count;
+        self.told_to = self.told_to.max(self.oldest);
+    }
+
+    fn record_fresh(&mut self, now: Duration, sent: Duration) {
+        let sample = now.saturating_sub(sent);
+        self.fresh_rtt = Some(self.fresh_rtt.map_or(sample, |fresh| fresh.min(sample)));
+        self.record_shortest(now, sample);
+    }
+
+    fn record_shortest(&mut self, now: Duration, sample: Duration) {
+        while self.shortest.back().is_some_and(|(_, value)| *value >= sample) {
+            self.shortest.pop_back();
+        }
+        self.shortest.push_back((now, sample));
+        while self.shortest.len() > 1 && now.saturating_sub(self.shortest[0].0) > BASE_WINDOW {
+            self.shortest.pop_front();
+        }
+    }
+
+    fn base_rtt(&self) -> Duration {
+        self.shortest.front().map_or(self.handshake, |(_, value)| *value)
+    }
+
+    /// The link's part of a sample; the queue's is the caller's.
+    pub fn sample(&mut self, now: Duration) -> LinkSample {
+        let since = |at: Duration| now.saturating_sub(at);
+        let in_flight = self.packets.front().filter(|_| self.sent > 0);
+        let counters = self.counters;
+        let unsent = self.packets.range(self.sent..).map(|packet| u64::from(packet.payload)).sum();
+        let unsent = ByteCount::new(unsent);
+        LinkSample {
+            at: now,
+            latency: self.latency,
+            rtt: self.rtt.mean,
+            rtt_variance: self.rtt.variance,
+            fresh_rtt: self.fresh_rtt.take(),
+            base_rtt: self.base_rtt(),
+            arrived: ByteCount::new(counters.arrived),
+            handed_over: ByteCount::new(counters.handed_over),
+            send_buffer: self.held().saturating_sub(unsent),
+            waiting: unsent,
+            oldest: self.packets.front().map_or(Duration::ZERO, |packet| since(packet.captured)),
+            oldest_sent: in_flight.map_or(Duration::ZERO, |packet| since(packet.last_sent)),
+            heard: in_flight.map_or(Duration::ZERO, |_| since(self.heard)),
+            sent: counters.sent,
+            retransmitted: counters.retransmitted,
+            lost: counters.lost,
+            late: counters.late,
+            left_out: 0,
+            limited_by_application: self.sent == self.packets.len() && self.granted.is_empty(),
+            encoded: None,
+        }
+    }
+}
+
+/// SRT's usual payload: seven TS packets.
+pub const PAYLOAD: u64 = 1316;
+/// SRT header, as a part of the UDP payload.
+pub const SRT_HEADER: usize = 16;
+/// SRT (16), UDP (8) and IPv4 (20) headers: what pacing counts beside the payload.
+const WIRE_HEADERS: u64 = 44;
+/// What the driver's timer may be late with and make up for.
+const BURST: Duration = Duration::from_millis(1);
+/// However slow the pace, the next packet leaves after this.
+const LONGEST_GAP: Duration = Duration::from_secs(1);
+/// `transport::srt::measurement`: what the smallest round trip is remembered for.
+const BASE_WINDOW: Duration = Duration::from_secs(15);
+
+// The governor's and the sender's constants, which `transport::srt` gives the reasons of.
+const SHORTEST_REPEAT: Duration = Duration::from_millis(10);
+const ACK_DELAY: Duration = Duration::from_millis(20);
+const MOST_DOUBLINGS: u32 = 6;
+const LATENESS_MARGIN: Duration = Duration::from_millis(20);
+const BUDGET_DEPTH: Duration = Duration::from_secs(1);
+const SMALLEST_BUDGET: f64 = 100.0;
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);

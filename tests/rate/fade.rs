@@ -1,0 +1,44 @@
+//! Capacity far below what any picture needs: sound goes on, the picture thins out and comes back.
+
+use std::time::Duration;
+
+use crate::clips;
+use crate::frames::frames;
+use crate::run::Plan;
+
+#[test]
+#[ignore = "make lab: 60 s"]
+fn sound_never_breaks_in_a_deep_fade() {
+    let clip = clips::motion();
+    let plan = Plan {
+        link: "rate=3M,delay=25ms,at=20s:rate=100k,at=30s:rate=3M,seed=1",
+        latency: Duration::from_secs(2),
+        duration: Duration::from_secs(50),
+        clip: &clip,
+        sound_kbps: Some(64),
+        fixed_kbps: None,
+    };
+    let outcome = plan.run();
+    let report = &outcome.stream.reception.stream;
+    let sound = report.audio.as_ref().expect("a sound track");
+    // Frames of AAC at 48 kHz are 21.3 ms apart.
+    assert!(sound.longest_step < Duration::from_millis(45), "sound breaks: {sound:#?}\n{}", outcome.log);
+    assert_eq!(sound.damaged, 0, "{sound:#?}");
+    let recording = &outcome.stream.recording;
+    let pictures = frames(&recording.messages, &recording.late_ms());
+    let begin = recording.messages[0].sent.expect("srtsrc tells the sending time");
+    let shown = |from: u64, to: u64| {
+        let span = begin + Duration::from_secs(from)..begin + Duration::from_secs(to);
+        pictures.iter().filter(|frame| span.contains(&frame.sent) && !frame.damaged).count()
+    };
+    eprintln!(
+        "pictures in ten seconds: {} before, {} in the fade, {} after",
+        shown(8, 18),
+        shown(20, 30),
+        shown(36, 46)
+    );
+    assert!(shown(8, 18) > 280, "whole before");
+    assert!(shown(20, 30) < 150, "thin in the fade");
+    assert!(shown(36, 46) > 280, "whole again six seconds after it");
+    assert_eq!(report.continuity_errors(), 0);
+}

@@ -1,0 +1,269 @@
+//! What a connection says about its link, beside what the emulated link says of itself.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
+mod srt_common;
+
+use std::time::{Duration, Instant};
+
+use srt_common::*;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::task::JoinHandle;
+use uplinkd::link::relay::{Relay, RelayCounters};
+use uplinkd::transport::Chunk;
+use uplinkd::transport::srt::{Ended, Measurement, Target};
+use uplinkd::units::Bitrate;
+
+/// Two at once on a small machine would measure each other.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// A stream without an end over a connection, and what both it and the link have said.
+struct Observed {
+    pace: watch::Sender<Option<Bitrate>>,
+    measurement: watch::Receiver<Measurement>,
+    feeding: JoinHandle<()>,
+    ended: JoinHandle<Ended>,
+}
+
+/// One measurement, and the link's counters as it was seen.
+struct Sample {
+    measured: Measurement,
+    relay: RelayCounters,
+}
+
+impl Observed {
+    async fn start(to: &Target, rate: Bitrate, pace: Option<Bitrate>) -> Observed {
+        let connection = connect_soon(to).await;
+        let (input, mut chunks) = mpsc::channel(512);
+        let (report, measurement) = watch::channel(Measurement::new(Instant::now()));
+        let (pace, paced) = watch::channel(pace);
+        let feeding = tokio::spawn(feed(input, rate, u32::MAX.into()));
+        let ended = tokio::spawn(async move { connection.run(&mut chunks, &report, paced).await });
+        Observed { pace, measurement, feeding, ended }
+    }
+
+    /// All measurements of that time.
+    async fn watch(&mut self, relay: &Relay, time: Duration) -> Vec<Sample> {
+        let end = Instant::now() + time;
+        let mut samples = Vec::new();
+        while Instant::now() < end {
+            self.measurement.changed().await.unwrap();
+            let measured = self.measurement.borrow_and_update().clone();
+            samples.push(Sample { measured, relay: relay.counters() });
+        }
+        samples
+    }
+
+    async fn stop(self) {
+        self.feeding.abort();
+        assert_eq!(self.ended.await.unwrap(), Ended::Drained);
+    }
+}
+
+impl Sample {
+    /// Data packets that the link has delivered, or is about to. What it did not deliver of the control
+    /// packets is missing from the count; there is one of them for ten and more of data.
+    fn delivered(&self) -> u64 {
+        self.relay.up.link.delivered.packets - self.relay.up.srt.control
+    }
+}
+
+fn median<T: Ord + Copy>(values: impl Iterator<Item = T>) -> T {
+    let mut values: Vec<T> = values.collect();
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
+/// How far `part` is from `whole`, in percent of it.
+fn off(part: u64, whole: u64) -> f64 {
+    100.0 * (part as f64 / whole as f64 - 1.0)
+}
+
+#[tokio::test]
+async fn round_trips_are_those_of_the_path() {
+    let _alone = ALONE.lock().await;
+    for one_way in [5u32, 40] {
+        let far = Far::start(&format!("delay={one_way}ms")).await;
+        let mut stream = Observed::start(&far.to, RATE, Some(AMPLE)).await;
+        stream.watch(&far.relay, 1_000 * MS).await;
+        let samples = stream.watch(&far.relay, 3_000 * MS).await;
+        let path = 2 * one_way * MS;
+        let fresh: Vec<_> = samples.iter().filter_map(|it| it.measured.fresh_rtt).collect();
+        let (smallest, usual) = (*fresh.iter().min().unwrap(), median(fresh.iter().copied()));
+        let smooth = median(samples.iter().map(|it| it.measured.rtt));
+        let base = samples.last().unwrap().measured.base_rtt;
+        eprintln!("path {path:?}: base {base:?}, fresh {smallest:?} to {usual:?}, smoothed {smooth:?}");
+        // Nearly every 20 ms hold an acknowledgement, which comes up to 10 ms after the arrival.
+        assert!(fresh.len() > samples.len() * 9 / 10, "{} of {}", fresh.len(), samples.len());
+        assert!((path..path + 3 * MS).contains(&base), "{base:?}");
+        assert!((path..path + 12 * MS).contains(&usual), "{usual:?}");
+        assert!((path..path + 8 * MS).contains(&smooth), "{smooth:?}");
+        assert!(smallest >= base);
+        let limited = samples.iter().filter(|it| it.measured.limited_by_application).count();
+        assert!(limited >= samples.len() * 9 / 10, "{limited} of {}", samples.len());
+        assert!(samples.iter().all(|it| it.measured.heard < path + 40 * MS), "answers come all the time");
+        stream.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_has_arrived_is_known_in_spite_of_holes() {
+    let _alone = ALONE.lock().await;
+    let far = Far::start("delay=25ms,loss=0.05,seed=11").await;
+    let mut stream = Observed::start(&far.to, RATE, None).await;
+    stream.watch(&far.relay, 1_000 * MS).await;
+    let samples = stream.watch(&far.relay, 5_000 * MS).await;
+    let (first, last) = (&samples[0], &samples[samples.len() - 1]);
+    // What we count is what the link has seen.
+    let offered = last.relay.up.srt.data;
+    let ours = last.measured.sent.packets + last.measured.retransmitted.packets;
+    assert!(offered.abs_diff(ours) <= 20, "{ours} sent, {offered} seen: measured a moment apart");
+    let link = last.relay.up.link;
+    let lost = (link.lost.packets as f64 * offered as f64 / link.offered.packets as f64) as u64;
+    let (reported, reports) = (last.measured.lost_transmissions, last.measured.nak_packets);
+    eprintln!("{lost} lost, {reported} reported in {reports} reports");
+    // What was lost a moment ago is not reported yet, what is periodically reported may be under way.
+    assert!(off(reported, lost).abs() < 10.0, "{reported} of {lost}");
+    assert!(reports >= reported);
+    // Known to have arrived: never more than has, a round trip later all of it.
+    let a_trip_before = |sample: &Sample| {
+        let then = sample.measured.at - TRIP;
+        samples.iter().rev().find(|earlier| earlier.measured.at <= then)
+    };
+    let (mut unknown, mut unacknowledged, mut count) = (0, 0, 0);
+    for sample in &samples {
+        assert!(sample.measured.arrived.packets <= sample.delivered(), "{:?}", sample.measured);
+        assert!(sample.measured.arrived.packets >= sample.measured.acknowledged.packets);
+        if let Some(before) = a_trip_before(sample) {
+            unknown += before.delivered().saturating_sub(sample.measured.arrived.packets);
+            unacknowledged += before.delivered().saturating_sub(sample.measured.acknowledged.packets);
+            count += 1;
+        }
+    }
+    let (unknown, unacknowledged) = (unknown / count, unacknowledged / count);
+    eprintln!(
+        "delivered {TRIP:?} ago: on average {unknown} not known to have arrived, {unacknowledged} not acknowledged"
+    );
+    assert!(unknown * 3 < unacknowledged, "{unknown} and {unacknowledged}");
+    let (known, delivered) = (
+        last.measured.arrived.packets - first.measured.arrived.packets,
+        last.delivered() - first.delivered(),
+    );
+    assert!(off(known, delivered).abs() < 2.0, "{known} of {delivered}");
+    // A packet that is mended is no silence, and no wait.
+    let silent = samples.iter().map(|it| it.measured.silence).max().unwrap();
+    let heard = samples.iter().map(|it| it.measured.heard).max().unwrap();
+    let oldest = median(samples.iter().map(|it| it.measured.oldest_sent));
+    eprintln!("longest without progress {silent:?}, without a word {heard:?}; oldest sent {oldest:?}");
+    assert!(heard < silent && heard < 60 * MS, "{heard:?} of {silent:?}");
+    assert!(oldest < 80 * MS, "{oldest:?}");
+    stream.stop().await;
+}
+
+#[tokio::test]
+async fn an_overloaded_link_shows_its_capacity_and_its_queue() {
+    let _alone = ALONE.lock().await;
+    let far = Far::start("rate=2M,delay=25ms,queue=75000").await;
+    let mut stream = Observed::start(&far.to, RATE, None).await;
+    stream.watch(&far.relay, 1_000 * MS).await;
+    let samples = stream.watch(&far.relay, 3_000 * MS).await;
+    let (first, last) = (&samples[0], &samples[samples.len() - 1]);
+    let time = last.measured.at - first.measured.at;
+    let queue = median(samples.iter().map(|it| Bitrate::from_kbps(2_000).time_for(it.relay.up.queued)));
+    let fresh = median(
+        samples.iter().filter_map(|it| Some(it.measured.fresh_rtt?.saturating_sub(it.measured.base_rtt))),
+    );
+    let smooth = median(samples.iter().map(|it| it.measured.rtt.saturating_sub(it.measured.base_rtt)));
+    eprintln!("queue {queue:?}, fresh {fresh:?}, smoothed {smooth:?}");
+    assert!(fresh.abs_diff(queue) < queue / 10 + 10 * MS);
+    assert!(smooth.abs_diff(queue) < queue / 5);
+    assert!(last.measured.base_rtt < 80 * MS, "{:?}", last.measured.base_rtt);
+    let known = last.measured.arrived.packets - first.measured.arrived.packets;
+    let delivered = last.delivered() - first.delivered();
+    let repeated = last.measured.retransmitted.packets - first.measured.retransmitted.packets;
+    eprintln!("{known} known to have arrived of {delivered} delivered in {time:?}, {repeated} sent again");
+    // What arrived twice is delivered twice.
+    assert!(known <= delivered && off(known, delivered) > -10.0, "{known} of {delivered}");
+    stream.stop().await;
+}
+
+async fn the_pace_is_kept(link: &str, pace: Bitrate) {
+    let _alone = ALONE.lock().await;
+    let far = Far::with_latency(link, 2_000 * MS).await;
+    let mut stream = Observed::start(&far.to, RATE, Some(pace)).await;
+    // A thread that is kept from running for long cannot make good what it has missed.
+    let mut attempts = Vec::new();
+    let kept = loop {
+        stream.watch(&far.relay, 500 * MS).await;
+        let samples = stream.watch(&far.relay, 3_000 * MS).await;
+        let (sent, time) = sent_in(&samples);
+        assert!(samples.iter().all(|it| !it.measured.limited_by_application));
+        let held = samples[samples.len() - 1].measured.held_back - samples[0].measured.held_back;
+        assert!(held.abs_diff(time) < time / 20, "{held:?} of {time:?}");
+        assert!(off(sent.as_bps(), pace.as_bps()) < 3.0, "{sent} is above {pace}");
+        attempts.push(sent);
+        if off(sent.as_bps(), pace.as_bps()) > -5.0 || attempts.len() == 3 {
+            break sent;
+        }
+    };
+    eprintln!("{link}: {attempts:?} at a pace of {pace}");
+    assert!(off(kept.as_bps(), pace.as_bps()) > -5.0, "{kept}");
+    // Another pace applies at once.
+    let slow = Bitrate::from_kbps(1_000);
+    stream.pace.send_replace(Some(slow));
+    let (sent, _) = sent_in(&stream.watch(&far.relay, 2_000 * MS).await);
+    assert!(off(sent.as_bps(), slow.as_bps()).abs() < 10.0, "{sent} after the change");
+    stream.stop().await;
+}
+
+/// What was offered to the link between the first and the last sample, and the time between them.
+fn sent_in(samples: &[Sample]) -> (Bitrate, Duration) {
+    let (first, last) = (&samples[0], &samples[samples.len() - 1]);
+    let time = last.measured.at - first.measured.at;
+    ((last.relay.up.link.offered.bytes - first.relay.up.link.offered.bytes) / time, time)
+}
+
+#[tokio::test]
+async fn the_pace_is_kept_on_a_clean_link() {
+    the_pace_is_kept("delay=25ms", Bitrate::from_kbps(3_000)).await;
+}
+
+#[tokio::test]
+async fn the_pace_is_kept_where_much_is_sent_again() {
+    the_pace_is_kept("delay=25ms,loss=0.05,seed=4", Bitrate::from_kbps(3_000)).await;
+}
+
+/// What waits for its pace is not lost when the stream ends, and does not keep it from ending.
+#[tokio::test]
+async fn a_slow_pace_does_not_draw_out_the_end() {
+    let _alone = ALONE.lock().await;
+    for pace in [Bitrate::ZERO, Bitrate::from_kbps(100)] {
+        let far = Far::with_latency("delay=25ms", 1_000 * MS).await;
+        let connection = connect_soon(&far.to).await;
+        let (input, mut chunks) = mpsc::channel(512);
+        let (report, measurement) = watch::channel(Measurement::new(Instant::now()));
+        let (_pace, paced) = watch::channel(Some(pace));
+        let running = tokio::spawn(async move { connection.run(&mut chunks, &report, paced).await });
+        for number in 0..400 {
+            input.send(Chunk { captured: Instant::now(), data: packet(number) }).await.unwrap();
+        }
+        tokio::time::sleep(200 * MS).await;
+        let sent = measurement.borrow().sent.packets;
+        assert!(sent <= 3, "{sent} at {pace}");
+        let closed = Instant::now();
+        drop(input);
+        assert_eq!(running.await.unwrap(), Ended::Drained);
+        let drained = closed.elapsed();
+        eprintln!("drained in {drained:?} at {pace}");
+        assert!(drained < 2_000 * MS, "{drained:?}");
+        let last = measurement.borrow().clone();
+        assert_eq!((last.handed_over.packets, last.acknowledged.packets), (400, 400));
+        assert_eq!(missing(&far.peer.finish().await, 400), NOTHING);
+    }
+}
+
+const RATE: Bitrate = Bitrate::from_kbps(6_000);
+/// Far more than the stream, so that its bursts of 10 ms pass.
+const AMPLE: Bitrate = Bitrate::from_kbps(30_000);
+/// What news take over a path of 25 ms: both ways, the receiver's 10 ms, and what our clocks differ by.
+const TRIP: Duration = Duration::from_millis(70);
