@@ -99,7 +99,7 @@ fn the_wrong_passphrase_beside_the_right_one() {
 /// Another latency and passphrase, while the daemon runs: the callers call again, nothing else starts anew.
 #[test]
 fn a_changed_latency_and_passphrase_touch_the_output_alone() {
-    let (port, (_old, before), (_new, after)) =
+    let (port, (_old, before), (new, after)) =
         (free_port(), secret(PASSPHRASE), secret("another passphrase"));
     let url = format!(":{port}?mode=listener");
     let daemon = Daemon::start(&test_stream_at(&url, 300, &before));
