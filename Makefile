@@ -62,11 +62,12 @@ scoreboard: ## how well the rate follows links, beside two references; LINKLAB=D
 	@.ci/setup test
 	@command -v python3 >/dev/null || { echo "python3 is needed: apt-get install python3" >&2; exit 1; }
 	@echo "==> building"
-	@$(CARGO) build --release --locked --bin uplinkd --example linkrun
+	@$(CARGO) build --release --locked
+	@$(if $(LINKLAB),,$(CARGO) build --locked --example linkrun)
 	@cd tests/scoreboard && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -q test_scoreboard
 	@echo "==> running, in real time"
 	@PYTHONDONTWRITEBYTECODE=1 python3 tests/scoreboard/scoreboard.py --binary $(TARGET)/release/uplinkd \
-		--linkrun $(TARGET)/release/examples/linkrun $(if $(LINKLAB),--linklab "$(LINKLAB)") \
+		--linkrun $(TARGET)/debug/examples/linkrun $(if $(LINKLAB),--linklab "$(LINKLAB)") \
 		--scenarios "$(SCENARIOS)" --latency $(LATENCY) --seeds "$(SEEDS)" --jobs $(JOBS) \
 		--references $(REFERENCES) --constant $(CONSTANT) --out $(TARGET)/scoreboard
 

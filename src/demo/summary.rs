@@ -214,8 +214,12 @@ fn rates(summary: &Summary) -> String {
 
 fn link_row(relay: &RelayCounters) -> String {
     let up = relay.up.link;
+    let cross = match relay.cross.packets {
+        0 => String::new(),
+        packets => format!(" ({packets} of somebody else's got through)"),
+    };
     format!(
-        "{} packets up, of which {} lost at random, {} in a full queue, {} in an outage; {} packets down, {} dropped",
+        "{} packets up{cross}, of which {} lost at random, {} in a full queue, {} in an outage; {} packets down, {} dropped",
         up.offered.packets,
         up.lost.packets,
         up.queue_drops.packets,

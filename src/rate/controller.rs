@@ -44,12 +44,13 @@ pub struct Controller {
     capacity: Option<Capacity>,
     /// Of video, bits per second: what was last shown to get through while nothing was in the way.
     shown: f64,
+    /// Of transport stream, bits per second: what the link is given at most, but for the pace's share above.
+    offered: f64,
     /// Last sample's time.
     last: Option<Duration>,
     /// The first samples may not be those of a settled connection.
     since: Duration,
     growing_since: Duration,
-    is_skipping: bool,
     key_frame_at: Option<Duration>,
     /// Pictures and packets that were given up, when last looked at.
     given_up: u64,
@@ -84,8 +85,10 @@ enum State {
     Drain {
         from: Duration,
     },
+    /// Nothing has been heard since `since`; something was last sent at `tried`.
     Stall {
         since: Duration,
+        tried: Duration,
     },
 }
 
@@ -126,10 +129,10 @@ impl Controller {
             rate: start.as_bps() as f64,
             capacity: None,
             shown: 0.0,
+            offered: f64::MAX,
             last: None,
             since: Duration::ZERO,
             growing_since: Duration::ZERO,
-            is_skipping: false,
             key_frame_at: None,
             given_up: 0,
             owes_key_frame: false,
@@ -175,7 +178,8 @@ impl Controller {
         let is_stalled = view.sample.heard > self.law.stall + view.base;
         match self.state {
             State::Open | State::Drain { .. } if is_stalled => {
-                self.state = State::Stall { since: view.now.saturating_sub(view.sample.heard) };
+                self.state =
+                    State::Stall { since: view.now.saturating_sub(view.sample.heard), tried: view.now };
             }
             State::Stall { .. } if is_stalled => {}
             State::Stall { .. } => self.state = State::Drain { from: view.now },
@@ -207,8 +211,7 @@ impl Controller {
         let bounds = self.settings.bounds;
         let calm = (view.now - self.growing_since).as_secs_f64();
         let law = &self.law;
-        let mut growth =
-            (law.growth + law.growth_gain * calm).min(law.growth_limit) * law.boldness(view.sample.latency);
+        let mut growth = (law.growth + law.growth_gain * calm).min(law.growth_limit);
         let mut rule = Rule::Grow;
         let is_near = self.capacity.is_some_and(|capacity| {
             view.now - capacity.at < law.memory
@@ -229,7 +232,11 @@ impl Controller {
         if is_settled && let Some(shown) = self.signals.delivered(SHOWN_WINDOW, Duration::ZERO) {
             let shown = self.video(shown);
             self.shown = shown;
-            let most = (law.shown * shown).max(shown + SHOWN_STEP).max(bounds.min.as_bps() as f64);
+            let mut most = (law.shown * shown).max(shown + SHOWN_STEP).max(bounds.min.as_bps() as f64);
+            // What a queue has just shown counts as well: the second before may have been an outage.
+            if let Some(capacity) = self.capacity.filter(|it| view.now - it.at < SHOWN_WINDOW) {
+                most = most.max(capacity.rate);
+            }
             if self.rate > most {
                 self.rate = most;
                 rule = Rule::Unproven;
@@ -242,8 +249,9 @@ impl Controller {
         let Some(delivered) = self.signals.delivered(self.window(view), from) else {
             return Rule::Measure;
         };
+        // More than was sent cannot come through: what seems so was on its way for longer.
         let most = MOST_CAPACITY * self.settings.bounds.max.as_bps() as f64;
-        let capacity = self.video(delivered).min(most);
+        let capacity = self.video(delivered).min(self.offered * self.law.pace).min(most);
         self.capacity = Some(Capacity { rate: capacity, at: view.now });
         // What is to be worked off: all that waits, as far as the queue bears it out.
         let law = &self.law;
@@ -274,7 +282,19 @@ impl Controller {
         let allowance = self.law.allowance.max(view.aim.mul_f64(self.law.allowance_queues));
         let mending =
             if view.is_mending { view.base.mul_f64(1.5) + MENDING_ALLOWANCE } else { Duration::ZERO };
-        let window = bits(offered) * (view.base + allowance + mending);
+        self.offered = offered;
+        let window = match self.state {
+            // What is sent now only waits in the network, where nothing can be left out of it; but for
+            // one picture every now and then, which finds out whether anything gets through again.
+            State::Stall { since, tried } if view.now - tried >= TRY_AGAIN => {
+                self.state = State::Stall { since, tried: view.now };
+                view.sample.send_buffer + ByteCount::new(1)
+            }
+            State::Stall { .. } => ByteCount::ZERO,
+            State::Open | State::Drain { .. } => {
+                (bits(offered) * (view.base + allowance + mending)).max(SMALLEST_WINDOW)
+            }
+        };
         Decision {
             at: view.now,
             rule: if adaptive { rule } else { Rule::Fixed },
@@ -282,7 +302,7 @@ impl Controller {
             target,
             estimate: remembered.map(|capacity| bits(capacity.rate)),
             queue: view.network,
-            window: window.max(SMALLEST_WINDOW),
+            window,
             pace: bits(offered * SRT_OVERHEAD * self.law.pace + PACE_MARGIN),
             patience: view.sample.latency.saturating_sub(view.base / 2).max(view.sample.latency / 2),
             thin,
@@ -290,25 +310,13 @@ impl Controller {
         }
     }
 
-    /// Below the least rate the pictures are thinned, and not encoded at all where they would wait
-    /// for so long that they came too late.
-    fn thin(&mut self, view: &View<'_>, share: f64) -> f64 {
-        let State::Drain { from } = self.state else {
-            self.is_skipping = false;
-            return 0.0;
-        };
-        if !self.is_measured_since(from) {
-            return 0.0;
-        }
-        let capacity = self.capacity.map_or(0.0, |capacity| capacity.rate);
-        let latency = view.sample.latency.as_secs_f64();
-        let ahead = self.time_for(view.sample.backlog().saturating_sub(FEW_PACKETS), capacity);
-        let bold = self.law.boldness(view.sample.latency);
-        let skip = latency * (self.law.skip - SHORT_SKIP * (1.0 - bold) / (1.0 - self.law.timid));
-        self.is_skipping = ahead > skip || (self.is_skipping && ahead > 0.7 * skip);
-        if self.is_skipping {
-            1.0
-        } else if share < 0.9 && ahead > self.law.thin * latency {
+    /// Below the least rate the pictures are thinned.
+    fn thin(&self, view: &View<'_>, share: f64) -> f64 {
+        let State::Drain { from } = self.state else { return 0.0 };
+        let Some(capacity) = self.capacity.filter(|capacity| capacity.at >= from) else { return 0.0 };
+        // What a picture encoded now would have to wait.
+        let ahead = self.time_for(view.sample.backlog().saturating_sub(FEW_PACKETS), capacity.rate);
+        if share < 0.9 && ahead > self.law.thin * view.sample.latency.as_secs_f64() {
             1.0 - share.max(LEAST_SHARE)
         } else {
             0.0
@@ -327,7 +335,7 @@ impl Controller {
         }
         let apart = self.key_frame_at.map_or(Duration::MAX, |at| view.now - at);
         let wanted = match self.state {
-            State::Stall { since } => {
+            State::Stall { since, .. } => {
                 let spacing = sample.latency.mul_f64(self.law.stall_key);
                 view.now - since > spacing && apart > spacing
             }
@@ -423,8 +431,6 @@ const MOST_CAPACITY: f64 = 1.5;
 const THINNEST: f64 = 0.05;
 /// At least a quarter of the pictures is encoded, where any is.
 const LEAST_SHARE: f64 = 0.25;
-/// Of the latency, at a short one, and of the skipping threshold.
-const SHORT_SKIP: f64 = 0.2;
 /// A backlog of a picture or two is none.
 const FEW_PACKETS: ByteCount = ByteCount::new(8 * 1316);
 /// A window in which a small key frame fits.
@@ -433,6 +439,8 @@ const SMALLEST_WINDOW: ByteCount = ByteCount::new(32 * 1316);
 const PACE_MARGIN: f64 = 200_000.0;
 /// What waits behind a loss that is being mended has arrived for the most part.
 const MENDING_ALLOWANCE: Duration = Duration::from_millis(150);
+/// In a stall a picture is sent this often: seldom enough to fill no queue.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
 /// Each key frame costs as much as many pictures.
 const KEY_FRAMES_APART: Duration = Duration::from_millis(700);
 /// Seconds: more than that is no different.

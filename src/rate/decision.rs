@@ -22,7 +22,8 @@ pub struct Decision {
     /// How long a packet sent now waits in the network, beyond the path's shortest round trip.
     pub queue: Duration,
     /// So many bytes of transport stream may be handed over and not known to have arrived: what else
-    /// there is waits before the transport, where groups of pictures can still be left out.
+    /// there is waits before the transport, where groups of pictures can still be left out. Zero lets
+    /// nothing through, no sound either.
     pub window: ByteCount,
     /// What may be sent, on the wire: headers and repetitions included.
     pub pace: Bitrate,

@@ -22,8 +22,6 @@ pub struct Law {
     pub growth: f64,
     pub growth_gain: f64,
     pub growth_limit: f64,
-    /// Share of that growth at a latency of [`SHORT_LATENCY`] or less, where an overshoot costs more.
-    pub timid: f64,
     /// Share of the growth that does not depend on the rate: of two streams on one link the smaller
     /// grows faster, and they meet (Chiu and Jain, 1989).
     pub additive: f64,
@@ -50,9 +48,9 @@ pub struct Law {
     /// In flight beyond the round trip: at least this long, and this many times the aimed-at queue.
     pub allowance: Duration,
     pub allowance_queues: f64,
-    /// Of the latency: backlogs above which pictures are thinned, and not encoded at all.
+    /// Of the latency: the backlog above which pictures are thinned. (Not to encode any above a larger
+    /// one was tried: the picture froze half as long again.)
     pub thin: f64,
-    pub skip: f64,
     /// Times what was shown to get through in the last second that may be tried.
     pub shown: f64,
     /// Of the latency: how often a stall gets a key frame for the return to begin with.
@@ -69,7 +67,6 @@ impl Default for Law {
             growth: 0.4,
             growth_gain: 0.3,
             growth_limit: 0.9,
-            timid: 0.5,
             additive: 0.3,
             growth_near: 0.25,
             near: 1.1,
@@ -77,14 +74,13 @@ impl Default for Law {
             drain: ms(900),
             drain_floor: 0.6,
             refill: 0.9,
-            window: ms(180),
+            window: ms(120),
             stall: ms(160),
             halving: ms(200),
-            pace: 1.25,
-            allowance: ms(100),
-            allowance_queues: 4.0,
+            pace: 1.15,
+            allowance: ms(60),
+            allowance_queues: 1.5,
             thin: 0.3,
-            skip: 0.9,
             shown: 2.0,
             stall_key: 0.4,
         }
@@ -96,18 +92,7 @@ impl Law {
     pub fn queue(&self, latency: Duration) -> Duration {
         latency.mul_f64(self.queue_share).clamp(self.shortest_queue, self.longest_queue)
     }
-
-    /// How much of the growth a latency allows.
-    pub fn boldness(&self, latency: Duration) -> f64 {
-        let span = (LONG_LATENCY - SHORT_LATENCY).as_secs_f64();
-        let long = latency.saturating_sub(SHORT_LATENCY).as_secs_f64() / span;
-        self.timid + (1.0 - self.timid) * long.min(1.0)
-    }
 }
-
-/// Latencies at and below which growth is timid, and from which on it is bold.
-const SHORT_LATENCY: Duration = Duration::from_millis(500);
-const LONG_LATENCY: Duration = Duration::from_millis(2_000);
 
 #[cfg(test)]
 mod tests {
@@ -118,13 +103,5 @@ mod tests {
         let law = Law::default();
         let queue = |ms| law.queue(Duration::from_millis(ms)).as_millis();
         assert_eq!((queue(100), queue(1_000), queue(8_000)), (20, 35, 80));
-    }
-
-    #[test]
-    fn a_short_latency_is_timid() {
-        let law = Law::default();
-        let boldness = |ms| law.boldness(Duration::from_millis(ms));
-        assert_eq!((boldness(20), boldness(500), boldness(30_000)), (law.timid, law.timid, 1.0));
-        assert!(law.timid < boldness(1_000) && boldness(1_000) < 1.0);
     }
 }

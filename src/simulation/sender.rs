@@ -24,7 +24,9 @@ pub struct Sender {
     oldest: u64,
     /// How many of them, from the oldest, have been sent.
     sent: usize,
+    /// Bytes of them, and of those that have arrived.
     held: u64,
+    early: u64,
     /// Numbers whose retransmission was granted; those that were acknowledged meanwhile are passed over.
     granted: VecDeque<u64>,
     /// Everything below has arrived or was reported missing.
@@ -78,6 +80,7 @@ impl Sender {
             oldest: 0,
             sent: 0,
             held: 0,
+            early: 0,
             granted: VecDeque::new(),
             told_to: 0,
             pace: peak,
@@ -120,6 +123,11 @@ impl Sender {
     /// Bytes handed over and neither acknowledged nor given up.
     pub fn held(&self) -> ByteCount {
         ByteCount::new(self.held)
+    }
+
+    /// Of these, the bytes that are not known to have arrived.
+    pub fn outstanding(&self) -> ByteCount {
+        ByteCount::new(self.held - self.early)
     }
 
     pub fn set_pace(&mut self, pace: Bitrate) {
@@ -233,6 +241,7 @@ impl Sender {
             && !packet.arrived
         {
             packet.arrived = true;
+            self.early += u64::from(packet.payload);
             self.counters.arrived += u64::from(packet.payload);
         }
     }
@@ -303,6 +312,9 @@ impl Sender {
     fn release_unarrived(&mut self, count: usize) {
         for packet in self.packets.drain(..count) {
             self.held -= u64::from(packet.payload);
+            if packet.arrived {
+                self.early -= u64::from(packet.payload);
+            }
         }
         self.oldest += count as u64;
         self.sent -= count;
@@ -377,7 +389,7 @@ const BASE_WINDOW: Duration = Duration::from_secs(15);
 // The governor's and the sender's constants, which `transport::srt` gives the reasons of.
 const SHORTEST_REPEAT: Duration = Duration::from_millis(10);
 const ACK_DELAY: Duration = Duration::from_millis(20);
-const MOST_DOUBLINGS: u32 = 6;
+const MOST_DOUBLINGS: u32 = 2;
 const LATENESS_MARGIN: Duration = Duration::from_millis(20);
 const BUDGET_DEPTH: Duration = Duration::from_secs(1);
 const SMALLEST_BUDGET: f64 = 100.0;

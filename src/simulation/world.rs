@@ -199,7 +199,7 @@ impl<'a> World<'a> {
 
     /// Hands over what the window allows.
     fn pump(&mut self, now: Duration) {
-        while self.sender.held() < self.decision.window
+        while self.sender.outstanding() < self.decision.window
             && let Some(unit) = self.queue.pop(self.epoch + now)
         {
             let packets = self.sender.push(unit.captured, unit.bytes, unit.number);

@@ -112,7 +112,7 @@ impl Feed {
             let in_network = self.handed_over.saturating_sub(self.settled);
             let unit = if in_network < self.window || self.finishing {
                 self.queue.pop()
-            } else if in_network < self.window + SOUND_WINDOW {
+            } else if self.window > ByteCount::ZERO && in_network < self.window + SOUND_WINDOW {
                 self.queue.pop_sound()
             } else {
                 return Ok(false);

@@ -17,7 +17,7 @@ use tokio::time::sleep_until;
 
 use super::fanout::Fanout;
 use super::feed::Feed;
-use super::recorder::Recorder;
+use super::recorder::{Recorder, Recorders};
 use super::status::{LinkStatus, OutputStatus, Totals};
 use super::steering::Steering;
 use crate::causes::with_causes;
@@ -37,7 +37,7 @@ use crate::units::Bitrate;
 #[derive(Debug)]
 pub struct OutputHandle {
     status: watch::Receiver<OutputStatus>,
-    decision: watch::Receiver<Option<Decision>>,
+    steered_by: watch::Receiver<Option<Decisions>>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -57,16 +57,20 @@ pub struct StreamContext {
     /// Notified at each decision of an output's rate controller.
     pub rate_decided: Arc<Notify>,
     pub recorder: Arc<Recorder>,
+    /// Those of all outputs.
+    pub recorders: Recorders,
 }
+
+/// What a rate controller decides; `None` without a connection.
+type Decisions = watch::Receiver<Option<Decision>>;
 
 impl OutputHandle {
     /// Starts connecting at once.
     pub fn spawn(settings: config::Output, context: StreamContext) -> Self {
         let (stop, stopping) = watch::channel(false);
-        let (steering, decision) =
-            Steering::new(context.rate.clone(), context.rate_decided.clone(), context.recorder.clone());
-        let (output, status) = Output::new(settings, context, steering, stopping);
-        OutputHandle { status, decision, stop, task: tokio::spawn(output.run()) }
+        let (output, status) = Output::new(settings, context, stopping);
+        let steered_by = output.steered_by.subscribe();
+        OutputHandle { status, steered_by, stop, task: tokio::spawn(output.run()) }
     }
 
     /// The newest status.
@@ -81,7 +85,7 @@ impl OutputHandle {
 
     /// What its rate controller last decided; `None` without a connection.
     pub fn decision(&self) -> Option<Decision> {
-        *self.decision.borrow()
+        self.steered_by.borrow().as_ref().and_then(|decisions| *decisions.borrow())
     }
 
     /// Whether its task has ended, which it does by itself only by a panic.
@@ -106,6 +110,8 @@ struct Output {
     machine: OutputMachine,
     feed: Feed,
     steering: Steering,
+    /// Whose decisions the encoder is to follow, where this output is the one: its own, or its first caller's.
+    steered_by: watch::Sender<Option<Decisions>>,
     stopping: watch::Receiver<bool>,
     publisher: Publisher,
     /// Which of the receiver's addresses is called: the next one after an attempt that failed.
@@ -135,14 +141,19 @@ impl Output {
     fn new(
         settings: config::Output,
         context: StreamContext,
-        steering: Steering,
         stopping: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<OutputStatus>) {
         let machine = OutputMachine::new(Instant::now());
         let (publisher, status) = Publisher::new(&settings.name, &machine);
         let room = context.peak * QUEUE_SPAN;
         let feed = Feed::new(context.fanout.clone(), context.tracks, settings.latency, room);
-        (Output { settings, context, machine, feed, steering, stopping, publisher, address: 0 }, status)
+        let steering =
+            Steering::new(context.rate.clone(), context.rate_decided.clone(), context.recorder.clone());
+        let steered_by = watch::Sender::new(Some(steering.decisions()));
+        let address = 0;
+        let output =
+            Output { settings, context, machine, feed, steering, steered_by, stopping, publisher, address };
+        (output, status)
     }
 
     async fn run(mut self) {

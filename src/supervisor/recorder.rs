@@ -26,6 +26,11 @@ impl Recorders {
         lock(&self.0).entry(output.clone()).or_default().clone()
     }
 
+    /// That output is recorded by another from now on.
+    pub fn replace(&self, output: &OutputName, recorder: Arc<Recorder>) {
+        lock(&self.0).insert(output.clone(), recorder);
+    }
+
     /// The recorder of that output.
     pub fn find(&self, output: &OutputName) -> Option<Arc<Recorder>> {
         lock(&self.0).get(output).cloned()

@@ -1,7 +1,6 @@
 //! One output's rate control: from its measurements and its queue to its feed, its driver and its stream.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
@@ -18,30 +17,11 @@ use crate::units::Bitrate;
 #[derive(Debug)]
 pub struct Steering {
     settings: watch::Receiver<Settings>,
-    decision: Arc<watch::Sender<Option<Decision>>>,
+    decision: watch::Sender<Option<Decision>>,
     /// Notified at each decision.
     decided: Arc<Notify>,
     pace: watch::Sender<Option<Bitrate>>,
     recorder: Arc<Recorder>,
-    lead: Lead,
-    /// The recording of the present connection has begun.
-    is_recorded: bool,
-}
-
-/// Whether decisions count for the output, which are always one connection's: its only one, or that of
-/// one of its callers.
-#[derive(Clone, Debug)]
-pub struct Lead(Arc<AtomicBool>);
-
-impl Lead {
-    /// From now on they do.
-    pub fn take(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn is_taken(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// The controller of one connection.
@@ -55,31 +35,14 @@ pub struct Course {
 
 impl Steering {
     /// `decided` is notified whenever there is another decision to be read.
-    pub fn new(
-        settings: watch::Receiver<Settings>,
-        decided: Arc<Notify>,
-        recorder: Arc<Recorder>,
-    ) -> (Self, watch::Receiver<Option<Decision>>) {
-        let (decision, decisions) = watch::channel(None);
-        let (decision, pace) = (Arc::new(decision), watch::Sender::new(None));
-        let lead = Lead(Arc::new(AtomicBool::new(true)));
-        (Steering { settings, decision, decided, pace, recorder, lead, is_recorded: false }, decisions)
+    pub fn new(settings: watch::Receiver<Settings>, decided: Arc<Notify>, recorder: Arc<Recorder>) -> Self {
+        let (decision, pace) = (watch::Sender::new(None), watch::Sender::new(None));
+        Steering { settings, decision, decided, pace, recorder }
     }
 
-    /// For one caller of the output: it is steered by what it decides, and so is the output once it
-    /// takes the lead.
-    pub fn for_caller(&self) -> (Steering, Lead) {
-        let lead = Lead(Arc::new(AtomicBool::new(false)));
-        let steering = Steering {
-            settings: self.settings.clone(),
-            decision: self.decision.clone(),
-            decided: self.decided.clone(),
-            pace: watch::Sender::new(None),
-            recorder: self.recorder.clone(),
-            lead: lead.clone(),
-            is_recorded: false,
-        };
-        (steering, lead)
+    /// The newest decision; `None` without a connection.
+    pub fn decisions(&self) -> watch::Receiver<Option<Decision>> {
+        self.decision.subscribe()
     }
 
     /// What the driver may send at, on the wire; as fast as it comes before the first decision.
@@ -91,40 +54,29 @@ impl Steering {
     pub fn begin(&mut self, latency: Duration) -> Course {
         self.pace.send_replace(None);
         let (began, controller) = (Instant::now(), Controller::new(*self.settings.borrow_and_update()));
-        self.is_recorded = false;
+        self.recorder.begin(began, &controller);
         Course { controller, latency, began, encoded: Meter::default() }
     }
 
     /// It has ended: nothing is decided until the next.
     pub fn end(&mut self) {
-        if self.lead.is_taken() {
-            self.decision.send_replace(None);
-            self.decided.notify_one();
-        }
+        self.decision.send_replace(None);
+        self.decided.notify_one();
     }
 
     /// Decides anew.
     pub fn steer(&mut self, course: &mut Course, measurement: &Measurement, feed: &Feed) -> Decision {
-        let leads = self.lead.is_taken();
-        if leads && !self.is_recorded {
-            self.is_recorded = true;
-            self.recorder.begin(course.began, &course.controller);
-        }
         if self.settings.has_changed().unwrap_or(false) {
             let settings = *self.settings.borrow_and_update();
             course.controller.set(settings);
-            if leads {
-                self.recorder.settings(&course.controller, settings);
-            }
+            self.recorder.settings(&course.controller, settings);
         }
         let sample = course.sample(measurement, feed);
         let decision = course.controller.observe(&sample);
+        self.recorder.step(&course.controller, Step { sample, decision });
         self.pace.send_replace(Some(decision.pace));
-        if leads {
-            self.recorder.step(&course.controller, Step { sample, decision });
-            self.decision.send_replace(Some(decision));
-            self.decided.notify_one();
-        }
+        self.decision.send_replace(Some(decision));
+        self.decided.notify_one();
         decision
     }
 }

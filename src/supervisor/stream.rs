@@ -334,6 +334,7 @@ impl<'a> StreamTask<'a> {
                 rate: self.rate_settings.subscribe(),
                 rate_decided: self.rate_decided.clone(),
                 recorder: self.recorders.open(&settings.name),
+                recorders: self.recorders.clone(),
             };
             let name = settings.name.clone();
             self.outputs.insert(name, OutputHandle::spawn(settings, context));

@@ -59,14 +59,6 @@ pub struct LeftOut {
     pub gaps: u64,
 }
 
-impl AddAssign for LeftOut {
-    fn add_assign(&mut self, other: LeftOut) {
-        self.pictures += other.pictures;
-        self.sounds += other.sounds;
-        self.gaps += other.gaps;
-    }
-}
-
 /// What a queue holds, and what it has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
@@ -76,6 +68,14 @@ pub struct Waiting {
     /// Everything that was pushed since the queue was made, taken in or not.
     pub offered: ByteCount,
     pub left_out: LeftOut,
+}
+
+impl AddAssign for LeftOut {
+    fn add_assign(&mut self, other: LeftOut) {
+        self.pictures += other.pictures;
+        self.sounds += other.sounds;
+        self.gaps += other.gaps;
+    }
 }
 
 #[derive(Debug)]

@@ -30,7 +30,7 @@ fn silence_is_noticed_and_the_return_begins_with_a_key_frame() {
     let seen = || {
         let status = daemon.status();
         let rule = status["rate"]["rule"].as_str().unwrap_or_default();
-        status["state"] == "degraded" || rule.contains("stall")
+        status["state"] == "degraded" || rule == "stall"
     };
     let noticed = time_until(Duration::from_secs(3), seen);
     eprintln!("the outage was noticed after {noticed:?}");

@@ -177,7 +177,7 @@ def table(results, scenarios, senders):
                 lines.append([name, sender] + cells(figures))
     for place, sender in enumerate(senders):
         means = {}
-        for key, _ in COLUMNS[:6]:
+        for key, _ in COLUMNS:
             values = [figures[key] for figures in sums[sender] if figures[key] is not None]
             means[key] = statistics.mean(values) if values else None
         missing = len(scenarios) - len(sums[sender])

@@ -42,7 +42,7 @@ class Table(unittest.TestCase):
         lines = scoreboard.table(results, ['a', 'b'], ['uplinkd']).splitlines()
         self.assertEqual(lines[2], '| a | uplinkd | 0.800 | 10 / 100 | 0.00 | 0.00 | 1.00 |  |')
         self.assertEqual(lines[3], '| b | uplinkd | 1.000 | 10 / 100 | 0.00 | 0.00 | 1.00 | 0.5 / 3.0 |')
-        self.assertEqual(lines[4], '| **mean** | uplinkd | 0.900 | 10 / 100 | 0.00 | 0.00 | 1.00 |  |')
+        self.assertEqual(lines[4], '| **mean** | uplinkd | 0.900 | 10 / 100 | 0.00 | 0.00 | 1.00 | 0.5 / 3.0 |')
 
     def test_a_run_without_a_stream_is_not_averaged(self):
         results = {('a', 'uplinkd'): [{'error': 'no stream'}], ('b', 'uplinkd'): [self.score(0.5)]}

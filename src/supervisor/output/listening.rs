@@ -1,22 +1,23 @@
 //! An output that listens: for each caller an output of its own, and one status of them all.
 //!
-//! A caller has everything that a called receiver has: queue, gate, mux, driver, machine. So one that
+//! A caller has everything that a called receiver has: queue, mux, driver, rate controller, machine. So one that
 //! is slow or dead fills its own queue, and one that comes begins with tables and a key frame. The
 //! one that has been there longest stands for all where there can be only one: its link is the one
 //! that is shown, and that the rate follows.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Output, OutputError, bare_status, encryption, requested};
+use super::{Decisions, Output, OutputError, StreamContext, bare_status, encryption, requested};
 use crate::causes::with_causes;
 use crate::session::output::CallerView;
+use crate::supervisor::recorder::Recorder;
 use crate::supervisor::status::{Callers, LeftOut, OutputStatus, Totals};
-use crate::supervisor::steering::Lead;
 use crate::transport::srt::{self, Connection, Listener, Reception};
 use crate::units::Bitrate;
 
@@ -30,21 +31,16 @@ struct Audience {
     /// What those have carried who have gone.
     totals: Totals,
     left_out: LeftOut,
+    /// Whose link the rate follows.
+    lead: Option<Id>,
 }
 
 struct Caller {
     address: SocketAddr,
     status: watch::Receiver<OutputStatus>,
-    lead: Lead,
+    decisions: Decisions,
+    recorder: Arc<Recorder>,
     task: Id,
-}
-
-impl Audience {
-    fn choose_lead(&self) {
-        if let Some(first) = self.callers.first() {
-            first.lead.take();
-        }
-    }
 }
 
 impl Output {
@@ -65,6 +61,7 @@ impl Output {
                 refused = listener.refused();
                 self.renew_secret(&mut listener).await;
             }
+            self.follow_first(&mut audience);
             self.publish_audience(&listener, &audience);
             tokio::select! {
                 (address, connection) = listener.accept() => self.seat(&mut audience, address, connection),
@@ -110,12 +107,12 @@ impl Output {
             caller:% = address;
             "a caller is let in"
         );
-        let (settings, context) = (self.settings.clone(), self.context.clone());
-        let (steering, lead) = self.steering.for_caller();
-        let (mut output, status) = Output::new(settings, context, steering, self.stopping.clone());
+        let recorder = Arc::new(Recorder::default());
+        let context = StreamContext { recorder: recorder.clone(), ..self.context.clone() };
+        let (mut output, status) = Output::new(self.settings.clone(), context, self.stopping.clone());
+        let decisions = output.steering.decisions();
         let task = audience.connections.spawn(async move { output.hold(connection).await }).id();
-        audience.callers.push(Caller { address, status, lead, task });
-        audience.choose_lead();
+        audience.callers.push(Caller { address, status, decisions, recorder, task });
     }
 
     fn leave(&self, audience: &mut Audience, left: Result<(Id, Result<(), OutputError>), JoinError>) {
@@ -129,7 +126,6 @@ impl Output {
         let last = caller.status.borrow();
         audience.totals += last.totals;
         audience.left_out += last.left_out;
-        audience.choose_lead();
         log::info!(
             stream = self.context.name.as_str(),
             output = self.settings.name.as_str(),
@@ -137,6 +133,20 @@ impl Output {
             reason = reason.as_deref().unwrap_or("the output ends");
             "a caller has gone"
         );
+    }
+
+    /// The rate follows the link of the caller that has been there longest.
+    fn follow_first(&self, audience: &mut Audience) {
+        let first = audience.callers.first();
+        let lead = first.map(|caller| caller.task);
+        if audience.lead != lead {
+            audience.lead = lead;
+            self.steered_by.send_replace(first.map(|caller| caller.decisions.clone()));
+            if let Some(caller) = first {
+                self.context.recorders.replace(&self.settings.name, caller.recorder.clone());
+            }
+            self.context.rate_decided.notify_one();
+        }
     }
 
     fn publish_audience(&mut self, listener: &Listener, audience: &Audience) {

@@ -62,7 +62,7 @@ struct Guest {
     local: SocketId,
     epoch: Instant,
     /// What it may have missed.
-    final_shake: BytesMut,
+    last_word: BytesMut,
 }
 
 impl Doorkeeper {
@@ -143,7 +143,7 @@ impl Doorkeeper {
             if guest.peer != shake.socket {
                 return Err(Rejection::Unwanted); // its predecessor at that port is still there
             }
-            write_again(&guest.final_shake, since(guest.epoch, now), out);
+            write_again(&guest.last_word, since(guest.epoch, now), out);
             return Ok(Verdict::Answer);
         }
         match self.negotiate(now, from, shake)? {
@@ -196,9 +196,9 @@ impl Doorkeeper {
             ..reply_to(shake, from)
         };
         answer.write(out);
-        let (peer, final_shake) = (shake.socket, out.clone());
+        let (peer, last_word) = (shake.socket, out.clone());
         let rtt = self.knocks.round_trip(now, from, peer);
-        self.guests.push(Guest { from, peer, local: fresh, epoch, final_shake: final_shake.clone() });
+        self.guests.push(Guest { from, peer, local: fresh, epoch, last_word: last_word.clone() });
         Established::new(handshake::Terms {
             remote: from,
             local: fresh,
@@ -210,7 +210,7 @@ impl Doorkeeper {
             latency,
             rtt,
             skips_late,
-            final_shake: Some(final_shake),
+            last_word: Some(last_word),
         })
     }
 

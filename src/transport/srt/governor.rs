@@ -175,8 +175,9 @@ const CALM_QUEUE: Duration = Duration::from_millis(30);
 const ACK_PERIOD: Duration = Duration::from_millis(10);
 /// A receiver may wait this long before it acknowledges: two of SRT's 10 ms periods.
 const ACK_DELAY: Duration = Duration::from_millis(20);
-/// Probes back off to 64 times the first wait.
-const MOST_DOUBLINGS: u32 = 6;
+/// Probes back off to four times the first wait. In a stall nothing else is sent: they are what finds
+/// out that the link is back, and one in 300 ms costs it nothing.
+const MOST_DOUBLINGS: u32 = 2;
 /// What the estimates of the path may be wrong by: two acknowledgement periods.
 const LATENESS_MARGIN: Duration = Duration::from_millis(20);
 /// A budget saved up for this long can be spent at once: what an outage of a second leaves behind.

@@ -75,7 +75,7 @@ pub struct Established {
     pub skips_late: bool,
     /// Our last word, where the peer may have missed it: sent again when the peer repeats its own.
     /// Its timestamp is filled in then.
-    pub final_shake: Option<BytesMut>,
+    pub last_word: Option<BytesMut>,
 }
 
 /// What both sides know after a handshake that `srt-protocol` did not take part in.
@@ -91,12 +91,12 @@ pub struct Terms {
     pub latency: Duration,
     pub rtt: Duration,
     pub skips_late: bool,
-    pub final_shake: Option<BytesMut>,
+    pub last_word: Option<BytesMut>,
 }
 
 impl Established {
     pub fn new(terms: Terms) -> Self {
-        let Terms { remote, local, peer, initial, cipher, epoch, latency, rtt, skips_late, final_shake } =
+        let Terms { remote, local, peer, initial, cipher, epoch, latency, rtt, skips_late, last_word } =
             terms;
         // What only a receiver needs, or what a sender of ours decides itself, has the core's defaults.
         let defaults = ConnInitSettings::default();
@@ -122,7 +122,7 @@ impl Established {
             statistics_interval: defaults.statistics_interval,
         };
         let core = CoreConnection { settings, handshake: CoreHandshake::Connector };
-        Established { core, latency, rtt, skips_late, final_shake }
+        Established { core, latency, rtt, skips_late, last_word }
     }
 
     /// Writes the Shutdown of a connection on which nothing was sent.
@@ -214,7 +214,7 @@ impl Caller {
                     core,
                     latency,
                     skips_late: reply.greeting.flags & SrtShakeFlags::TLPKTDROP.bits() != 0,
-                    final_shake: None, // the peer's was the last
+                    last_word: None, // the peer's was the last
                 })))
             }
             _ => Err(Rejection::Unwanted),

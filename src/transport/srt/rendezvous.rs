@@ -240,14 +240,14 @@ impl Rendezvous {
             latency: self.terms.latency.max(receive_latency),
             rtt,
             skips_late: flags & TLPKTDROP_FLAG != 0,
-            final_shake: Some(out.clone()),
+            last_word: Some(out.clone()),
         }))))
     }
 
     /// It has our answer to its proposal.
     fn conclude(&mut self, now: Instant, out: &mut BytesMut) -> Result<Step, Rejection> {
         self.request(now, out);
-        let final_shake = out.split();
+        let last_word = out.split();
         match std::mem::replace(&mut self.state, State::Waving) {
             State::Agreed { peer, since, agreed } => {
                 Ok(Step::Connected(Box::new(Established::new(handshake::Terms {
@@ -260,7 +260,7 @@ impl Rendezvous {
                     latency: agreed.latency,
                     rtt: now.saturating_duration_since(since),
                     skips_late: agreed.skips_late,
-                    final_shake: Some(final_shake),
+                    last_word: Some(last_word),
                 }))))
             }
             state @ (State::Waving | State::Attentive { .. } | State::Proposing { .. }) => {

@@ -73,7 +73,7 @@ pub struct Sender {
     shut_down_by_peer: bool,
     started: bool,
     /// Our last word of the handshake, until the peer shows that it has heard it.
-    final_shake: Option<BytesMut>,
+    handshake_answer: Option<BytesMut>,
     /// The peer has not: it repeats its own.
     repeats_handshake: bool,
 }
@@ -89,7 +89,7 @@ pub enum Finished {
 impl Sender {
     /// `peak` is the highest rate of the stream that will be handed over.
     pub fn new(established: Established, peak: Bitrate, now: Instant) -> Self {
-        let Established { mut core, latency, rtt, skips_late, final_shake } = established;
+        let Established { mut core, latency, rtt, skips_late, last_word: handshake_answer } = established;
         let packets_per_second = peak.as_bps() as f64 / 8.0 / PAYLOAD_BYTES as f64;
         let patience = patience(latency);
         let capacity = capacity(packets_per_second, patience);
@@ -134,7 +134,7 @@ impl Sender {
             closed: None,
             shut_down_by_peer: false,
             started: false,
-            final_shake,
+            handshake_answer,
             repeats_handshake: false,
         }
     }
@@ -291,9 +291,10 @@ impl Sender {
 
     fn write_next(&mut self, now: Instant, out: &mut BytesMut) -> bool {
         if std::mem::take(&mut self.repeats_handshake)
-            && let Some(final_shake) = &self.final_shake
+            && let Some(handshake_answer) = &self.handshake_answer
         {
-            shake::write_again(final_shake, self.timestamp(now).as_micros(), out);
+            let timestamp = self.timestamp(now);
+            shake::write_again(handshake_answer, timestamp.as_micros(), out);
             return true;
         }
         if let Some(number) = self.unanswered_ack.take() {
@@ -319,7 +320,7 @@ impl Sender {
             | Arrival::Shutdown
             | Arrival::Ack(_)
             | Arrival::Nak(_)
-            | Arrival::KeyResponse(_) => self.final_shake = None,
+            | Arrival::KeyResponse(_) => self.handshake_answer = None,
         }
         match arrival {
             Arrival::KeepAlive | Arrival::HandshakeRepeat => Ok(()),

@@ -43,7 +43,7 @@ fn run(
     mut is_lost: impl FnMut() -> bool,
 ) -> [Option<End>; 2] {
     let mut ends = [None, None];
-    let mut final_shakes: [Option<BytesMut>; 2] = [None, None];
+    let mut last_words: [Option<BytesMut>; 2] = [None, None];
     let mut wire: Vec<(usize, BytesMut)> = Vec::new();
     for tick in 0..100u32 {
         let now = start + 250 * MS * tick;
@@ -65,9 +65,9 @@ fn run(
             let mut out = BytesMut::new();
             if ends[to].is_some() {
                 let repeats = guard::admit(&datagram, sides[to].us.socket) == Ok(Arrival::HandshakeRepeat);
-                if let Some(final_shake) = final_shakes[to].as_ref().filter(|_| repeats) {
+                if let Some(last_word) = last_words[to].as_ref().filter(|_| repeats) {
                     let clock = (now - sides[to].us.epoch).as_micros() as u32;
-                    write_again(final_shake, clock, &mut out);
+                    write_again(last_word, clock, &mut out);
                 }
             } else {
                 match sides[to].receive(now, &datagram, &mut out) {
@@ -79,7 +79,7 @@ fn run(
                             peer: settings.remote_sockid.0,
                             encrypted: settings.cipher.is_some(),
                         });
-                        final_shakes[to] = established.final_shake;
+                        last_words[to] = established.last_word;
                     }
                     Ok(Step::Refused(reason)) => ends[to] = Some(End::Refused(reason)),
                     Ok(Step::Waiting | Step::Send) | Err(_) => {}

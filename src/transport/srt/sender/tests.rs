@@ -57,13 +57,13 @@ fn sender(now: Instant) -> Sender {
     sender_after(now, None)
 }
 
-fn sender_after(now: Instant, final_shake: Option<BytesMut>) -> Sender {
+fn sender_after(now: Instant, last_word: Option<BytesMut>) -> Sender {
     let established = Established {
         core: core(LOCAL, PEER, now, 32),
         latency: LATENCY,
         rtt: 50 * MS,
         skips_late: true,
-        final_shake,
+        last_word,
     };
     Sender::new(established, PEAK, now)
 }
