@@ -191,6 +191,13 @@ impl Peer {
         bytes
     }
 
+    /// Stops it where it is: it neither reads nor says goodbye.
+    pub fn freeze(&self) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", "STOP", &pid]).status().expect("kill runs");
+        assert!(status.success(), "cannot stop {pid}");
+    }
+
     /// The file that it writes to.
     pub fn recording(&self) -> &Path {
         &self.received

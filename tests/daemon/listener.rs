@@ -31,7 +31,7 @@ fn callers(daemon: &Daemon) -> u64 {
 
 fn wait_for_callers(daemon: &Daemon, count: u64) {
     let what = format!("{count} callers\n{:#}\n{}", daemon.status(), daemon.log());
-    eventually(&what, Duration::from_secs(8), || callers(daemon) == count);
+    eventually(&what, Duration::from_secs(12), || callers(daemon) == count);
 }
 
 /// So many pictures have come, however slow the machine is.
@@ -55,13 +55,14 @@ fn callers_come_and_go_and_the_state_says_so() {
     let first = Peer::srt_live_transmit_at(&format!("127.0.0.1:{port}?mode=caller"));
     daemon.wait_for("streaming", Duration::from_secs(8));
     assert_eq!(callers(&daemon), 1);
+    assert_eq!(daemon.status()["rate"]["output"], "studio", "the rate follows the first caller");
     // Into the midst of a group of pictures.
     std::thread::sleep(Duration::from_millis(900));
     let second = Peer::ffmpeg_at(&format!("127.0.0.1:{port}?mode=caller"));
     let third = Peer::srtsrc_at(&format!("127.0.0.1:{port}?mode=caller"), &[]);
     wait_for_callers(&daemon, 3);
     wait_for_pictures(&third, 30);
-    drop(third); // killed: it does not say goodbye
+    third.freeze(); // noticed after five seconds of silence, and by nobody else
     wait_for_callers(&daemon, 2);
     daemon.wait_for("streaming", Duration::from_secs(5));
     wait_for_pictures(&second, 90);
@@ -98,7 +99,7 @@ fn the_wrong_passphrase_beside_the_right_one() {
 /// Another latency and passphrase, while the daemon runs: the callers call again, nothing else starts anew.
 #[test]
 fn a_changed_latency_and_passphrase_touch_the_output_alone() {
-    let (port, (_old, before), (_new, after)) =
+    let (port, (_old, before), (new, after)) =
         (free_port(), secret(PASSPHRASE), secret("another passphrase"));
     let url = format!(":{port}?mode=listener");
     let daemon = Daemon::start(&test_stream_at(&url, 300, &before));
@@ -116,6 +117,10 @@ fn a_changed_latency_and_passphrase_touch_the_output_alone() {
         Peer::srt_live_transmit_at(&format!("{place}&passphrase=another passphrase&rcvlatency=120"));
     daemon.wait_for("streaming", Duration::from_secs(8));
     assert_eq!(output(&daemon)["latency_ms"], 700);
+    // A secret that changes in its file is read once somebody is refused for the old one.
+    std::fs::write(new.path(), "a third passphrase").expect("the passphrase is written");
+    let _third = Peer::srt_live_transmit_at(&format!("{place}&passphrase=a third passphrase"));
+    wait_for_callers(&daemon, 2);
 }
 
 /// Both call each other; the state says what is missing until then.

@@ -55,7 +55,12 @@ impl Output {
         let mut audience = Audience::default();
         let mut tick = interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut refused = 0;
         loop {
+            if refused != listener.refused() {
+                refused = listener.refused();
+                self.renew_secret(&mut listener).await;
+            }
             self.follow_first(&mut audience);
             self.publish_audience(&listener, &audience);
             tokio::select! {
@@ -80,6 +85,19 @@ impl Output {
         let (latency, stream_id) = (config.latency, config.stream_id.clone());
         let reception = Reception { local, latency, stream_id, encryption, peak: self.context.peak };
         Ok(Listener::bind(&reception)?)
+    }
+
+    /// Somebody was refused: perhaps the passphrase has changed in its file, and is to be read anew.
+    async fn renew_secret(&self, listener: &mut Listener) {
+        match encryption(&self.settings).await {
+            Ok(encryption) => listener.renew(encryption),
+            Err(error) => log::warn!(
+                stream = self.context.name.as_str(),
+                output = self.settings.name.as_str(),
+                reason = with_causes(&error);
+                "the passphrase stays as it was"
+            ),
+        }
     }
 
     fn seat(&self, audience: &mut Audience, address: SocketAddr, connection: Connection) {

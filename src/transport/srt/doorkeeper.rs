@@ -28,7 +28,7 @@ use super::guard::{NOBODY, Rejection};
 use super::handshake::{ETHERNET_MTU, Established, headers};
 use super::responder::{Agreed, Refusal, Terms, encryption_field, vet};
 use super::shake::{Kind, SRT_MAGIC, Shake, VERSION_5, write_again};
-use super::{MAX_CALLERS, handshake};
+use super::{Encryption, MAX_CALLERS, handshake};
 
 /// Answers whoever calls.
 #[derive(Debug)]
@@ -69,6 +69,11 @@ impl Doorkeeper {
     pub fn new(terms: Terms, secret: RandomState, now: Instant) -> Self {
         let (knocks, attempts) = (Knocks::default(), Attempts::new(now));
         Doorkeeper { terms, secret, opened: now, knocks, attempts, guests: Vec::new() }
+    }
+
+    /// From the next caller on.
+    pub fn renew(&mut self, encryption: Option<Encryption>) {
+        self.terms.encryption = encryption;
     }
 
     /// Forgets those of whose sockets `is_here` knows nothing any more.

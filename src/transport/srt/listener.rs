@@ -113,6 +113,11 @@ impl Listener {
         self.rejections.total()
     }
 
+    /// From the next caller on.
+    pub fn renew(&mut self, encryption: Option<Encryption>) {
+        self.keeper.renew(encryption);
+    }
+
     /// Waits for a caller that is let in, and answers all others meanwhile. Cancel safe.
     pub async fn accept(&mut self) -> (SocketAddr, Connection) {
         loop {

@@ -54,14 +54,45 @@ fn core(local: SocketId, peer: SocketId, now: Instant, buffer: u64) -> CoreConne
 }
 
 fn sender(now: Instant) -> Sender {
+    sender_after(now, None)
+}
+
+fn sender_after(now: Instant, last_word: Option<BytesMut>) -> Sender {
     let established = Established {
         core: core(LOCAL, PEER, now, 32),
         latency: LATENCY,
         rtt: 50 * MS,
         skips_late: true,
-        last_word: None,
+        last_word,
     };
     Sender::new(established, PEAK, now)
+}
+
+#[test]
+fn a_peer_that_missed_the_end_of_the_handshake_hears_it_again_until_it_speaks() {
+    let now = Instant::now();
+    let handshake = |kind: i32| -> Vec<u8> {
+        let words = [0x8000_0000, 0, 77, 0, 5, 1, 9, 1500, 8192, kind as u32, PEER.0, 4242, 0, 0, 0, 0];
+        words.iter().flat_map(|word: &u32| word.to_be_bytes()).collect()
+    };
+    let mut sender = sender_after(now, Some(handshake(-1).as_slice().into()));
+    let mut out = BytesMut::new();
+    let epoch = sender.epoch;
+    for millis in [250, 500] {
+        let later = now + MS * millis;
+        sender.receive(later, &handshake(-1));
+        assert!(sender.next_datagram(later, &mut out));
+        let mut expected = handshake(-1);
+        expected[8..12].copy_from_slice(&((later - epoch).as_micros() as u32).to_be_bytes());
+        assert_eq!(out, expected, "the same, with the time of now");
+        assert!(!sender.next_datagram(later, &mut out), "once for each time");
+    }
+    sender.receive(now + 600 * MS, &handshake(1));
+    assert_eq!(sender.rejections().of(Rejection::WrongSocket), 1, "an Induction is not for a connection");
+    let keep_alive = [0x8001_0000u32, 0, 0, LOCAL.0, 0].map(u32::to_be_bytes).concat();
+    sender.receive(now + 700 * MS, &keep_alive);
+    sender.receive(now + 800 * MS, &handshake(-1));
+    assert!(!sender.next_datagram(now + 800 * MS, &mut out), "it has heard it: a late repetition");
 }
 
 fn chunk(captured: Instant) -> Chunk {
