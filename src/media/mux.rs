@@ -26,16 +26,35 @@ impl Mux {
     /// When the unit's memory cannot be read; nothing was written then.
     pub fn push(&mut self, unit: &Unit, out: &mut VecDeque<Chunk>) -> Result<(), Error> {
         let data = unit.buffer.map_readable().map_err(|_| Error::UnitUnreadable)?;
+        self.write(unit, &data, out);
+        Ok(())
+    }
+
+    /// Appends units of sound that follow each other, as one: they share packets and a timestamp.
+    ///
+    /// # Errors
+    /// As [`Mux::push`].
+    pub fn push_together(&mut self, sounds: &[Unit], out: &mut VecDeque<Chunk>) -> Result<(), Error> {
+        let Some(first) = sounds.first() else { return Ok(()) };
+        let mut together = Vec::new();
+        for sound in sounds {
+            let data = sound.buffer.map_readable().map_err(|_| Error::UnitUnreadable)?;
+            together.extend_from_slice(&data);
+        }
+        self.write(first, &together, out);
+        Ok(())
+    }
+
+    fn write(&mut self, unit: &Unit, data: &[u8], out: &mut VecDeque<Chunk>) {
         let time = |stamp: Option<gst::ClockTime>| stamp.map(|stamp| ticks(stamp.into()));
         let pts = time(unit.buffer.pts()).unwrap_or(0); // every unit is stamped when it is made
         let dts = time(unit.buffer.dts()).unwrap_or(pts);
-        let access_unit = AccessUnit { track: unit.track, key: unit.key, pts, dts, data: &data };
+        let access_unit = AccessUnit { track: unit.track, key: unit.key, pts, dts, data };
         let mut packets = self.writer.write(&access_unit);
         while !packets.is_empty() {
             let data = packets.split_to(packets.len().min(CHUNK));
             out.push_back(Chunk { captured: unit.captured, data });
         }
-        Ok(())
     }
 
     /// Puts PAT and PMT before the next unit: a receiver that (re)connected starts there. Every key

@@ -163,7 +163,7 @@ impl Controller {
             now,
             dt: pause.min(LONGEST_STEP).as_secs_f64(),
             base,
-            aim: self.law.queue(sample.latency),
+            aim: self.aim(sample.latency),
             network: self.signals.queue(base),
             queue: self.signals.queue(base) + self.held_back(),
             is_mending: self.signals.is_mending(base),
@@ -180,8 +180,7 @@ impl Controller {
         let is_stalled = stuck > self.law.stall + view.base + self.mending_pause(view);
         match self.state {
             State::Open | State::Drain { .. } if is_stalled => {
-                self.state =
-                    State::Stall { since: view.now.saturating_sub(stuck), tried: view.now };
+                self.state = State::Stall { since: view.now.saturating_sub(stuck), tried: view.now };
             }
             State::Stall { .. } if is_stalled => {}
             State::Stall { .. } => self.state = State::Drain { from: view.now },
@@ -353,6 +352,13 @@ impl Controller {
         wanted
     }
 
+    /// The queue that is aimed at: the longer the less of it is ours. Of two streams on one link the smaller
+    /// then bears more queue before it gives way, and they meet, as those of Copa do (Arun, 2018).
+    fn aim(&self, latency: Duration) -> Duration {
+        let share = self.settings.bounds.max.as_bps() as f64 / self.rate.max(1.0);
+        self.law.queue(latency).mul_f64(share.max(1.0).powf(self.law.sharing).min(MOST_PATIENT))
+    }
+
     /// How long what is kept out of the network has to wait for it.
     fn held_back(&self) -> Duration {
         let capacity = self.capacity.map_or(self.rate, |capacity| capacity.rate.max(self.rate));
@@ -454,6 +460,8 @@ const MENDING_ALLOWANCE: Duration = Duration::from_millis(150);
 const TRY_AGAIN: Duration = Duration::from_millis(250);
 /// Each key frame costs as much as many pictures.
 const KEY_FRAMES_APART: Duration = Duration::from_millis(700);
+/// Times the least queue that is aimed at.
+const MOST_PATIENT: f64 = 4.0;
 /// Seconds: more than that is no different.
 const LONGEST_HELD_BACK: f64 = 60.0;
 /// Bits per second; a divisor.

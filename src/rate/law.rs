@@ -17,6 +17,8 @@ pub struct Law {
     pub queue_share: f64,
     pub shortest_queue: Duration,
     pub longest_queue: Duration,
+    /// How much longer it may be for a stream that is slower: the power of the upper bound over the rate.
+    pub sharing: f64,
     /// Growth with an empty queue, per second: at first, what it gains each second, and at most.
     /// Doubling in a second is what an encoder's buffer can follow.
     pub growth: f64,
@@ -61,27 +63,28 @@ impl Default for Law {
     fn default() -> Self {
         let ms = Duration::from_millis;
         Law {
-            queue_share: 0.035,
-            shortest_queue: ms(20),
+            queue_share: 0.025,
+            shortest_queue: ms(15),
             longest_queue: ms(80),
-            growth: 0.4,
+            sharing: 0.25,
+            growth: 0.7,
             growth_gain: 0.3,
             growth_limit: 0.9,
             additive: 0.3,
-            growth_near: 0.25,
+            growth_near: 0.6,
             near: 1.1,
-            memory: ms(8_000),
-            drain: ms(900),
+            memory: ms(4_000),
+            drain: ms(1_200),
             drain_floor: 0.6,
-            refill: 0.9,
-            window: ms(120),
-            stall: ms(160),
+            refill: 0.85,
+            window: ms(100),
+            stall: ms(120),
             halving: ms(200),
-            pace: 1.15,
+            pace: 1.25,
             allowance: ms(60),
             allowance_queues: 1.5,
-            thin: 0.3,
-            shown: 2.0,
+            thin: 0.15,
+            shown: 3.0,
             stall_key: 0.4,
         }
     }
@@ -102,6 +105,6 @@ mod tests {
     fn the_queue_follows_the_latency_within_its_bounds() {
         let law = Law::default();
         let queue = |ms| law.queue(Duration::from_millis(ms)).as_millis();
-        assert_eq!((queue(100), queue(1_000), queue(8_000)), (20, 35, 80));
+        assert_eq!((queue(100), queue(1_000), queue(8_000)), (15, 25, 80));
     }
 }

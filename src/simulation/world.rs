@@ -208,18 +208,21 @@ impl<'a> World<'a> {
     fn pump(&mut self, now: Duration) {
         loop {
             let in_network = self.sender.in_network();
-            let unit = if in_network < self.decision.window {
-                self.queue.pop(self.epoch + now)
-            } else if self.decision.window > ByteCount::ZERO
-                && in_network < self.decision.window + SOUND_WINDOW
-            {
-                self.queue.pop_sound(self.epoch + now)
+            let window = self.decision.window;
+            let units = if in_network < window {
+                Vec::from_iter(self.queue.pop(self.epoch + now))
+            } else if window > ByteCount::ZERO && in_network < window + SOUND_WINDOW {
+                self.queue.pop_sounds(self.epoch + now, SOUNDS_TOGETHER, LONGEST_TOGETHER)
             } else {
-                None
+                return;
             };
-            let Some(unit) = unit else { return };
-            let packets = self.sender.push(unit.captured, unit.bytes, unit.number);
-            self.recorder.handed_over(unit.number, packets);
+            if units.is_empty() {
+                return;
+            }
+            for unit in units {
+                let packets = self.sender.push(unit.captured, unit.bytes, unit.number);
+                self.recorder.handed_over(unit.number, packets);
+            }
         }
     }
 
@@ -324,6 +327,9 @@ const ROOM: Duration = Duration::from_secs(2);
 const METERED: Duration = Duration::from_secs(1);
 /// `supervisor::feed`: what of the sound may be in the network beyond the window.
 const SOUND_WINDOW: ByteCount = ByteCount::new(4 * 1316);
+/// And for sounds that go together, fewer packets than one by one (which is not modelled).
+const SOUNDS_TOGETHER: usize = 4;
+const LONGEST_TOGETHER: Duration = Duration::from_millis(90);
 /// PES header with both timestamps, PCR and access unit delimiter.
 const PICTURE_HEADER: u64 = 33;
 /// PES header with one timestamp, and ADTS.

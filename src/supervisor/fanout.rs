@@ -63,9 +63,9 @@ impl OutputQueue {
         lock(&self.queue).pop(Instant::now())
     }
 
-    /// See [`GopQueue::pop_sound`].
-    pub fn pop_sound(&self) -> Option<Unit> {
-        lock(&self.queue).pop_sound(Instant::now())
+    /// See [`GopQueue::pop_sounds`].
+    pub fn pop_sounds(&self, count: usize, wait: Duration) -> Vec<Unit> {
+        lock(&self.queue).pop_sounds(Instant::now(), count, wait)
     }
 
     /// From now on units may wait this long.

@@ -110,20 +110,23 @@ impl Feed {
                 return Ok(false);
             }
             let in_network = self.handed_over.saturating_sub(self.settled);
-            let unit = if in_network < self.window || self.finishing {
-                self.queue.pop()
+            if in_network < self.window || self.finishing {
+                match self.queue.pop() {
+                    Some(unit) => self.mux.push(&unit, &mut self.rest)?,
+                    None if self.finishing => {
+                        self.driver = None;
+                        return Ok(false);
+                    }
+                    None => return Ok(self.queue.awaits_key_frame()),
+                }
             } else if self.window > ByteCount::ZERO && in_network < self.window + SOUND_WINDOW {
-                self.queue.pop_sound()
-            } else {
-                return Ok(false);
-            };
-            match unit {
-                Some(unit) => self.mux.push(&unit, &mut self.rest)?,
-                None if self.finishing => {
-                    self.driver = None;
+                let sounds = self.queue.pop_sounds(SOUNDS_TOGETHER, LONGEST_TOGETHER);
+                if sounds.is_empty() {
                     return Ok(false);
                 }
-                None => return Ok(in_network < self.window && self.queue.awaits_key_frame()),
+                self.mux.push_together(&sounds, &mut self.rest)?;
+            } else {
+                return Ok(false);
             }
         }
     }
@@ -160,6 +163,12 @@ const CHUNKS: usize = 1024;
 const FIRST_WINDOW: ByteCount = ByteCount::new(64 * 1316);
 /// Beyond the window, for sound: it is the last to give way. Half a second of 64 kbit/s.
 const SOUND_WINDOW: ByteCount = ByteCount::new(4 * 1316);
+
+/// Frames of sound that share packets while pictures wait. One by one, 64 kbit/s of AAC take 141 kbit/s of
+/// transport stream; in fours, 70.
+const SOUNDS_TOGETHER: usize = 4;
+/// Four frames of 21 ms, and a little. A PCR comes with them, which is due every 100 ms.
+const LONGEST_TOGETHER: Duration = Duration::from_millis(90);
 
 /// How old a unit may get in the queue before the first decision says so.
 fn longest_wait(latency: Duration) -> Duration {

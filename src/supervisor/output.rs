@@ -239,13 +239,16 @@ impl Output {
                     let before = machine.state();
                     machine.progress(Instant::now(), &progress(&measurement));
                     publisher.measured(machine, &measurement, latency, queue.left_out(), before != machine.state());
-                    let decision = steering.steer(&mut course, &measurement, feed);
-                    feed.follow(&measurement, &decision);
+                    if !finishing {
+                        let decision = steering.steer(&mut course, &measurement, feed);
+                        feed.follow(&measurement, &decision);
+                    }
                 }
                 () = queue.arrived() => {}
                 () = requested(stopping), if !finishing => {
                     finishing = true;
                     feed.finish();
+                    steering.release();
                 }
             }
             if feed.pump()? {

@@ -58,6 +58,12 @@ impl Steering {
         Course { controller, latency, began, encoded: Meter::default() }
     }
 
+    /// The output drains: what is left goes as fast as it can, and nobody is steered by that.
+    pub fn release(&mut self) {
+        self.pace.send_replace(None);
+        self.end();
+    }
+
     /// It has ended: nothing is decided until the next.
     pub fn end(&mut self) {
         self.decision.send_replace(None);

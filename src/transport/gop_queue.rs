@@ -150,14 +150,28 @@ impl<T> GopQueue<T> {
         Some(entry.item)
     }
 
-    /// The next sound for the mux, before pictures that were captured earlier: where the network is
-    /// too slow for them, it need not be too slow for the sound.
-    pub fn pop_sound(&mut self, now: Instant) -> Option<T> {
+    /// The oldest sounds for the mux, before pictures that were captured earlier: where the network is
+    /// too slow for them, it need not be too slow for the sound. `count` of them, which together take
+    /// fewer packets than one by one; fewer only where the oldest has waited for `wait`.
+    pub fn pop_sounds(&mut self, now: Instant, count: usize, wait: Duration) -> Vec<T> {
         self.expire(now);
-        let position = self.entries.iter().position(|entry| entry.kind == Kind::Sound)?;
-        let entry = self.entries.remove(position)?;
-        self.bytes = self.bytes - entry.size;
-        Some(entry.item)
+        let mut sounds = self.entries.iter().filter(|entry| entry.kind == Kind::Sound);
+        let is_due =
+            sounds.next().is_some_and(|oldest| now.saturating_duration_since(oldest.captured) >= wait);
+        if !is_due && sounds.count() + 1 < count {
+            return Vec::new();
+        }
+        let mut popped = Vec::with_capacity(count);
+        let mut position = 0;
+        while popped.len() < count && position < self.entries.len() {
+            if self.entries[position].kind != Kind::Sound {
+                position += 1;
+            } else if let Some(entry) = self.entries.remove(position) {
+                self.bytes = self.bytes - entry.size;
+                popped.push(entry.item);
+            }
+        }
+        popped
     }
 
     /// Whether pictures can only go on with a key frame: worth asking the encoder for one.

@@ -314,7 +314,7 @@ mod tests {
         governor.probed();
         assert_eq!(governor.probe_at(&packet, start, PATH), Some(start + 156 * MS));
         (0..100).for_each(|_| governor.probed());
-        assert_eq!(governor.probe_at(&packet, start, PATH), Some(start + 64 * 78 * MS));
+        assert_eq!(governor.probe_at(&packet, start, PATH), Some(start + 4 * 78 * MS));
         governor.progressed();
         assert_eq!(governor.probe_at(&packet, start + 10 * MS, PATH), Some(start + 88 * MS));
         let useful = Governor::new(Some(10 * MS), 50 * MS, 600.0, start);
