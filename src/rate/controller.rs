@@ -276,11 +276,13 @@ impl Controller {
         let target = if adaptive { bits(self.rate.max(least)) } else { bounds.start };
         let before = std::mem::replace(&mut self.last_target, target);
         let remembered = self.capacity.filter(|capacity| view.now - capacity.at < self.law.memory);
-        // What the link may be given: the stream at its target, or what it was measured to carry.
-        let offered = self.stream(target.as_bps() as f64);
-        let offered = remembered.map_or(offered, |it| offered.max(self.stream(it.rate.min(most))));
-        let offered = if self.is_blind() { offered.max(self.stream(self.shown.min(most))) } else { offered };
-        let allowance = self.law.allowance.max(view.aim.mul_f64(self.law.allowance_queues));
+        let offered = self.stream(self.offer(target.as_bps() as f64, remembered).min(most));
+        let allowance = match self.state {
+            State::Drain { from } if self.is_measured_since(from) => self.law.drain_allowance,
+            State::Open | State::Drain { .. } | State::Stall { .. } => {
+                self.law.allowance.max(view.aim.mul_f64(self.law.allowance_queues))
+            }
+        };
         let mending =
             if view.is_mending { view.base.mul_f64(1.5) + MENDING_ALLOWANCE } else { Duration::ZERO };
         self.offered = offered;
@@ -376,13 +378,16 @@ impl Controller {
         self.law.window.max(mending)
     }
 
-    /// Nothing is known of what the link carries now. It is offered what it carried before, so that what
-    /// it carries can be seen.
-    fn is_blind(&self) -> bool {
+    /// What the link is given at most, as video: bits per second.
+    fn offer(&self, target: f64, remembered: Option<Capacity>) -> f64 {
+        let capacity = remembered.map_or(0.0, |capacity| capacity.rate);
         match self.state {
-            State::Open => false,
-            State::Drain { from } => !self.is_measured_since(from),
-            State::Stall { .. } => true,
+            State::Open => target.max(capacity),
+            // No more than it carries, whatever the encoder gives: the rest waits where it can be left out.
+            State::Drain { from } if self.is_measured_since(from) => capacity,
+            // Nothing is known of what it carries now. It is given what it carried before, so that what it
+            // carries can be seen.
+            State::Drain { .. } | State::Stall { .. } => target.max(capacity).max(self.shown),
         }
     }
 
@@ -446,8 +451,8 @@ const THINNEST: f64 = 0.05;
 const LEAST_SHARE: f64 = 0.25;
 /// A backlog of a picture or two is none.
 const FEW_PACKETS: ByteCount = ByteCount::new(8 * 1316);
-/// A window in which a small key frame fits.
-const SMALLEST_WINDOW: ByteCount = ByteCount::new(32 * 1316);
+/// However little gets through, something must be under way to measure it.
+const SMALLEST_WINDOW: ByteCount = ByteCount::new(8 * 1316);
 /// Bits per second on the wire, beyond the pace: room for acknowledgements and repetitions at the lowest rates.
 const PACE_MARGIN: f64 = 200_000.0;
 /// A repetition that is lost is asked for again with the receiver's next periodic report.

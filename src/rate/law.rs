@@ -50,6 +50,8 @@ pub struct Law {
     /// In flight beyond the round trip: at least this long, and this many times the aimed-at queue.
     pub allowance: Duration,
     pub allowance_queues: f64,
+    /// The same while a queue is worked off: enough to keep the link busy between two looks at it.
+    pub drain_allowance: Duration,
     /// Of the latency: the backlog above which pictures are thinned. (Not to encode any above a larger
     /// one was tried: the picture froze half as long again.)
     pub thin: f64,
@@ -63,26 +65,27 @@ impl Default for Law {
     fn default() -> Self {
         let ms = Duration::from_millis;
         Law {
-            queue_share: 0.025,
-            shortest_queue: ms(15),
+            queue_share: 0.028,
+            shortest_queue: ms(20),
             longest_queue: ms(80),
             sharing: 0.25,
-            growth: 0.7,
+            growth: 0.9,
             growth_gain: 0.3,
-            growth_limit: 0.9,
+            growth_limit: 1.0,
             additive: 0.3,
             growth_near: 0.6,
             near: 1.1,
             memory: ms(4_000),
             drain: ms(1_200),
             drain_floor: 0.6,
-            refill: 0.85,
+            refill: 0.9,
             window: ms(100),
-            stall: ms(120),
+            stall: ms(160),
             halving: ms(200),
-            pace: 1.25,
-            allowance: ms(60),
+            pace: 1.6,
+            allowance: ms(80),
             allowance_queues: 1.5,
+            drain_allowance: ms(60),
             thin: 0.15,
             shown: 3.0,
             stall_key: 0.4,
@@ -105,6 +108,6 @@ mod tests {
     fn the_queue_follows_the_latency_within_its_bounds() {
         let law = Law::default();
         let queue = |ms| law.queue(Duration::from_millis(ms)).as_millis();
-        assert_eq!((queue(100), queue(1_000), queue(8_000)), (15, 25, 80));
+        assert_eq!((queue(100), queue(1_000), queue(8_000)), (20, 28, 80));
     }
 }
