@@ -22,7 +22,7 @@ use crate::units::{Bitrate, ByteCount};
 ///            └───────────────────────────────────────────┘
 ///                 queue below half the set point: back to what was measured
 ///
-///        either ── nothing heard from the receiver ──▶ Stall: halve and halve again
+///        either ── nothing arrives any more ─────────▶ Stall: halve and halve again
 ///                                                        │
 ///                 Drain ◀── something gets through ──────┘
 /// ```
@@ -85,7 +85,7 @@ enum State {
     Drain {
         from: Duration,
     },
-    /// Nothing has been heard since `since`; something was last sent at `tried`.
+    /// Nothing has arrived since `since`; something was last sent at `tried`.
     Stall {
         since: Duration,
         tried: Duration,
@@ -271,9 +271,9 @@ impl Controller {
         let (least, most) = (bounds.min.as_bps() as f64, bounds.max.as_bps() as f64);
         let wanted = self.rate;
         self.rate = self.rate.clamp(least * THINNEST, most);
-        let thin = self.thin(view, wanted / least.max(1.0));
-        let key_frame = self.wants_key_frame(view);
         let target = if adaptive { bits(self.rate.max(least)) } else { bounds.start };
+        let thin = self.thin(view, wanted / target.as_bps().max(1) as f64);
+        let key_frame = self.wants_key_frame(view);
         let before = std::mem::replace(&mut self.last_target, target);
         let remembered = self.capacity.filter(|capacity| view.now - capacity.at < self.law.memory);
         let offered = self.stream(self.offer(target.as_bps() as f64, remembered).min(most));
@@ -313,7 +313,7 @@ impl Controller {
         }
     }
 
-    /// Below the least rate the pictures are thinned.
+    /// Where the encoder gives more than is wanted and cannot give less, its pictures are thinned.
     fn thin(&self, view: &View<'_>, share: f64) -> f64 {
         let State::Drain { from } = self.state else { return 0.0 };
         let Some(capacity) = self.capacity.filter(|capacity| capacity.at >= from) else { return 0.0 };

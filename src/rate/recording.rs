@@ -55,6 +55,9 @@ struct Stretch {
 impl Recording {
     /// A connection begins, `connected` after the recording did, with this controller.
     pub fn begin(&mut self, connected: Duration, controller: &Controller) {
+        if let Some(full) = self.stretches.back_mut() {
+            full.lines.shrink_to_fit(); // a third of ten minutes is megabytes
+        }
         self.stretches
             .push_back(Stretch { connected, lines: vec![Line::Start(Box::new(controller.clone()))] });
         while self.stretches.len() > MOST_STRETCHES || self.spans_too_much() {
