@@ -397,16 +397,19 @@ impl Controller {
 
     /// Of a transport stream's rate, what is video: bits per second.
     fn video(&self, stream: Bitrate) -> f64 {
-        let other =
-            self.settings.framerate * PICTURE_OVERHEAD + self.settings.sound.as_bps() as f64 * SOUND_OVERHEAD;
-        ((stream.as_bps() as f64 - other) / TS_OVERHEAD).max(0.0)
+        ((stream.as_bps() as f64 - self.other()) / TS_OVERHEAD).max(0.0)
     }
 
     /// The transport stream's rate with that much video: bits per second.
     fn stream(&self, video: f64) -> f64 {
-        let other =
-            self.settings.framerate * PICTURE_OVERHEAD + self.settings.sound.as_bps() as f64 * SOUND_OVERHEAD;
-        video * TS_OVERHEAD + other
+        video * TS_OVERHEAD + self.other()
+    }
+
+    /// Of a transport stream, what does not grow with the video: bits per second.
+    fn other(&self) -> f64 {
+        let frame = self.settings.sound.as_bps() as f64 / SOUNDS_PER_SECOND;
+        let packets = if frame > 0.0 { ((frame + SOUND_HEADER) / PACKET_PAYLOAD).ceil() } else { 0.0 };
+        self.settings.framerate * PICTURE_OVERHEAD + packets * PACKET * SOUNDS_PER_SECOND
     }
 
     /// How long the link takes for that much transport stream at a capacity of so much video: seconds.
@@ -421,11 +424,15 @@ fn bits(rate: f64) -> Bitrate {
 }
 
 /// A packet of 188 bytes carries 184.
-const TS_OVERHEAD: f64 = 188.0 / 184.0;
+const TS_OVERHEAD: f64 = PACKET / PACKET_PAYLOAD;
 /// Bits that a picture costs beside: its PES header (19 bytes) and half of its last packet, on average.
 const PICTURE_OVERHEAD: f64 = (19.0 + 92.0) * 8.0;
-/// Frames of sound are small: their headers and half-empty packets cost about a third.
-const SOUND_OVERHEAD: f64 = 1.35;
+/// Frames of AAC, 1024 samples at 48 kHz. Each begins a packet of its own.
+const SOUNDS_PER_SECOND: f64 = 48_000.0 / 1024.0;
+/// Bits: the PES header of a frame of sound, a TS packet and what it carries.
+const SOUND_HEADER: f64 = 14.0 * 8.0;
+const PACKET: f64 = 188.0 * 8.0;
+const PACKET_PAYLOAD: f64 = 184.0 * 8.0;
 /// Seven TS packets (1316 bytes) take 1360 on the wire: SRT 16, UDP 8, IPv4 20.
 const SRT_OVERHEAD: f64 = 1360.0 / 1316.0;
 
