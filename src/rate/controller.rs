@@ -176,7 +176,7 @@ impl Controller {
 
     /// Changes state where that is due, then the rate.
     fn advance(&mut self, view: &View<'_>) -> Rule {
-        let stuck = self.signals.stuck();
+        let stuck = view.sample.heard;
         let is_stalled = stuck > self.law.stall + view.base + self.mending_pause(view);
         match self.state {
             State::Open | State::Drain { .. } if is_stalled => {
@@ -252,7 +252,7 @@ impl Controller {
         };
         // More than was sent cannot come through: what seems so was on its way for longer.
         let most = MOST_CAPACITY * self.settings.bounds.max.as_bps() as f64;
-        let capacity = self.video(delivered).min(self.offered * self.law.pace).min(most);
+        let capacity = self.video(delivered).min(self.offered * self.law.search_pace).min(most);
         self.capacity = Some(Capacity { rate: capacity, at: view.now });
         // What is to be worked off: all that waits, as far as the queue bears it out.
         let law = &self.law;
@@ -289,9 +289,9 @@ impl Controller {
         let window = match self.state {
             // What is sent now only waits in the network, where nothing can be left out of it; but for
             // one picture every now and then, which finds out whether anything gets through again.
-            State::Stall { since, tried } if view.now - tried >= TRY_AGAIN => {
+            State::Stall { since, tried } if view.now - tried >= TRY_AGAIN.max((tried - since) / 2) => {
                 self.state = State::Stall { since, tried: view.now };
-                view.sample.send_buffer + ByteCount::new(1)
+                view.sample.in_network + ByteCount::new(1)
             }
             State::Stall { .. } => ByteCount::ZERO,
             State::Open | State::Drain { .. } => {
@@ -306,7 +306,7 @@ impl Controller {
             estimate: remembered.map(|capacity| bits(capacity.rate)),
             queue: view.network,
             window,
-            pace: bits(offered * SRT_OVERHEAD * self.law.pace + PACE_MARGIN),
+            pace: bits(offered * SRT_OVERHEAD * self.pace() + PACE_MARGIN),
             patience: view.sample.latency.saturating_sub(view.base / 2).max(view.sample.latency / 2),
             thin,
             key_frame,
@@ -391,6 +391,14 @@ impl Controller {
         }
     }
 
+    /// How much faster than what is offered the driver may send.
+    fn pace(&self) -> f64 {
+        match self.state {
+            State::Open => self.law.pace,
+            State::Drain { .. } | State::Stall { .. } => self.law.search_pace,
+        }
+    }
+
     fn is_measured_since(&self, from: Duration) -> bool {
         self.capacity.is_some_and(|capacity| capacity.at >= from)
     }
@@ -468,7 +476,8 @@ const NEXT_REPORT: Duration = Duration::from_millis(40);
 const LONGEST_MENDING: Duration = Duration::from_millis(100);
 /// What waits behind a loss that is being mended has arrived for the most part.
 const MENDING_ALLOWANCE: Duration = Duration::from_millis(150);
-/// In a stall a picture is sent this often: seldom enough to fill no queue.
+/// In a stall a picture is sent after this time, and then more and more seldom: a network that holds
+/// what it cannot carry must not fill up with what will be too late.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
 /// Each key frame costs as much as many pictures.
 const KEY_FRAMES_APART: Duration = Duration::from_millis(700);

@@ -47,6 +47,9 @@ pub struct Law {
     pub halving: Duration,
     /// What the driver may send at, over the larger of target and capacity: key frames need it.
     pub pace: f64,
+    /// The same over what was measured, while a queue is worked off or nothing is known: more can only
+    /// be found out by sending more.
+    pub search_pace: f64,
     /// In flight beyond the round trip: at least this long, and this many times the aimed-at queue.
     pub allowance: Duration,
     pub allowance_queues: f64,
@@ -82,7 +85,8 @@ impl Default for Law {
             window: ms(100),
             stall: ms(160),
             halving: ms(200),
-            pace: 1.6,
+            pace: 1.25,
+            search_pace: 1.6,
             allowance: ms(80),
             allowance_queues: 1.5,
             drain_allowance: ms(60),

@@ -30,12 +30,15 @@ pub struct LinkSample {
     /// The shortest round trip of the last 15 s.
     #[serde(with = "micros")]
     pub base_rtt: Duration,
-    /// Known to have arrived: acknowledged, or reported around by the receiver's loss reports.
+    /// Known to have left the network: acknowledged, reported around by the receiver's loss reports, or
+    /// given up and passed by an acknowledgement.
     pub arrived: ByteCount,
     /// Taken over by the transport.
     pub handed_over: ByteCount,
     /// Sent, and neither acknowledged nor given up.
     pub send_buffer: ByteCount,
+    /// Sent, and not known to have arrived or to be gone: what was given up as well.
+    pub in_network: ByteCount,
     /// Not sent yet: in the GOP queue, or behind it until the pace allows it.
     pub waiting: ByteCount,
     /// Age of the oldest byte that has not been acknowledged, in the send buffer or in the queue
@@ -46,8 +49,8 @@ pub struct LinkSample {
     /// nothing is in flight.
     #[serde(with = "micros")]
     pub oldest_sent: Duration,
-    /// Since the receiver last said anything about data while something was in flight; zero where
-    /// nothing is.
+    /// Since the receiver last said anything new about data, arrived or lost, while something was in the
+    /// network; zero where nothing is.
     #[serde(with = "micros")]
     pub heard: Duration,
     /// Packets: first transmissions, repeated ones, reported lost, given up as too late.

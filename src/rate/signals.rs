@@ -15,8 +15,6 @@ pub struct Signals {
     points: VecDeque<Point>,
     lost: u64,
     lost_at: Option<Duration>,
-    /// When something last arrived, or nothing was under way.
-    progress_at: Duration,
 }
 
 /// What is kept of a sample.
@@ -35,10 +33,6 @@ impl Signals {
         let LinkSample { at, fresh_rtt, oldest_sent, waiting, .. } = *sample;
         // A counter only rises: one that does not is a sample out of order.
         let arrived = self.points.back().map_or(sample.arrived, |last| last.arrived.max(sample.arrived));
-        let has_risen = self.points.back().is_none_or(|last| arrived > last.arrived);
-        if has_risen || sample.send_buffer == ByteCount::ZERO {
-            self.progress_at = at;
-        }
         self.points.push_back(Point { at, arrived, fresh_rtt, oldest_sent, waiting });
         while self.points.len() > MOST_KEPT || self.points.front().is_some_and(|first| at - first.at > KEPT) {
             self.points.pop_front();
@@ -47,12 +41,6 @@ impl Signals {
             self.lost = sample.lost;
             self.lost_at = Some(at);
         }
-    }
-
-    /// For how long nothing has arrived though something is under way. (That a receiver is heard says
-    /// nothing: it repeats its acknowledgements and its reports of losses while the way there is dead.)
-    pub fn stuck(&self) -> Duration {
-        self.now().saturating_sub(self.progress_at)
     }
 
     /// Whether losses were reported so lately that their repair is still under way.

@@ -63,6 +63,7 @@ impl Fluid {
             arrived: ByteCount::new((self.handed_over - self.queued) as u64),
             handed_over: ByteCount::new(self.handed_over as u64),
             send_buffer: ByteCount::new(in_flight as u64),
+            in_network: ByteCount::new(in_flight as u64),
             oldest_sent: rtt.max(self.heard),
             heard: self.heard,
             ..sample()
@@ -112,6 +113,7 @@ fn sample() -> LinkSample {
         arrived: ByteCount::ZERO,
         handed_over: ByteCount::ZERO,
         send_buffer: ByteCount::ZERO,
+        in_network: ByteCount::ZERO,
         waiting: ByteCount::ZERO,
         oldest: Duration::ZERO,
         oldest_sent: Duration::ZERO,
@@ -302,6 +304,7 @@ fn any_sample() -> impl Strategy<Value = LinkSample> {
             arrived,
             handed_over,
             send_buffer,
+            in_network: send_buffer,
             waiting,
             oldest: oldest_sent,
             oldest_sent,

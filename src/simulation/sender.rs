@@ -27,6 +27,9 @@ pub struct Sender {
     held: u64,
     /// Bytes of them that are known to have arrived all the same.
     early: u64,
+    /// Given up, oldest first, and not passed by an acknowledgement yet; and their bytes.
+    given_up: VecDeque<(u64, u16)>,
+    given_up_bytes: u64,
     /// Numbers whose retransmission was granted; those that were acknowledged meanwhile are passed over.
     granted: VecDeque<u64>,
     /// Everything below has arrived or was reported missing.
@@ -83,6 +86,8 @@ impl Sender {
             sent: 0,
             held: 0,
             early: 0,
+            given_up: VecDeque::new(),
+            given_up_bytes: 0,
             granted: VecDeque::new(),
             told_to: 0,
             pace: peak,
@@ -128,9 +133,9 @@ impl Sender {
         ByteCount::new(self.held)
     }
 
-    /// Of these, what is not known to have arrived.
+    /// Handed over and not known to have arrived or to be gone; the given up included.
     pub fn in_network(&self) -> ByteCount {
-        ByteCount::new(self.held - self.early)
+        ByteCount::new(self.held - self.early + self.given_up_bytes)
     }
 
     pub fn set_pace(&mut self, pace: Bitrate) {
@@ -168,7 +173,7 @@ impl Sender {
             self.counters.sent += 1;
             self.probes = 0;
             self.active = now;
-            if in_flight == 0 {
+            if in_flight == 0 && self.given_up.is_empty() {
                 self.heard = now;
             }
         }
@@ -197,7 +202,10 @@ impl Sender {
             self.rtt = rtt;
             self.record_shortest(now, rtt.mean);
         }
-        self.heard = now;
+        let is_news = self.passed(edge) || edge > self.oldest;
+        if is_news {
+            self.heard = now;
+        }
         self.mend_overdue(now, edge);
         let count = edge.saturating_sub(self.oldest).min(self.sent as u64) as usize;
         if count == 0 {
@@ -215,7 +223,6 @@ impl Sender {
 
     /// The receiver lacks these; `fresh` is a gap that it has just noticed.
     pub fn report(&mut self, now: Duration, missing: &[RangeInclusive<u64>], fresh: bool) {
-        self.heard = now;
         for range in missing {
             for number in *range.start()..=*range.end() {
                 self.counters.lost += u64::from(self.is_in_flight(number));
@@ -225,6 +232,15 @@ impl Sender {
                 self.learn_around(now, range);
             }
         }
+    }
+
+    /// Whether anything that was given up comes before `edge`: it has arrived, or is gone.
+    fn passed(&mut self, edge: u64) -> bool {
+        let before = self.given_up.len();
+        while let Some((_, payload)) = self.given_up.pop_front_if(|(number, _)| *number < edge) {
+            self.given_up_bytes -= u64::from(payload);
+        }
+        self.given_up.len() < before
     }
 
     fn is_in_flight(&self, number: u64) -> bool {
@@ -237,6 +253,9 @@ impl Sender {
             self.mark_arrived(number);
         }
         let after = gap.end() + 1;
+        if after >= self.told_to {
+            self.heard = now;
+        }
         self.mark_arrived(after);
         self.told_to = self.told_to.max(after + 1);
         let packet = after.checked_sub(self.oldest).and_then(|index| self.packets.get(index as usize));
@@ -303,6 +322,12 @@ impl Sender {
         if late > 0 {
             let skipped = self.packets.iter().take(late).filter(|packet| !packet.arrived).count();
             self.counters.late += skipped as u64;
+            for (number, packet) in (self.oldest..).zip(self.packets.iter().take(late)) {
+                if !packet.arrived {
+                    self.given_up.push_back((number, packet.payload));
+                    self.given_up_bytes += u64::from(packet.payload);
+                }
+            }
             self.release_unarrived(late);
         }
         self.probe(now);
@@ -368,6 +393,7 @@ impl Sender {
         let counters = self.counters;
         let unsent = self.packets.range(self.sent..).map(|packet| u64::from(packet.payload)).sum();
         let unsent = ByteCount::new(unsent);
+        let in_network = self.in_network().saturating_sub(unsent);
         LinkSample {
             at: now,
             latency: self.latency,
@@ -375,13 +401,14 @@ impl Sender {
             rtt_variance: self.rtt.variance,
             fresh_rtt: self.fresh_rtt.take(),
             base_rtt: self.base_rtt(),
-            arrived: ByteCount::new(counters.arrived),
+            arrived: ByteCount::new(counters.handed_over).saturating_sub(unsent + in_network),
             handed_over: ByteCount::new(counters.handed_over),
             send_buffer: self.held().saturating_sub(unsent),
+            in_network,
             waiting: unsent,
             oldest: self.packets.front().map_or(Duration::ZERO, |packet| since(packet.captured)),
             oldest_sent: in_flight.map_or(Duration::ZERO, |packet| since(packet.last_sent)),
-            heard: in_flight.map_or(Duration::ZERO, |_| since(self.heard)),
+            heard: if in_network > ByteCount::ZERO { since(self.heard) } else { Duration::ZERO },
             sent: counters.sent,
             retransmitted: counters.retransmitted,
             lost: counters.lost,

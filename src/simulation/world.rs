@@ -212,7 +212,8 @@ impl<'a> World<'a> {
             let units = if in_network < window {
                 Vec::from_iter(self.queue.pop(self.epoch + now))
             } else if window > ByteCount::ZERO && in_network < window + SOUND_WINDOW {
-                self.queue.pop_sounds(self.epoch + now, SOUNDS_TOGETHER, LONGEST_TOGETHER)
+                let wait = self.scenario.latency.mul_f64(SOUND_PATIENCE);
+                self.queue.pop_sounds(self.epoch + now, SOUNDS_TOGETHER, wait)
             } else {
                 return;
             };
@@ -329,7 +330,8 @@ const METERED: Duration = Duration::from_secs(1);
 const SOUND_WINDOW: ByteCount = ByteCount::new(4 * 1316);
 /// And for sounds that go together, fewer packets than one by one (which is not modelled).
 const SOUNDS_TOGETHER: usize = 4;
-const LONGEST_TOGETHER: Duration = Duration::from_millis(90);
+/// Of the latency: for how long sound waits behind pictures.
+const SOUND_PATIENCE: f64 = 0.4;
 /// PES header with both timestamps, PCR and access unit delimiter.
 const PICTURE_HEADER: u64 = 33;
 /// PES header with one timestamp, and ADTS.

@@ -27,6 +27,8 @@ pub struct Feed {
     settled: ByteCount,
     /// What may be between the two.
     window: ByteCount,
+    /// Of the present connection.
+    latency: Duration,
     /// Of the present connection. Dropped, it tells the driver that no more will come.
     driver: Option<mpsc::Sender<Chunk>>,
     /// What is left of a unit that the driver had no room for. No further unit is muxed before it
@@ -47,6 +49,7 @@ impl Feed {
             handed_over: ByteCount::ZERO,
             settled: ByteCount::ZERO,
             window: FIRST_WINDOW,
+            latency,
             driver: None,
             rest: VecDeque::new(),
             finishing: false,
@@ -66,6 +69,7 @@ impl Feed {
         self.handed_over = ByteCount::ZERO;
         self.settled = ByteCount::ZERO;
         self.window = FIRST_WINDOW;
+        self.latency = latency;
         self.mux.resend_tables();
         self.queue.open(longest_wait(latency));
         chunks
@@ -85,9 +89,7 @@ impl Feed {
 
     /// What the link has taken, and what it is to be given from now on.
     pub fn follow(&mut self, measurement: &Measurement, decision: &Decision) {
-        let arrived_early = measurement.arrived.bytes.saturating_sub(measurement.acknowledged.bytes);
-        let held = measurement.send_buffer.bytes.saturating_sub(arrived_early);
-        self.settled = measurement.handed_over.bytes.saturating_sub(held);
+        self.settled = measurement.handed_over.bytes.saturating_sub(measurement.in_network);
         self.window = decision.window;
         self.queue.set_longest_wait(decision.patience);
     }
@@ -120,7 +122,7 @@ impl Feed {
                     None => return Ok(self.queue.awaits_key_frame()),
                 }
             } else if self.window > ByteCount::ZERO && in_network < self.window + SOUND_WINDOW {
-                let sounds = self.queue.pop_sounds(SOUNDS_TOGETHER, LONGEST_TOGETHER);
+                let sounds = self.queue.pop_sounds(SOUNDS_TOGETHER, self.latency.mul_f64(SOUND_PATIENCE));
                 if sounds.is_empty() {
                     return Ok(false);
                 }
@@ -167,8 +169,8 @@ const SOUND_WINDOW: ByteCount = ByteCount::new(4 * 1316);
 /// Frames of sound that share packets while pictures wait. One by one, 64 kbit/s of AAC take 141 kbit/s of
 /// transport stream; in fours, 70.
 const SOUNDS_TOGETHER: usize = 4;
-/// Four frames of 21 ms, and a little. A PCR comes with them, which is due every 100 ms.
-const LONGEST_TOGETHER: Duration = Duration::from_millis(90);
+/// Of the latency: for how long sound waits behind pictures. More, and it would be late itself.
+const SOUND_PATIENCE: f64 = 0.4;
 
 /// How old a unit may get in the queue before the first decision says so.
 fn longest_wait(latency: Duration) -> Duration {
@@ -211,8 +213,8 @@ mod tests {
     fn follow(feed: &mut Feed, in_network: u64, window: u64) {
         let now = Instant::now();
         let handed_over = Traffic { packets: 0, bytes: feed.handed_over };
-        let send_buffer = Traffic { packets: 0, bytes: ByteCount::new(in_network) };
-        let measurement = Measurement { handed_over, send_buffer, ..Measurement::new(now) };
+        let in_network = ByteCount::new(in_network);
+        let measurement = Measurement { handed_over, in_network, ..Measurement::new(now) };
         let decision = Decision {
             at: Duration::ZERO,
             rule: Rule::Drain,
@@ -272,8 +274,9 @@ mod tests {
         let (fanout, mut feed, mut chunks) = busy_feed(50_000);
         follow(&mut feed, 40_000, 40_000);
         fanout.deliver(&picture(false, 100));
+        let long_ago = Instant::now() - LATENCY / 2;
         for _ in 0..100 {
-            fanout.deliver(&Unit::sample(Track::Audio, true, Instant::now(), 150));
+            fanout.deliver(&Unit::sample(Track::Audio, true, long_ago, 150));
         }
         assert!(!feed.pump().unwrap());
         let sound = received(&mut chunks).len();

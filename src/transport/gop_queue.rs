@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Pictures are left out in whole groups, oldest first; sound only when it is itself too late to
-//! be heard, and never when the network merely stutters.
+//! be heard, and never when the network merely stutters. Sound that has waited for long goes first.
 
 use std::collections::VecDeque;
 use std::ops::AddAssign;
@@ -150,25 +150,37 @@ impl<T> GopQueue<T> {
         Some(entry.item)
     }
 
-    /// The oldest sounds for the mux, before pictures that were captured earlier: where the network is
-    /// too slow for them, it need not be too slow for the sound. `count` of them, which together take
-    /// fewer packets than one by one; fewer only where the oldest has waited for `wait`.
+    /// Sounds that have waited for `wait` or longer, at most `count`, before pictures that were captured
+    /// earlier: where the network is too slow for pictures, it need not be too slow for the sound.
+    ///
+    /// A receiver plays in the order of arrival. A picture that is overtaken would be late by as much as
+    /// it is older, so those that are older by more than a moment are left out.
     pub fn pop_sounds(&mut self, now: Instant, count: usize, wait: Duration) -> Vec<T> {
         self.expire(now);
-        let mut sounds = self.entries.iter().filter(|entry| entry.kind == Kind::Sound);
-        let is_due =
-            sounds.next().is_some_and(|oldest| now.saturating_duration_since(oldest.captured) >= wait);
-        if !is_due && sounds.count() + 1 < count {
-            return Vec::new();
-        }
-        let mut popped = Vec::with_capacity(count);
+        let mut popped = Vec::new();
+        let mut newest = None;
         let mut position = 0;
         while popped.len() < count && position < self.entries.len() {
-            if self.entries[position].kind != Kind::Sound {
+            let entry = &self.entries[position];
+            let is_due = now.saturating_duration_since(entry.captured) >= wait || newest.is_some();
+            if entry.kind != Kind::Sound {
                 position += 1;
+            } else if !is_due {
+                break;
             } else if let Some(entry) = self.entries.remove(position) {
                 self.bytes = self.bytes - entry.size;
+                newest = Some(entry.captured);
                 popped.push(entry.item);
+            }
+        }
+        if let Some(oldest_useful) = newest.and_then(|captured| captured.checked_sub(SLIGHTLY_LATE)) {
+            let is_overtaken = |entry: &Entry<T>| entry.kind != Kind::Sound && entry.captured < oldest_useful;
+            if self.entries.iter().any(is_overtaken) {
+                let entry_point = self
+                    .entries
+                    .iter()
+                    .position(|entry| entry.kind == Kind::KeyFrame && entry.captured >= oldest_useful);
+                self.leave_out_pictures_before(entry_point);
             }
         }
         popped
@@ -283,6 +295,9 @@ impl<T> GopQueue<T> {
         });
     }
 }
+
+/// A picture may be late by this much: a player's own buffer hides it.
+const SLIGHTLY_LATE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

@@ -66,8 +66,11 @@ pub struct Measurement {
     pub oldest_sent: Duration,
     /// Time since an acknowledgement last moved while something is in flight; zero otherwise.
     pub silence: Duration,
-    /// Time since the receiver last said anything about data, acknowledged or lost, while something is
-    /// in flight; zero otherwise. Keep-alives do not count.
+    /// Bytes that were sent and are not known to have arrived, or to be gone: also those that were given
+    /// up as too late while the network still held them.
+    pub in_network: ByteCount,
+    /// Time since the receiver last said anything new about data, arrived or lost, while something is in
+    /// the network; zero otherwise. It repeats itself while the way there is dead: that does not count.
     pub heard: Duration,
     /// For how long in all something has waited in the input for the pace to allow it.
     pub held_back: Duration,
@@ -103,6 +106,7 @@ impl Measurement {
             oldest_unacknowledged: Duration::ZERO,
             oldest_sent: Duration::ZERO,
             silence: Duration::ZERO,
+            in_network: ByteCount::ZERO,
             heard: Duration::ZERO,
             held_back: Duration::ZERO,
             limited_by_application: true,

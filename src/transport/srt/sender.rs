@@ -271,6 +271,7 @@ impl Sender {
 
     fn measurement(&self, now: Instant) -> Measurement {
         let in_flight = self.window.in_flight() as u64;
+        let in_network = self.window.in_network();
         let since = |then: Instant| now.saturating_duration_since(then);
         Measurement {
             at: now,
@@ -283,7 +284,8 @@ impl Sender {
             oldest_unacknowledged: self.window.oldest().map_or(Duration::ZERO, |it| since(it.handed_over)),
             oldest_sent: self.window.oldest().and_then(|it| it.last_sent).map_or(Duration::ZERO, since),
             silence: if in_flight > 0 { since(self.last_progress) } else { Duration::ZERO },
-            heard: if in_flight > 0 { since(self.last_word) } else { Duration::ZERO },
+            in_network,
+            heard: if in_network > ByteCount::ZERO { since(self.last_word) } else { Duration::ZERO },
             held_back: self.pacer.held_back(now),
             ..self.counters.clone()
         }
@@ -342,7 +344,10 @@ impl Sender {
             Place::Passed => (0, false),
             Place::Outside => return Err(Rejection::OutsideWindow),
         };
-        self.last_word = now;
+        // Acknowledgements are repeated while the way there is dead: only one that moves says something.
+        if self.window.passed(ack.number) || count > 0 {
+            self.last_word = now;
+        }
         if count > 0 {
             let newest = self.window.packet(count - 1).copied();
             let Released { arrived, news, missing } = self.release(now, count);
@@ -382,7 +387,6 @@ impl Sender {
         if !losses.ranges().all(|(first, last)| self.in_flight_part(first, last).is_some()) {
             return Err(Rejection::OutsideWindow);
         }
-        self.last_word = now;
         let path = self.path();
         let mut proof = None;
         // A true list names no packet twice: what goes on for longer than the window is a forgery.
@@ -404,6 +408,7 @@ impl Sender {
         }
         // A loss is reported when a packet after it arrives, and again from time to time.
         if let Some(index) = proof.filter(|index| *index >= self.window.noticed()) {
+            self.last_word = now;
             self.notice_arrival(now, path, index);
         }
         self.retransmit_lost(now);
@@ -503,7 +508,7 @@ impl Sender {
             })
             .count();
         if late > 0 {
-            let Released { arrived, missing, .. } = self.release(now, late);
+            let Released { arrived, missing, .. } = self.give_up(now, late);
             self.counters.late_packets += arrived.packets + missing.packets;
         }
     }
@@ -555,8 +560,17 @@ impl Sender {
 
     /// Frees packets in flight, here and in the core.
     fn release(&mut self, now: Instant, count: usize) -> Released {
+        self.release_in_core(now, count);
+        self.window.release(count)
+    }
+
+    fn give_up(&mut self, now: Instant, count: usize) -> Released {
+        self.release_in_core(now, count);
+        self.window.give_up(count)
+    }
+
+    fn release_in_core(&mut self, now: Instant, count: usize) {
         let next = self.window.sequence(count);
-        let released = self.window.release(count);
         let statistics = AckStatistics {
             rtt: CoreRtt::new(CORE_RTT, TimeSpan::ZERO),
             buffer_available: 0,
@@ -565,7 +579,6 @@ impl Sender {
             data_receive_rate: None,
         };
         self.tell_core(now, ControlTypes::Ack(Acknowledgement::Small(next, statistics)));
-        released
     }
 
     fn retransmit_lost(&mut self, now: Instant) {
@@ -602,7 +615,9 @@ impl Sender {
             Packet::Data(_) => {
                 if self.window.in_flight() == 0 {
                     self.last_progress = now;
-                    self.last_word = now;
+                    if self.window.in_network() == ByteCount::ZERO {
+                        self.last_word = now;
+                    }
                 }
                 self.governor.progressed();
                 self.counters.sent.add(self.window.first_transmission(now));

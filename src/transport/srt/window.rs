@@ -26,6 +26,9 @@ pub struct Window {
     granted: usize,
     /// How many of them, from the oldest, the peer has received or knows to be lost.
     noticed: usize,
+    /// Given up by us, oldest first, and not passed by an acknowledgement yet; bounded by [`MOST_GIVEN_UP`].
+    given_up: VecDeque<(SeqNumber, ByteCount)>,
+    given_up_bytes: ByteCount,
     held: Traffic,
 }
 
@@ -78,6 +81,8 @@ impl Window {
             sent: 0,
             granted: 0,
             noticed: 0,
+            given_up: VecDeque::new(),
+            given_up_bytes: ByteCount::ZERO,
             held: Traffic::default(),
         }
     }
@@ -232,7 +237,50 @@ impl Window {
         self.oldest += count as u32;
         released
     }
+
+    /// As [`release`](Self::release), of packets that are given up: the network may hold them still.
+    pub fn give_up(&mut self, count: usize) -> Released {
+        for (index, packet) in self.packets.range(..count).enumerate() {
+            if !packet.arrived {
+                self.given_up.push_back((self.oldest + index as u32, packet.payload));
+                self.given_up_bytes += packet.payload;
+            }
+        }
+        while self.given_up.len() > MOST_GIVEN_UP {
+            self.forget_given_up();
+        }
+        self.release(count)
+    }
+
+    /// The peer wants `number` next: what was given up before it has arrived or is gone. Whether
+    /// there was any.
+    pub fn passed(&mut self, number: SeqNumber) -> bool {
+        let before = self.given_up.len();
+        // Of two numbers less than half the space apart the difference tells which comes first.
+        while self.given_up.front().is_some_and(|(given_up, _)| (1..HALF).contains(&(number - *given_up))) {
+            self.forget_given_up();
+        }
+        self.given_up.len() < before
+    }
+
+    /// Sent and not known to have arrived, or to be gone; the given up included.
+    pub fn in_network(&self) -> ByteCount {
+        let unknown = self.packets.range(..self.sent).filter(|packet| !packet.arrived);
+        unknown.map(|packet| packet.payload).sum::<ByteCount>() + self.given_up_bytes
+    }
+
+    fn forget_given_up(&mut self) {
+        if let Some((_, payload)) = self.given_up.pop_front() {
+            self.given_up_bytes = self.given_up_bytes - payload;
+        }
+    }
 }
+
+/// Sequence numbers have 31 bits.
+const HALF: u32 = 1 << 30;
+
+/// Five megabytes in the network: whatever queues there are, no more fits. The oldest are forgotten.
+const MOST_GIVEN_UP: usize = 4096;
 
 /// How far behind the oldest packet a late or repeated report may point without being called forged:
 /// more than what the largest window releases while a report is under way.
