@@ -44,15 +44,18 @@ pub struct Controller {
     capacity: Option<Capacity>,
     /// Of video, bits per second: what was last shown to get through while nothing was in the way.
     shown: f64,
-    /// Of transport stream, bits per second: what the link is given at most, but for the pace's share above.
+    /// Of video, bits per second: what the link is given at most, but for the pace's share above.
     offered: f64,
+    /// The shortest round trip of the connection.
+    path: Duration,
     /// Last sample's time.
     last: Option<Duration>,
+    was_late: bool,
     /// The first samples may not be those of a settled connection.
     since: Duration,
     growing_since: Duration,
     key_frame_at: Option<Duration>,
-    /// Pictures and packets that were given up, when last looked at.
+    /// Packets that were given up, when last looked at.
     given_up: u64,
     owes_key_frame: bool,
     last_target: Bitrate,
@@ -130,7 +133,9 @@ impl Controller {
             capacity: None,
             shown: 0.0,
             offered: f64::MAX,
+            path: Duration::MAX,
             last: None,
+            was_late: false,
             since: Duration::ZERO,
             growing_since: Duration::ZERO,
             key_frame_at: None,
@@ -157,7 +162,8 @@ impl Controller {
         });
         self.last = Some(now);
         self.signals.record(&LinkSample { at: now, ..*sample });
-        let base = sample.base_rtt.min(sample.latency.mul_f64(LONGEST_BASE));
+        self.path = self.path.min(sample.base_rtt);
+        let base = sample.base_rtt.min(self.path.max(sample.latency.mul_f64(LONGEST_BASE)));
         let view = View {
             sample,
             now,
@@ -169,8 +175,9 @@ impl Controller {
             is_mending: self.signals.is_mending(base),
         };
         // Nobody looked for a while: what is overdue is so because of that.
-        let is_late = pause > LATE_SAMPLE;
-        let rule = if is_late { Rule::Measure } else { self.advance(&view) };
+        let is_late = pause > LATE_SAMPLE && !self.was_late;
+        self.was_late = is_late;
+        let rule = if is_late { self.rule() } else { self.advance(&view) };
         self.decide(&view, rule)
     }
 
@@ -208,14 +215,22 @@ impl Controller {
         }
     }
 
+    /// That of the present state, where nothing is decided.
+    fn rule(&self) -> Rule {
+        match self.state {
+            State::Open | State::Drain { .. } => Rule::Measure,
+            State::Stall { .. } => Rule::Stall,
+        }
+    }
+
     fn grow(&mut self, view: &View<'_>) -> Rule {
         let bounds = self.settings.bounds;
-        let calm = (view.now - self.growing_since).as_secs_f64();
+        let calm = (view.now.saturating_sub(self.growing_since)).as_secs_f64();
         let law = &self.law;
         let mut growth = (law.growth + law.growth_gain * calm).min(law.growth_limit);
         let mut rule = Rule::Grow;
         let is_near = self.capacity.is_some_and(|capacity| {
-            view.now - capacity.at < law.memory
+            view.now.saturating_sub(capacity.at) < law.memory
                 && self.rate > law.refill * capacity.rate
                 && self.rate < law.near * capacity.rate
         });
@@ -229,13 +244,13 @@ impl Controller {
         let scale = (1.0 - law.additive) * self.rate + law.additive * reference;
         self.rate = self.rate.max(bounds.min.as_bps() as f64) + growth * ease * view.dt * scale;
         // A rate that was never used proves nothing: a static scene is not a wide link.
-        let is_settled = view.now - self.since > SETTLING;
+        let is_settled = view.now.saturating_sub(self.since) > SETTLING;
         if is_settled && let Some(shown) = self.signals.delivered(SHOWN_WINDOW, Duration::ZERO) {
             let shown = self.video(shown);
             self.shown = shown;
             let mut most = (law.shown * shown).max(shown + SHOWN_STEP).max(bounds.min.as_bps() as f64);
             // What a queue has just shown counts as well: the second before may have been an outage.
-            if let Some(capacity) = self.capacity.filter(|it| view.now - it.at < SHOWN_WINDOW) {
+            if let Some(capacity) = self.capacity.filter(|it| view.now.saturating_sub(it.at) < SHOWN_WINDOW) {
                 most = most.max(capacity.rate);
             }
             if self.rate > most {
@@ -251,8 +266,9 @@ impl Controller {
             return Rule::Measure;
         };
         // More than was sent cannot come through: what seems so was on its way for longer.
+        let sent = self.offered * self.law.search_pace + PACE_MARGIN;
         let most = MOST_CAPACITY * self.settings.bounds.max.as_bps() as f64;
-        let capacity = self.video(delivered).min(self.offered * self.law.search_pace).min(most);
+        let capacity = self.video(delivered).min(sent).min(most);
         self.capacity = Some(Capacity { rate: capacity, at: view.now });
         // What is to be worked off: all that waits, as far as the queue bears it out.
         let law = &self.law;
@@ -270,13 +286,15 @@ impl Controller {
         let Settings { bounds, adaptive, .. } = self.settings;
         let (least, most) = (bounds.min.as_bps() as f64, bounds.max.as_bps() as f64);
         let wanted = self.rate;
-        self.rate = self.rate.clamp(least * THINNEST, most);
+        self.rate = self.rate.max(least * THINNEST).min(most);
         let target = if adaptive { bits(self.rate.max(least)) } else { bounds.start };
         let thin = self.thin(view, wanted / target.as_bps().max(1) as f64);
         let key_frame = self.wants_key_frame(view);
         let before = std::mem::replace(&mut self.last_target, target);
-        let remembered = self.capacity.filter(|capacity| view.now - capacity.at < self.law.memory);
-        let offered = self.stream(self.offer(target.as_bps() as f64, remembered).min(most));
+        let remembered =
+            self.capacity.filter(|capacity| view.now.saturating_sub(capacity.at) < self.law.memory);
+        self.offered = self.offer(target.as_bps() as f64, remembered).min(most);
+        let offered = self.stream(self.offered);
         let allowance = match self.state {
             State::Drain { from } if self.is_measured_since(from) => self.law.drain_allowance,
             State::Open | State::Drain { .. } | State::Stall { .. } => {
@@ -285,11 +303,10 @@ impl Controller {
         };
         let mending =
             if view.is_mending { view.base.mul_f64(1.5) + MENDING_ALLOWANCE } else { Duration::ZERO };
-        self.offered = offered;
         let window = match self.state {
             // What is sent now only waits in the network, where nothing can be left out of it; but for
             // one picture every now and then, which finds out whether anything gets through again.
-            State::Stall { since, tried } if view.now - tried >= TRY_AGAIN.max((tried - since) / 2) => {
+            State::Stall { since, tried } if view.now.saturating_sub(tried) >= try_again(since, tried) => {
                 self.state = State::Stall { since, tried: view.now };
                 view.sample.in_network + ByteCount::new(1)
             }
@@ -330,21 +347,21 @@ impl Controller {
     /// then, so that what is still in time at its end begins with one.
     fn wants_key_frame(&mut self, view: &View<'_>) -> bool {
         let sample = view.sample;
-        let given_up = sample.late + sample.left_out;
-        let was_left_out = given_up > self.given_up;
-        if was_left_out || sample.oldest > sample.latency + view.base {
-            self.given_up = self.given_up.max(given_up);
+        // (Where pictures were left out before the transport, their queue asks by itself.)
+        let was_given_up = sample.late > self.given_up;
+        if was_given_up || sample.oldest > sample.latency + view.base {
+            self.given_up = self.given_up.max(sample.late);
             self.owes_key_frame = true;
         }
-        let apart = self.key_frame_at.map_or(Duration::MAX, |at| view.now - at);
+        let apart = self.key_frame_at.map_or(Duration::MAX, |at| view.now.saturating_sub(at));
         let wanted = match self.state {
             State::Stall { since, .. } => {
                 let spacing = sample.latency.mul_f64(self.law.stall_key);
-                view.now - since > spacing && apart > spacing
+                view.now.saturating_sub(since) > spacing && apart > spacing
             }
             State::Open | State::Drain { .. } => {
                 let is_settled = sample.oldest < sample.latency / 2 && apart > KEY_FRAMES_APART;
-                self.owes_key_frame && (is_settled || (was_left_out && apart > KEY_FRAMES_APART / 2))
+                self.owes_key_frame && (is_settled || (was_given_up && apart > KEY_FRAMES_APART / 2))
             }
         };
         if wanted {
@@ -426,6 +443,11 @@ impl Controller {
     }
 }
 
+/// How long a stall waits before it tries again: ever longer.
+fn try_again(since: Duration, tried: Duration) -> Duration {
+    (tried.saturating_sub(since) / 2).clamp(SOONEST_TRY, LATEST_TRY)
+}
+
 /// Bits per second, from a number that is finite and not negative.
 fn bits(rate: f64) -> Bitrate {
     Bitrate::from_bps(rate.round() as u64) // the cast saturates
@@ -444,7 +466,8 @@ const PACKET_PAYLOAD: f64 = 184.0 * 8.0;
 /// Seven TS packets (1316 bytes) take 1360 on the wire: SRT 16, UDP 8, IPv4 20.
 const SRT_OVERHEAD: f64 = 1360.0 / 1316.0;
 
-/// Of the latency: a stretch of nothing but congestion must not pass for a long path.
+/// Of the latency: a stretch of nothing but congestion must not pass for a path that has become longer
+/// than the connection's shortest.
 const LONGEST_BASE: f64 = 0.35;
 /// A pause between samples changes the rate by no more than this much time would.
 const LONGEST_STEP: Duration = Duration::from_millis(200);
@@ -476,9 +499,10 @@ const NEXT_REPORT: Duration = Duration::from_millis(40);
 const LONGEST_MENDING: Duration = Duration::from_millis(100);
 /// What waits behind a loss that is being mended has arrived for the most part.
 const MENDING_ALLOWANCE: Duration = Duration::from_millis(150);
-/// In a stall a picture is sent after this time, and then more and more seldom: a network that holds
-/// what it cannot carry must not fill up with what will be too late.
-const TRY_AGAIN: Duration = Duration::from_millis(250);
+/// In a stall a picture is sent after this time, and then more seldom: a network that holds what it cannot
+/// carry must not fill up with what will be too late; but the link's return is to be found in half a second.
+const SOONEST_TRY: Duration = Duration::from_millis(250);
+const LATEST_TRY: Duration = Duration::from_millis(500);
 /// Each key frame costs as much as many pictures.
 const KEY_FRAMES_APART: Duration = Duration::from_millis(700);
 /// Times the least queue that is aimed at.

@@ -39,8 +39,6 @@ pub struct Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
-    /// Before anything has been measured.
-    Start,
     /// The rate does not follow the link: it is not to, as configured.
     Fixed,
     /// The queue is empty: more is tried.
@@ -65,7 +63,6 @@ impl Rule {
     /// As the API spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Rule::Start => "start",
             Rule::Fixed => "fixed",
             Rule::Grow => "grow",
             Rule::Probe => "probe",

@@ -34,7 +34,9 @@ impl Signals {
         // A counter only rises: one that does not is a sample out of order.
         let arrived = self.points.back().map_or(sample.arrived, |last| last.arrived.max(sample.arrived));
         self.points.push_back(Point { at, arrived, fresh_rtt, oldest_sent, waiting });
-        while self.points.len() > MOST_KEPT || self.points.front().is_some_and(|first| at - first.at > KEPT) {
+        while self.points.len() > MOST_KEPT
+            || self.points.front().is_some_and(|first| at.saturating_sub(first.at) > KEPT)
+        {
             self.points.pop_front();
         }
         if sample.lost > self.lost {
@@ -46,7 +48,7 @@ impl Signals {
     /// Whether losses were reported so lately that their repair is still under way.
     pub fn is_mending(&self, base: Duration) -> bool {
         let now = self.now();
-        self.lost_at.is_some_and(|at| now - at < 3 * base + MENDING)
+        self.lost_at.is_some_and(|at| now.saturating_sub(at) < 3 * base + MENDING)
     }
 
     /// How long a packet waits in the network: from round trips, and, faster where nothing comes

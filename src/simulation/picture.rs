@@ -337,7 +337,7 @@ fn nice(value: f64) -> f64 {
 
 fn colour(rule: Rule) -> &'static str {
     match rule {
-        Rule::Start | Rule::Fixed => "#bbbbbb",
+        Rule::Fixed => "#bbbbbb",
         Rule::Grow => "#74c476",
         Rule::Probe => "#c7e9c0",
         Rule::Unproven => "#9ecae1",

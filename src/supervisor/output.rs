@@ -242,6 +242,9 @@ impl Output {
                     if !finishing {
                         let decision = steering.steer(&mut course, &measurement, feed);
                         feed.follow(&measurement, &decision);
+                        if decision.key_frame {
+                            context.key_frame_wanted.notify_one();
+                        }
                     }
                 }
                 () = queue.arrived() => {}

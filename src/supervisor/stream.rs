@@ -67,6 +67,8 @@ pub struct StreamTask<'a> {
     fanout: Fanout,
     key_frame_wanted: Arc<Notify>,
     key_frame_forced: Option<Instant>,
+    /// Wanted, and put off.
+    key_frame_is_due: bool,
     rate_settings: watch::Sender<rate::Settings>,
     rate_decided: Arc<Notify>,
     rate: RateStatus,
@@ -98,6 +100,7 @@ impl<'a> StreamTask<'a> {
             fanout: Fanout::default(),
             key_frame_wanted: Arc::new(Notify::new()),
             key_frame_forced: None,
+            key_frame_is_due: false,
             rate_settings: watch::Sender::new(settings),
             rate_decided: Arc::new(Notify::new()),
             rate,
@@ -236,6 +239,10 @@ impl<'a> StreamTask<'a> {
             self.open_program(now);
         }
         self.watch_program(now);
+        self.follow_link(); // an encoder whose changes are dear may be told later than it was decided
+        if self.key_frame_is_due {
+            self.force_key_frame();
+        }
         if self.life.is_wanted() {
             self.open_outputs();
         }
@@ -380,12 +387,9 @@ impl<'a> StreamTask<'a> {
             self.apply_rate();
             return;
         };
-        let Decision { target, estimate, queue, thin, rule, key_frame, .. } = decision;
+        let Decision { target, estimate, queue, thin, rule, .. } = decision;
         self.rate = RateStatus { target, estimate, rule: rule.as_str(), output: Some(output), queue, thin };
         self.apply_rate();
-        if key_frame {
-            self.force_key_frame();
-        }
     }
 
     fn apply_rate(&mut self) {
@@ -397,13 +401,12 @@ impl<'a> StreamTask<'a> {
         }
     }
 
-    /// Forces a key frame, unless one was forced just now: each costs as much as many frames.
+    /// Forces a key frame; where one was forced just now, a moment later: each costs as much as many frames.
     fn force_key_frame(&mut self) {
         let now = Instant::now();
-        if self.key_frame_forced.is_some_and(|at| now.duration_since(at) < KEY_FRAME_INTERVAL) {
-            return; // who still waits for one asks again with its next unit
-        }
-        if let Some(program) = &self.program {
+        let is_too_soon = self.key_frame_forced.is_some_and(|at| now.duration_since(at) < KEY_FRAME_INTERVAL);
+        self.key_frame_is_due = is_too_soon;
+        if !is_too_soon && let Some(program) = &self.program {
             program.force_key_frame();
             self.key_frame_forced = Some(now);
         }

@@ -325,6 +325,9 @@ impl Sender {
             | Arrival::KeyResponse(_) => self.handshake_answer = None,
         }
         match arrival {
+            // Anybody can write one: it does not carry our socket id. Whoever has confirmed our answer has
+            // no more need of it, and is not kept alive by it.
+            Arrival::HandshakeRepeat if self.handshake_answer.is_none() => Err(Rejection::Unwanted),
             Arrival::KeepAlive | Arrival::HandshakeRepeat => Ok(()),
             Arrival::Shutdown => {
                 self.shut_down_by_peer = true;
@@ -394,6 +397,9 @@ impl Sender {
         self.lost.clear();
         for (first, last) in losses.ranges() {
             let lost = self.in_flight_part(first, last).unwrap_or(0..0);
+            if self.window.lost_for_good(first, last) {
+                self.last_word = now;
+            }
             if !lost.is_empty() && lost.end < self.window.in_flight() {
                 proof = proof.max(Some(lost.end));
             }

@@ -263,6 +263,14 @@ impl Window {
         self.given_up.len() < before
     }
 
+    /// The peer lacks what was given up between these two: it is gone. Whether there was any.
+    pub fn lost_for_good(&mut self, first: SeqNumber, last: SeqNumber) -> bool {
+        let before = self.given_up.len();
+        self.given_up.retain(|(number, _)| *number - first > last - first);
+        self.given_up_bytes = self.given_up.iter().map(|(_, payload)| *payload).sum();
+        self.given_up.len() < before
+    }
+
     /// Sent and not known to have arrived, or to be gone; the given up included.
     pub fn in_network(&self) -> ByteCount {
         let unknown = self.packets.range(..self.sent).filter(|packet| !packet.arrived);
