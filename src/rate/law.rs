@@ -38,6 +38,8 @@ pub struct Law {
     pub drain_floor: f64,
     /// Share of the measured capacity to return to.
     pub refill: f64,
+    /// What got through over this long while draining is returned to at least.
+    pub refill_window: Duration,
     /// What gets through is measured over this long while a queue stands.
     pub window: Duration,
     /// Nothing arrived for this long beyond a round trip is a stall: longer than any pause between
@@ -57,6 +59,13 @@ pub struct Law {
     pub thin: f64,
     /// Times what was shown to get through in the last second that may be tried.
     pub shown: f64,
+    /// Times the queue: having left so much room for it to go, it is somebody else's.
+    pub in_vain: f64,
+    /// Beside somebody who fills the queue: growth, as a share of the upper bound per second; what is
+    /// kept of the rate when it overflows; and times what gets through that may be tried.
+    pub rival_growth: f64,
+    pub rival_cut: f64,
+    pub rival_shown: f64,
     /// Of the latency: how often a stall gets a key frame for the return to begin with.
     pub stall_key: f64,
 }
@@ -79,6 +88,7 @@ impl Default for Law {
             drain: ms(1_200),
             drain_floor: 0.6,
             refill: 0.9,
+            refill_window: ms(100),
             window: ms(100),
             stall: ms(160),
             halving: ms(200),
@@ -88,6 +98,10 @@ impl Default for Law {
             drain_allowance: ms(60),
             thin: 0.15,
             shown: 3.0,
+            in_vain: 1.2,
+            rival_growth: 0.05,
+            rival_cut: 0.7,
+            rival_shown: 1.5,
             stall_key: 0.4,
         }
     }

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::controller::{Controller, Settings};
+use super::controller::Controller;
+use super::settings::Settings;
 use super::decision::Decision;
 use super::sample::LinkSample;
 
