@@ -39,6 +39,8 @@ impl Yielded {
 pub struct Rivalry {
     /// The path's shortest round trip, from before.
     pub base: Duration,
+    /// The shortest of late, with the queue that always stands.
+    pub path: Duration,
     /// When the queue last overflowed, as far as our own packets tell, or the rivalry began.
     pub overflowed: Duration,
     /// Packets reported lost until then.
@@ -46,8 +48,8 @@ pub struct Rivalry {
 }
 
 impl Rivalry {
-    pub fn new(now: Duration, base: Duration, lost: u64) -> Self {
-        Rivalry { base, overflowed: now, lost }
+    pub fn new(now: Duration, base: Duration, path: Duration, lost: u64) -> Self {
+        Rivalry { base, path, overflowed: now, lost }
     }
 
     /// Whether packets were lost by another overflow than the last: once in a round trip.

@@ -145,12 +145,15 @@ impl Controller {
         });
         self.last = Some(now);
         self.signals.record(&LinkSample { at: now, ..*sample });
+        // Nothing tells while the repetition of what was lost is under way.
+        if let State::Compete(rivalry) = &mut self.state
+            && let Some(shortest) = self.signals.shortest(STANDING)
+        {
+            rivalry.path = shortest.max(rivalry.base);
+        }
         let longest = sample.latency.mul_f64(LONGEST_BASE);
         let (base, path) = match self.state {
-            State::Compete(rivalry) => {
-                let standing = self.signals.shortest(STANDING).unwrap_or(rivalry.base);
-                (rivalry.base, standing.clamp(rivalry.base, longest.max(rivalry.base)))
-            }
+            State::Compete(rivalry) => (rivalry.base, rivalry.path.min(longest.max(rivalry.base))),
             State::Open | State::Drain { .. } | State::Stall { .. } => {
                 let base = sample.base_rtt.min(longest);
                 (base, base)
@@ -199,7 +202,7 @@ impl Controller {
                 return Rule::Refill;
             }
             State::Drain { yielded, .. } if self.is_in_vain(view, &yielded) => {
-                self.state = State::Compete(Rivalry::new(view.now, view.base, view.sample.lost));
+                self.state = State::Compete(Rivalry::new(view.now, view.base, view.base + view.network, view.sample.lost));
             }
             State::Compete(_) if view.network < view.aim => {
                 self.state = State::Open;
@@ -286,6 +289,7 @@ impl Controller {
     fn is_in_vain(&self, view: &View<'_>, yielded: &Yielded) -> bool {
         let Some(shortest) = self.signals.shortest(STANDING) else { return false };
         shortest < view.sample.latency.mul_f64(LONGEST_BASE)
+            && shortest > view.base + self.law.rival_queue
             && yielded.is_in_vain(self.law.in_vain, shortest.saturating_sub(view.base))
     }
 
@@ -298,14 +302,15 @@ impl Controller {
     fn compete(&mut self, view: &View<'_>, mut rivalry: Rivalry) -> Rule {
         let bounds = self.settings.bounds;
         let law = &self.law;
-        if rivalry.has_overflowed(view.now, view.path, view.sample.lost) {
+        // What an overflow costs is reported for as long as what was sent before it is under way.
+        let round_trip = view.path.max(view.sample.rtt.min(view.sample.latency)).mul_f64(1.5);
+        if rivalry.has_overflowed(view.now, round_trip, view.sample.lost) {
             self.rate *= law.rival_cut;
         } else {
             self.rate += law.rival_growth * bounds.max.as_bps() as f64 * view.dt;
         }
-        if let Some(shown) = self.signals.delivered(SHOWN_WINDOW, Duration::ZERO) {
-            self.shown = self.settings.video(shown);
-            self.rate = self.rate.min(law.rival_shown * self.shown);
+        if let Some(shown) = self.signals.delivered(RIVAL_WINDOW, Duration::ZERO) {
+            self.rate = self.rate.min(law.rival_shown * self.settings.video(shown));
         }
         self.rate = self.rate.max(bounds.min.as_bps() as f64);
         self.state = State::Compete(rivalry);
@@ -471,6 +476,9 @@ const LONGEST_STANDING: f64 = 0.4;
 /// The shortest round trip over this long shows the queue that is always there, whatever pictures of
 /// different sizes make of it.
 const STANDING: Duration = Duration::from_secs(1);
+/// What gets through beside it is looked for over this long: a loss silences acknowledgements for a
+/// round trip of the full queue.
+const RIVAL_WINDOW: Duration = Duration::from_secs(3);
 /// A TCP upload overflows the queue more often than this: CUBIC takes 11 s to fill one of 3 MB again.
 const LONGEST_PEACE: Duration = Duration::from_secs(20);
 /// A pause between samples changes the rate by no more than this much time would.

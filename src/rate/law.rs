@@ -61,6 +61,8 @@ pub struct Law {
     pub shown: f64,
     /// Times the queue: having left so much room for it to go, it is somebody else's.
     pub in_vain: f64,
+    /// A queue of somebody else's that is shorter than this is not worth fighting.
+    pub rival_queue: Duration,
     /// Beside somebody who fills the queue: growth, as a share of the upper bound per second; what is
     /// kept of the rate when it overflows; and times what gets through that may be tried.
     pub rival_growth: f64,
@@ -74,10 +76,10 @@ impl Default for Law {
     fn default() -> Self {
         let ms = Duration::from_millis;
         Law {
-            queue_share: 0.028,
+            queue_share: 0.022,
             shortest_queue: ms(20),
             longest_queue: ms(80),
-            sharing: 0.25,
+            sharing: 0.7,
             growth: 0.9,
             growth_gain: 0.3,
             growth_limit: 1.0,
@@ -88,7 +90,7 @@ impl Default for Law {
             drain: ms(1_200),
             drain_floor: 0.6,
             refill: 0.9,
-            refill_window: ms(100),
+            refill_window: ms(500),
             window: ms(100),
             stall: ms(160),
             halving: ms(200),
@@ -98,7 +100,8 @@ impl Default for Law {
             drain_allowance: ms(60),
             thin: 0.15,
             shown: 3.0,
-            in_vain: 1.2,
+            in_vain: 1.5,
+            rival_queue: ms(50),
             rival_growth: 0.05,
             rival_cut: 0.7,
             rival_shown: 1.5,
