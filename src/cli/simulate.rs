@@ -46,6 +46,12 @@ pub struct SimulateArguments {
     /// Rate of the picture at the start
     #[arg(long, value_name = "KBPS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     start_kbps: Option<u64>,
+    /// So many streams on the same link; the figures are the first one's
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    streams: u8,
+    /// Each begins so long after the one before
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(0..=3_600_000))]
+    apart: u64,
     /// How the encoder behaves: follow=1s,rise=1s,overshoot=0.3,noise=0.3,peak=3.5,floor=110k,keys-on-change=yes,still=20s+60s
     #[arg(long, value_name = "MODEL", default_value = "")]
     encoder: String,
@@ -81,7 +87,7 @@ pub fn run(arguments: &SimulateArguments) -> Result<(), Failure> {
     if let Some(path) = &arguments.record {
         write("--record", path, &lines(&scenario.record(begin))?)?;
     }
-    let report = Report::new(&scenario, outcome.score, real);
+    let report = Report::new(&scenario, outcome, real);
     if arguments.json {
         let object = serde_json::to_string(&report).map_err(Failure::other)?;
         super::say(&format!("{object}\n"))
@@ -176,6 +182,8 @@ fn scenario(arguments: &SimulateArguments) -> Result<Scenario, Failure> {
         settings,
         law: law(&arguments.law)?,
         encoder,
+        others: usize::from(arguments.streams) - 1,
+        apart: Duration::from_millis(arguments.apart),
     })
 }
 

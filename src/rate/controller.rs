@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::competition::{Rivalry, Yielded};
 use super::decision::{Decision, Rule};
 use super::law::Law;
 use super::sample::LinkSample;
+use super::settings::Settings;
 use super::signals::Signals;
 use crate::units::{Bitrate, ByteCount};
 
@@ -61,33 +63,16 @@ pub struct Controller {
     last_target: Bitrate,
 }
 
-/// What a controller is to keep to.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
-    pub bounds: Bounds,
-    /// False: the target rests at `bounds.start`, and only window, pace and patience follow the link.
-    pub adaptive: bool,
-    /// What of the stream is sound.
-    pub sound: Bitrate,
-    /// Pictures per second.
-    pub framerate: f64,
-}
-
-/// Of the video elementary stream; `min ≤ start ≤ max`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bounds {
-    pub min: Bitrate,
-    pub max: Bitrate,
-    pub start: Bitrate,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 enum State {
     Open,
     /// What gets through is measured from `from` on.
     Drain {
         from: Duration,
+        yielded: Yielded,
     },
+    /// Somebody else fills the queue.
+    Compete(Rivalry),
     /// Nothing has arrived since `since`; something was last sent at `tried`.
     Stall {
         since: Duration,
@@ -107,7 +92,10 @@ struct View<'a> {
     now: Duration,
     /// Since the sample before, seconds; short even after a pause.
     dt: f64,
+    /// The shortest round trip of the path.
     base: Duration,
+    /// The same with the queue that others keep full, where they do.
+    path: Duration,
     /// The set point.
     aim: Duration,
     /// How long a packet waits in the network, and there and before it together.
@@ -163,16 +151,30 @@ impl Controller {
         self.last = Some(now);
         self.signals.record(&LinkSample { at: now, ..*sample });
         self.path = self.path.min(sample.base_rtt);
-        let base = sample.base_rtt.min(self.path.max(sample.latency.mul_f64(LONGEST_BASE)));
+        // Nothing tells while the repetition of what was lost is under way.
+        if let State::Compete(rivalry) = &mut self.state
+            && let Some(shortest) = self.signals.shortest(STANDING)
+        {
+            rivalry.path = shortest.max(rivalry.base);
+        }
+        let longest = self.path.max(sample.latency.mul_f64(LONGEST_BASE));
+        let (base, path) = match self.state {
+            State::Compete(rivalry) => (rivalry.base, rivalry.path.min(longest.max(rivalry.base))),
+            State::Open | State::Drain { .. } | State::Stall { .. } => {
+                let base = sample.base_rtt.min(longest);
+                (base, base)
+            }
+        };
         let view = View {
             sample,
             now,
             dt: pause.min(LONGEST_STEP).as_secs_f64(),
             base,
+            path,
             aim: self.aim(sample.latency),
             network: self.signals.queue(base),
             queue: self.signals.queue(base) + self.held_back(),
-            is_mending: self.signals.is_mending(base),
+            is_mending: self.signals.is_mending(path),
         };
         // Nobody looked for a while: what is overdue is so because of that.
         let is_late = pause > LATE_SAMPLE && !self.was_late;
@@ -184,30 +186,47 @@ impl Controller {
     /// Changes state where that is due, then the rate.
     fn advance(&mut self, view: &View<'_>) -> Rule {
         let stuck = view.sample.heard;
-        let is_stalled = stuck > self.law.stall + view.base + self.mending_pause(view);
+        let is_stalled = stuck > self.law.stall + view.path + self.mending_pause(view);
         match self.state {
-            State::Open | State::Drain { .. } if is_stalled => {
+            State::Open | State::Drain { .. } | State::Compete(_) if is_stalled => {
                 self.state = State::Stall { since: view.now.saturating_sub(stuck), tried: view.now };
             }
             State::Stall { .. } if is_stalled => {}
-            State::Stall { .. } => self.state = State::Drain { from: view.now },
+            State::Stall { .. } => self.state = State::drain(view.now),
             State::Open if view.queue > view.aim => {
                 // It has been forming for about as long as it is.
                 let from = view.now.saturating_sub(view.queue.min(self.window(view)));
-                self.state = State::Drain { from };
+                self.state = State::drain(from);
             }
-            State::Drain { from } if view.queue < view.aim / 2 && self.is_measured_since(from) => {
+            State::Drain { from, .. } if view.queue < view.aim / 2 && self.is_measured_since(from) => {
                 self.state = State::Open;
                 self.growing_since = view.now;
-                let capacity = self.capacity.map_or(0.0, |capacity| capacity.rate);
+                // Over a longer stretch than while draining: a picture of somebody else may have been large.
+                let lately = self.signals.delivered(self.law.refill_window, from);
+                let lately = lately.map_or(0.0, |lately| self.settings.video(lately));
+                let capacity = self.capacity.map_or(0.0, |capacity| capacity.rate.max(lately));
                 self.rate = self.rate.max(self.law.refill * capacity);
                 return Rule::Refill;
             }
-            State::Open | State::Drain { .. } => {}
+            State::Drain { yielded, .. } if self.is_in_vain(view, &yielded) => {
+                self.state = State::Compete(Rivalry::new(
+                    view.now,
+                    view.base,
+                    view.base + view.network,
+                    view.sample.lost,
+                ));
+            }
+            State::Compete(_) if view.network < view.aim => {
+                self.state = State::Open;
+                self.growing_since = view.now;
+            }
+            State::Compete(rivalry) if self.is_over(view, &rivalry) => self.state = State::drain(view.now),
+            State::Open | State::Drain { .. } | State::Compete(_) => {}
         }
         match self.state {
             State::Open => self.grow(view),
-            State::Drain { from } => self.drain(view, from),
+            State::Drain { from, yielded } => self.drain(view, from, yielded),
+            State::Compete(rivalry) => self.compete(view, rivalry),
             State::Stall { .. } => {
                 self.rate *= 0.5f64.powf(view.dt / self.law.halving.as_secs_f64());
                 Rule::Stall
@@ -219,6 +238,7 @@ impl Controller {
     fn rule(&self) -> Rule {
         match self.state {
             State::Open | State::Drain { .. } => Rule::Measure,
+            State::Compete(_) => Rule::Compete,
             State::Stall { .. } => Rule::Stall,
         }
     }
@@ -246,7 +266,7 @@ impl Controller {
         // A rate that was never used proves nothing: a static scene is not a wide link.
         let is_settled = view.now.saturating_sub(self.since) > SETTLING;
         if is_settled && let Some(shown) = self.signals.delivered(SHOWN_WINDOW, Duration::ZERO) {
-            let shown = self.video(shown);
+            let shown = self.settings.video(shown);
             self.shown = shown;
             let mut most = (law.shown * shown).max(shown + SHOWN_STEP).max(bounds.min.as_bps() as f64);
             // What a queue has just shown counts as well: the second before may have been an outage.
@@ -261,14 +281,14 @@ impl Controller {
         if self.rate >= bounds.max.as_bps() as f64 { Rule::Maximum } else { rule }
     }
 
-    fn drain(&mut self, view: &View<'_>, from: Duration) -> Rule {
+    fn drain(&mut self, view: &View<'_>, from: Duration, mut yielded: Yielded) -> Rule {
         let Some(delivered) = self.signals.delivered(self.window(view), from) else {
             return Rule::Measure;
         };
         // More than was sent cannot come through: what seems so was on its way for longer.
         let sent = self.offered * self.law.search_pace + PACE_MARGIN;
         let most = MOST_CAPACITY * self.settings.bounds.max.as_bps() as f64;
-        let capacity = self.video(delivered).min(sent).min(most);
+        let capacity = self.settings.video(delivered).min(sent).min(most);
         self.capacity = Some(Capacity { rate: capacity, at: view.now });
         // What is to be worked off: all that waits, as far as the queue bears it out.
         let law = &self.law;
@@ -279,7 +299,44 @@ impl Controller {
         let floor = law.drain_floor * (1.0 - near) * (1.0 - near);
         let share = 1.0 - (excess - 0.7 * view.aim.as_secs_f64()).max(0.0) / law.drain.as_secs_f64();
         self.rate = capacity * share.clamp(floor, 1.0);
+        // Pictures do not get smaller than the least rate makes them.
+        let sent = self.rate.max(self.settings.bounds.min.as_bps() as f64);
+        yielded.add(sent / capacity.max(LEAST_CAPACITY), view.dt, view.network);
+        self.state = State::Drain { from, yielded };
         Rule::Drain
+    }
+
+    /// Whether draining leads to nothing but that somebody else has more; where a repetition of what
+    /// the queue drops would still be in time.
+    fn is_in_vain(&self, view: &View<'_>, yielded: &Yielded) -> bool {
+        let Some(shortest) = self.signals.shortest(STANDING) else { return false };
+        shortest < view.sample.latency.mul_f64(LONGEST_BASE)
+            && shortest > view.base + self.law.rival_queue
+            && yielded.is_in_vain(self.law.in_vain, shortest.saturating_sub(view.base))
+    }
+
+    /// Whether competing leads to nothing, or there is nobody to compete with: the path has become longer.
+    fn is_over(&self, view: &View<'_>, rivalry: &Rivalry) -> bool {
+        let is_too_long = view.network > view.sample.latency.mul_f64(LONGEST_STANDING);
+        is_too_long || view.now - rivalry.overflowed > LONGEST_PEACE
+    }
+
+    fn compete(&mut self, view: &View<'_>, mut rivalry: Rivalry) -> Rule {
+        let bounds = self.settings.bounds;
+        let law = &self.law;
+        // What an overflow costs is reported for as long as what was sent before it is under way.
+        let round_trip = view.path.max(view.sample.rtt.min(view.sample.latency)).mul_f64(1.5);
+        if rivalry.has_overflowed(view.now, round_trip, view.sample.lost) {
+            self.rate *= law.rival_cut;
+        } else {
+            self.rate += law.rival_growth * bounds.max.as_bps() as f64 * view.dt;
+        }
+        if let Some(shown) = self.signals.delivered(RIVAL_WINDOW, Duration::ZERO) {
+            self.rate = self.rate.min(law.rival_shown * self.settings.video(shown));
+        }
+        self.rate = self.rate.max(bounds.min.as_bps() as f64);
+        self.state = State::Compete(rivalry);
+        Rule::Compete
     }
 
     fn decide(&mut self, view: &View<'_>, rule: Rule) -> Decision {
@@ -294,15 +351,15 @@ impl Controller {
         let remembered =
             self.capacity.filter(|capacity| view.now.saturating_sub(capacity.at) < self.law.memory);
         self.offered = self.offer(target.as_bps() as f64, remembered).min(most);
-        let offered = self.stream(self.offered);
+        let offered = self.settings.stream(self.offered);
         let allowance = match self.state {
-            State::Drain { from } if self.is_measured_since(from) => self.law.drain_allowance,
-            State::Open | State::Drain { .. } | State::Stall { .. } => {
+            State::Drain { from, .. } if self.is_measured_since(from) => self.law.drain_allowance,
+            State::Open | State::Drain { .. } | State::Compete(_) | State::Stall { .. } => {
                 self.law.allowance.max(view.aim.mul_f64(self.law.allowance_queues))
             }
         };
         let mending =
-            if view.is_mending { view.base.mul_f64(1.5) + MENDING_ALLOWANCE } else { Duration::ZERO };
+            if view.is_mending { view.path.mul_f64(1.5) + MENDING_ALLOWANCE } else { Duration::ZERO };
         let window = match self.state {
             // What is sent now only waits in the network, where nothing can be left out of it; but for
             // one picture every now and then, which finds out whether anything gets through again.
@@ -311,8 +368,8 @@ impl Controller {
                 view.sample.in_network + ByteCount::new(1)
             }
             State::Stall { .. } => ByteCount::ZERO,
-            State::Open | State::Drain { .. } => {
-                (bits(offered) * (view.base + allowance + mending)).max(SMALLEST_WINDOW)
+            State::Open | State::Drain { .. } | State::Compete(_) => {
+                (bits(offered) * (view.path + allowance + mending)).max(SMALLEST_WINDOW)
             }
         };
         Decision {
@@ -332,7 +389,7 @@ impl Controller {
 
     /// Where the encoder gives more than is wanted and cannot give less, its pictures are thinned.
     fn thin(&self, view: &View<'_>, share: f64) -> f64 {
-        let State::Drain { from } = self.state else { return 0.0 };
+        let State::Drain { from, .. } = self.state else { return 0.0 };
         let Some(capacity) = self.capacity.filter(|capacity| capacity.at >= from) else { return 0.0 };
         // What a picture encoded now would have to wait.
         let ahead = self.time_for(view.sample.backlog().saturating_sub(FEW_PACKETS), capacity.rate);
@@ -359,7 +416,7 @@ impl Controller {
                 let spacing = sample.latency.mul_f64(self.law.stall_key);
                 view.now.saturating_sub(since) > spacing && apart > spacing
             }
-            State::Open | State::Drain { .. } => {
+            State::Open | State::Drain { .. } | State::Compete(_) => {
                 let is_settled = sample.oldest < sample.latency / 2 && apart > KEY_FRAMES_APART;
                 self.owes_key_frame && (is_settled || (was_given_up && apart > KEY_FRAMES_APART / 2))
             }
@@ -386,12 +443,16 @@ impl Controller {
 
     /// How long acknowledgements may pause for a loss to be mended.
     fn mending_pause(&self, view: &View<'_>) -> Duration {
-        if view.is_mending { view.base.min(LONGEST_MENDING) + NEXT_REPORT } else { Duration::ZERO }
+        if view.is_mending {
+            view.path.min(LONGEST_MENDING.max(view.path - view.base)) + NEXT_REPORT
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// Over how long what gets through is measured.
     fn window(&self, view: &View<'_>) -> Duration {
-        let mending = if view.is_mending { view.base + MENDING_ALLOWANCE } else { view.base };
+        let mending = if view.is_mending { view.path + MENDING_ALLOWANCE } else { view.path };
         self.law.window.max(mending)
     }
 
@@ -400,8 +461,9 @@ impl Controller {
         let capacity = remembered.map_or(0.0, |capacity| capacity.rate);
         match self.state {
             State::Open => target.max(capacity),
+            State::Compete(_) => target,
             // No more than it carries, whatever the encoder gives: the rest waits where it can be left out.
-            State::Drain { from } if self.is_measured_since(from) => capacity,
+            State::Drain { from, .. } if self.is_measured_since(from) => capacity,
             // Nothing is known of what it carries now. It is given what it carried before, so that what it
             // carries can be seen.
             State::Drain { .. } | State::Stall { .. } => target.max(capacity).max(self.shown),
@@ -411,7 +473,7 @@ impl Controller {
     /// How much faster than what is offered the driver may send.
     fn pace(&self) -> f64 {
         match self.state {
-            State::Open => self.law.pace,
+            State::Open | State::Compete(_) => self.law.pace,
             State::Drain { .. } | State::Stall { .. } => self.law.search_pace,
         }
     }
@@ -420,26 +482,16 @@ impl Controller {
         self.capacity.is_some_and(|capacity| capacity.at >= from)
     }
 
-    /// Of a transport stream's rate, what is video: bits per second.
-    fn video(&self, stream: Bitrate) -> f64 {
-        ((stream.as_bps() as f64 - self.other()) / TS_OVERHEAD).max(0.0)
-    }
-
-    /// The transport stream's rate with that much video: bits per second.
-    fn stream(&self, video: f64) -> f64 {
-        video * TS_OVERHEAD + self.other()
-    }
-
-    /// Of a transport stream, what does not grow with the video: bits per second.
-    fn other(&self) -> f64 {
-        let frame = self.settings.sound.as_bps() as f64 / SOUNDS_PER_SECOND;
-        let packets = if frame > 0.0 { ((frame + SOUND_HEADER) / PACKET_PAYLOAD).ceil() } else { 0.0 };
-        self.settings.framerate * PICTURE_OVERHEAD + packets * PACKET * SOUNDS_PER_SECOND
-    }
-
     /// How long the link takes for that much transport stream at a capacity of so much video: seconds.
     fn time_for(&self, bytes: ByteCount, capacity: f64) -> f64 {
-        bytes.get() as f64 * 8.0 / self.stream(capacity).max(LEAST_CAPACITY)
+        bytes.get() as f64 * 8.0 / self.settings.stream(capacity).max(LEAST_CAPACITY)
+    }
+}
+
+impl State {
+    /// What gets through is measured from `from` on.
+    fn drain(from: Duration) -> Self {
+        State::Drain { from, yielded: Yielded::default() }
     }
 }
 
@@ -453,22 +505,23 @@ fn bits(rate: f64) -> Bitrate {
     Bitrate::from_bps(rate.round() as u64) // the cast saturates
 }
 
-/// A packet of 188 bytes carries 184.
-const TS_OVERHEAD: f64 = PACKET / PACKET_PAYLOAD;
-/// Bits that a picture costs beside: its PES header (19 bytes) and half of its last packet, on average.
-const PICTURE_OVERHEAD: f64 = (19.0 + 92.0) * 8.0;
-/// Frames of AAC, 1024 samples at 48 kHz. Each begins a packet of its own.
-const SOUNDS_PER_SECOND: f64 = 48_000.0 / 1024.0;
-/// Bits: the PES header of a frame of sound, a TS packet and what it carries.
-const SOUND_HEADER: f64 = 14.0 * 8.0;
-const PACKET: f64 = 188.0 * 8.0;
-const PACKET_PAYLOAD: f64 = 184.0 * 8.0;
 /// Seven TS packets (1316 bytes) take 1360 on the wire: SRT 16, UDP 8, IPv4 20.
 const SRT_OVERHEAD: f64 = 1360.0 / 1316.0;
 
 /// Of the latency: a stretch of nothing but congestion must not pass for a path that has become longer
 /// than the connection's shortest.
 const LONGEST_BASE: f64 = 0.35;
+/// Of the latency: beside a longer queue than this there is no time for a repetition of what it drops,
+/// which takes as long again, and the report of it.
+const LONGEST_STANDING: f64 = 0.4;
+/// The shortest round trip over this long shows the queue that is always there, whatever pictures of
+/// different sizes make of it.
+const STANDING: Duration = Duration::from_secs(1);
+/// What gets through beside it is looked for over this long: a loss silences acknowledgements for a
+/// round trip of the full queue.
+const RIVAL_WINDOW: Duration = Duration::from_secs(3);
+/// A TCP upload overflows the queue more often than this: CUBIC takes 11 s to fill one of 3 MB again.
+const LONGEST_PEACE: Duration = Duration::from_secs(20);
 /// A pause between samples changes the rate by no more than this much time would.
 const LONGEST_STEP: Duration = Duration::from_millis(200);
 /// Samples further apart than three periods come from a process that did not run.

@@ -55,6 +55,8 @@ pub enum Rule {
     Drain,
     /// The queue is gone: back to what was measured.
     Refill,
+    /// Somebody else fills the queue: more is tried until it overflows.
+    Compete,
     /// Nothing gets through.
     Stall,
 }
@@ -71,6 +73,7 @@ impl Rule {
             Rule::Measure => "measure",
             Rule::Drain => "drain",
             Rule::Refill => "refill",
+            Rule::Compete => "compete",
             Rule::Stall => "stall",
         }
     }

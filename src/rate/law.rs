@@ -38,6 +38,8 @@ pub struct Law {
     pub drain_floor: f64,
     /// Share of the measured capacity to return to.
     pub refill: f64,
+    /// What got through over this long while draining is returned to at least.
+    pub refill_window: Duration,
     /// What gets through is measured over this long while a queue stands.
     pub window: Duration,
     /// Nothing arrived for this long beyond a round trip is a stall: longer than any pause between
@@ -60,6 +62,15 @@ pub struct Law {
     pub thin: f64,
     /// Times what was shown to get through in the last second that may be tried.
     pub shown: f64,
+    /// Times the queue: having left so much room for it to go, it is somebody else's.
+    pub in_vain: f64,
+    /// A queue of somebody else's that is shorter than this is not worth fighting.
+    pub rival_queue: Duration,
+    /// Beside somebody who fills the queue: growth, as a share of the upper bound per second; what is
+    /// kept of the rate when it overflows; and times what gets through that may be tried.
+    pub rival_growth: f64,
+    pub rival_cut: f64,
+    pub rival_shown: f64,
     /// Of the latency: how often a stall gets a key frame for the return to begin with.
     pub stall_key: f64,
 }
@@ -68,10 +79,10 @@ impl Default for Law {
     fn default() -> Self {
         let ms = Duration::from_millis;
         Law {
-            queue_share: 0.028,
+            queue_share: 0.022,
             shortest_queue: ms(20),
             longest_queue: ms(80),
-            sharing: 0.25,
+            sharing: 0.7,
             growth: 0.9,
             growth_gain: 0.3,
             growth_limit: 1.0,
@@ -82,6 +93,7 @@ impl Default for Law {
             drain: ms(1_200),
             drain_floor: 0.6,
             refill: 0.9,
+            refill_window: ms(500),
             window: ms(100),
             stall: ms(160),
             halving: ms(200),
@@ -92,6 +104,11 @@ impl Default for Law {
             drain_allowance: ms(60),
             thin: 0.15,
             shown: 3.0,
+            in_vain: 1.5,
+            rival_queue: ms(50),
+            rival_growth: 0.05,
+            rival_cut: 0.7,
+            rival_shown: 1.5,
             stall_key: 0.4,
         }
     }

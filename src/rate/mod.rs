@@ -3,7 +3,7 @@
 //! ```text
 //!   LinkSample, every 20 ms ─▶ Signals: queue, what gets through ─▶ Controller ─▶ Decision
 //!   (from the driver's measurement           (filters)            (Open, Drain,   (target, window, pace,
-//!    and the output's queue)                                        Stall)         thinning, and its rule)
+//!    and the output's queue)                                    Compete, Stall)    thinning, and its rule)
 //! ```
 //!
 //! Each output has a [`Controller`] of its own, which keeps its queue out of the network; the one of
@@ -12,20 +12,23 @@
 //! Nothing here knows a clock, a socket or an encoder.
 
 mod actuator;
+mod competition;
 mod controller;
 mod decision;
 mod ladder;
 mod law;
 pub mod recording;
 mod sample;
+mod settings;
 mod signals;
 
 pub use actuator::{Actuator, ChangeCost};
-pub use controller::{Bounds, Controller, Settings};
+pub use controller::Controller;
 pub use decision::{Decision, Rule};
 pub use ladder::{LadderMachine, Mode, Rung, Scale};
 pub use law::Law;
 pub use sample::LinkSample;
+pub use settings::{Bounds, Settings};
 
 #[cfg(test)]
 mod tests;

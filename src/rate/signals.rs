@@ -67,6 +67,11 @@ impl Signals {
         })
     }
 
+    /// The shortest round trip over `window`.
+    pub fn shortest(&self, window: Duration) -> Option<Duration> {
+        self.recent(window).filter_map(|point| point.fresh_rtt).min()
+    }
+
     /// By how much the answer to the oldest packet in flight is overdue.
     fn overdue(&self, base: Duration) -> Duration {
         // A repeated packet may be lost as well, and is then asked for again half a round trip later.

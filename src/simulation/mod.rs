@@ -8,7 +8,8 @@
 //! ```
 //! What is real: [`crate::rate`], the GOP queue, and both directions of [`crate::link`]. What is a model:
 //! an [`encoder`], the sender of `transport::srt` and libsrt's receiver, each reduced to what changes
-//! the time at which bytes arrive. Nothing reads a clock; the same scenario gives the same answers.
+//! the time at which bytes arrive. Of all but the links there may be several, and others' uploads
+//! ([`crate::link::cubic`]) beside them. Nothing reads a clock; the same scenario gives the same answers.
 
 pub mod encoder;
 mod flight;
@@ -18,6 +19,8 @@ pub mod recorder;
 pub mod report;
 pub mod score;
 mod sender;
+pub mod sharing;
+mod stream;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -25,6 +28,7 @@ use std::time::{Duration, Instant};
 pub use self::encoder::EncoderModel;
 pub use self::recorder::Timeline;
 pub use self::score::Score;
+pub use self::sharing::Sharing;
 use self::world::World;
 use crate::link::Spec;
 use crate::rate::recording::Line;
@@ -33,7 +37,7 @@ use crate::rate::{Law, Settings};
 /// What is simulated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
-    /// Both directions; its seed is the encoder's too.
+    /// Both directions, and others' uploads; its seed is the encoder's too.
     pub link: Spec,
     /// As negotiated between sender and receiver.
     pub latency: Duration,
@@ -42,13 +46,18 @@ pub struct Scenario {
     pub settings: Settings,
     pub law: Law,
     pub encoder: EncoderModel,
+    /// More streams of the same kind on the same link, and how long after the one before each begins.
+    pub others: usize,
+    pub apart: Duration,
 }
 
-/// What came of it.
+/// What came of it, for the first stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     pub score: Score,
     pub timeline: Timeline,
+    /// Where the link is shared.
+    pub sharing: Option<Sharing>,
 }
 
 impl Scenario {

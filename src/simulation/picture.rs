@@ -344,6 +344,7 @@ fn colour(rule: Rule) -> &'static str {
         Rule::Maximum => "#2e8b57",
         Rule::Measure => "#fdd49e",
         Rule::Drain => "#fd8d3c",
+        Rule::Compete => "#9e9ac8",
         Rule::Refill => "#3182bd",
         Rule::Stall => "#cb181d",
     }

@@ -244,13 +244,20 @@ impl Recorder {
         self.sounds_left_out = left_out.sounds;
     }
 
-    pub fn finish(mut self, scenario: &Scenario, uplink: &Link, counters: &Counters) -> Outcome {
+    /// `start` is when the stream began, on the link's clock.
+    pub fn finish(
+        mut self,
+        scenario: &Scenario,
+        start: Duration,
+        uplink: &Link,
+        counters: &Counters,
+    ) -> Outcome {
         self.close_bins(scenario.duration);
         for (index, bin) in self.bins.iter_mut().enumerate() {
-            bin.capacity = uplink.capacity_between(bin_end(index) - BIN, bin_end(index));
+            bin.capacity = uplink.capacity_between(start + bin_end(index) - BIN, start + bin_end(index));
         }
         let score = Score::of(scenario, &mut self, counters);
-        Outcome { score, timeline: Timeline { bins: self.bins } }
+        Outcome { score, timeline: Timeline { bins: self.bins }, sharing: None }
     }
 
     fn bin(&mut self, at: Duration) -> &mut Bin {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Scenario;
 use super::score::{Change, Response, Score};
+use super::{Outcome, Scenario, Sharing};
 
 /// What `uplinkd simulate` says.
 #[derive(Clone, Debug, Serialize)]
@@ -16,6 +16,8 @@ pub struct Report {
     pub latency_ms: u64,
     #[serde(flatten)]
     pub score: Score,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<Sharing>,
     pub simulated_s: f64,
     pub real_s: f64,
     /// Simulated over real time.
@@ -24,12 +26,13 @@ pub struct Report {
 
 impl Report {
     /// `real` is how long the simulation took.
-    pub fn new(scenario: &Scenario, score: Score, real: Duration) -> Self {
+    pub fn new(scenario: &Scenario, outcome: Outcome, real: Duration) -> Self {
         let (simulated_s, real_s) = (scenario.duration.as_secs_f64(), real.as_secs_f64());
         Report {
             link: scenario.link.to_string(),
             latency_ms: scenario.latency.as_millis() as u64,
-            score,
+            score: outcome.score,
+            sharing: outcome.sharing,
             simulated_s,
             real_s,
             speed: (simulated_s / real_s.max(f64::MIN_POSITIVE)).round(),
@@ -86,6 +89,9 @@ impl fmt::Display for Report {
                 )?,
                 Response::Rise { refill_s } => writeln!(f, "nine tenths of it after {}", Seconds(*refill_s))?,
             }
+        }
+        if let Some(sharing) = &self.sharing {
+            write!(f, "{sharing}")?;
         }
         writeln!(f, "simulated    {} s in {:.3} s: {} × real time", self.simulated_s, self.real_s, self.speed)
     }

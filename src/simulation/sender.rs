@@ -426,7 +426,7 @@ pub const PAYLOAD: u64 = 1316;
 /// SRT header, as a part of the UDP payload.
 pub const SRT_HEADER: usize = 16;
 /// SRT (16), UDP (8) and IPv4 (20) headers: what pacing counts beside the payload.
-const WIRE_HEADERS: u64 = 44;
+pub const WIRE_HEADERS: u64 = 44;
 /// What the driver's timer may be late with and make up for.
 const BURST: Duration = Duration::from_millis(1);
 /// However slow the pace, the next packet leaves after this.

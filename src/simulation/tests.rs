@@ -17,6 +17,8 @@ fn scenario(link: &str, seconds: u64) -> Scenario {
         settings: Settings { bounds, adaptive: true, sound: Bitrate::ZERO, framerate: 30.0 },
         law: Law::default(),
         encoder: EncoderModel::default(),
+        others: 0,
+        apart: Duration::from_secs(10),
     }
 }
 
