@@ -46,8 +46,10 @@ pub struct World<'a> {
 struct Unit {
     number: u32,
     captured: Duration,
-    /// As transport stream.
-    bytes: u64,
+    /// Bytes as a PES packet, before it is packed as transport stream.
+    pes: u64,
+    /// Bytes of tables before it.
+    tables: u64,
 }
 
 /// What goes up the link.
@@ -186,21 +188,22 @@ impl<'a> World<'a> {
         self.encoded.add(now, picture.size);
         let number = self.recorder.encoded(captured, picture.key);
         let tables = if picture.key { TABLES } else { 0 };
-        let bytes = ts_bytes(picture.size.get() + PICTURE_HEADER) + tables;
+        let pes = picture.size.get() + PICTURE_HEADER;
         let kind = if picture.key { Kind::KeyFrame } else { Kind::DeltaFrame };
-        self.enqueue(now, kind, Unit { number, captured, bytes });
+        self.enqueue(now, kind, Unit { number, captured, pes, tables });
     }
 
     fn sound(&mut self, now: Duration) {
         let size = self.scenario.encoder.sound.unwrap_or(Bitrate::ZERO) * SOUND_INTERVAL;
         self.meter.add(now, size);
-        let bytes = ts_bytes(size.get() + SOUND_HEADER);
-        self.enqueue(now, Kind::Sound, Unit { number: SOUND, captured: now - ENCODING, bytes });
+        let pes = size.get() + ADTS_HEADER + SOUND_PES_HEADER;
+        self.enqueue(now, Kind::Sound, Unit { number: SOUND, captured: now - ENCODING, pes, tables: 0 });
     }
 
     fn enqueue(&mut self, now: Duration, kind: Kind, unit: Unit) {
         let (at, captured) = (self.epoch + now, self.epoch + unit.captured);
-        self.queue.push(at, kind, captured, ByteCount::new(unit.bytes), unit);
+        let bytes = ByteCount::new(unit.tables + ts_bytes(unit.pes));
+        self.queue.push(at, kind, captured, bytes, unit);
         self.pump(now);
     }
 
@@ -209,21 +212,24 @@ impl<'a> World<'a> {
         loop {
             let in_network = self.sender.in_network();
             let window = self.decision.window;
-            let units = if in_network < window {
-                Vec::from_iter(self.queue.pop(self.epoch + now))
+            if in_network < window {
+                let Some(unit) = self.queue.pop(self.epoch + now) else { return };
+                self.hand_over(unit, unit.pes);
             } else if window > ByteCount::ZERO && in_network < window + SOUND_WINDOW {
-                self.queue.pop_sounds(self.epoch + now, SOUNDS_TOGETHER, LONGEST_TOGETHER)
+                let sounds = self.queue.pop_sounds(self.epoch + now, SOUNDS_TOGETHER, LONGEST_TOGETHER);
+                let Some(first) = sounds.first() else { return };
+                let frames: u64 = sounds.iter().map(|sound| sound.pes - SOUND_PES_HEADER).sum();
+                self.hand_over(*first, frames + SOUND_PES_HEADER);
             } else {
                 return;
-            };
-            if units.is_empty() {
-                return;
-            }
-            for unit in units {
-                let packets = self.sender.push(unit.captured, unit.bytes, unit.number);
-                self.recorder.handed_over(unit.number, packets);
             }
         }
+    }
+
+    /// Gives the sender a unit, or several that begin with it, of so many bytes in one PES packet.
+    fn hand_over(&mut self, unit: Unit, pes: u64) {
+        let packets = self.sender.push(unit.captured, unit.tables + ts_bytes(pes), unit.number);
+        self.recorder.handed_over(unit.number, packets);
     }
 
     fn send(&mut self, now: Duration, bytes: usize, upward: Upward) {
@@ -327,13 +333,15 @@ const ROOM: Duration = Duration::from_secs(2);
 const METERED: Duration = Duration::from_secs(1);
 /// `supervisor::feed`: what of the sound may be in the network beyond the window.
 const SOUND_WINDOW: ByteCount = ByteCount::new(4 * 1316);
-/// And for sounds that go together, fewer packets than one by one (which is not modelled).
+/// And the frames of it that share packets there.
 const SOUNDS_TOGETHER: usize = 4;
 const LONGEST_TOGETHER: Duration = Duration::from_millis(90);
 /// PES header with both timestamps, PCR and access unit delimiter.
 const PICTURE_HEADER: u64 = 33;
-/// PES header with one timestamp, and ADTS.
-const SOUND_HEADER: u64 = 21;
+/// With one timestamp, for as many frames of sound as share it.
+const SOUND_PES_HEADER: u64 = 14;
+/// Before each frame of AAC.
+const ADTS_HEADER: u64 = 7;
 /// PAT and PMT, before each key frame.
 const TABLES: u64 = 2 * 188;
 /// A full acknowledgement; reports are of this order too, and the way back is not limited.
