@@ -214,21 +214,23 @@ impl<'a> World<'a> {
             let window = self.decision.window;
             if in_network < window {
                 let Some(unit) = self.queue.pop(self.epoch + now) else { return };
-                self.hand_over(unit, unit.pes);
+                self.hand_over(unit, unit.captured, unit.pes);
             } else if window > ByteCount::ZERO && in_network < window + SOUND_WINDOW {
                 let sounds = self.queue.pop_sounds(self.epoch + now, SOUNDS_TOGETHER, LONGEST_TOGETHER);
                 let Some(first) = sounds.first() else { return };
+                let overtaken = self.queue.oldest().map_or(first.captured, |oldest| oldest - self.epoch);
                 let frames: u64 = sounds.iter().map(|sound| sound.pes - SOUND_PES_HEADER).sum();
-                self.hand_over(*first, frames + SOUND_PES_HEADER);
+                self.hand_over(*first, overtaken.min(first.captured), frames + SOUND_PES_HEADER);
             } else {
                 return;
             }
         }
     }
 
-    /// Gives the sender a unit, or several that begin with it, of so many bytes in one PES packet.
-    fn hand_over(&mut self, unit: Unit, pes: u64) {
-        let packets = self.sender.push(unit.captured, unit.tables + ts_bytes(pes), unit.number);
+    /// Gives the sender a unit, or several that begin with it, of so many bytes in one PES packet, with that
+    /// time of capture.
+    fn hand_over(&mut self, unit: Unit, captured: Duration, pes: u64) {
+        let packets = self.sender.push(captured, unit.tables + ts_bytes(pes), unit.number);
         self.recorder.handed_over(unit.number, packets);
     }
 
