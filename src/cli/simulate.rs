@@ -46,7 +46,7 @@ pub struct SimulateArguments {
     /// Rate of the picture at the start
     #[arg(long, value_name = "KBPS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     start_kbps: Option<u64>,
-    /// How the encoder behaves: follow=1s,rise=1s,overshoot=0.3,noise=0.3,peak=3.5,floor=110k,keys-on-change=yes,still=20s+60s
+    /// How the encoder behaves: follow=1s,rise=1s,overshoot=0.3,noise=0.15,peak=3.5,floor=110k,keys-on-change=yes,still=20s+60s
     #[arg(long, value_name = "MODEL", default_value = "")]
     encoder: String,
     /// Other constants of the law, as its source names them, to look for better ones: growth=0.5,drain=900ms

@@ -73,7 +73,7 @@ pub struct ModelError {
 impl FromStr for EncoderModel {
     type Err = ModelError;
 
-    /// Reads `follow=1s,rise=1s,overshoot=0.3,noise=0.3,easy=0.15,peak=3.5,floor=110k,keys-on-change=yes,still=20s+60s`,
+    /// Reads `follow=1s,rise=1s,overshoot=0.3,noise=0.15,easy=0.02,peak=3.5,floor=110k,keys-on-change=yes,still=20s+60s`,
     /// each part of it optional; `still` may be given again.
     fn from_str(line: &str) -> Result<Self, ModelError> {
         let mut model = EncoderModel::default();
