@@ -8,7 +8,7 @@
 //!              (frames)               (access units,                 (drops here)
 //!                                      audio frames)                      │
 //!                               ▲                                         │ Measurement, every 20 ms
-//!                               └── commands ── supervisor ◀──────────────┘
+//!                               └── target ── rate, in supervisor ◀───────┘
 //!                                                ▲      │ Status
 //!                                        api, systemd, demo
 //! ```
@@ -29,6 +29,10 @@
 //! 6. **No packet from the network and no panic of a connection ends the daemon**
 //!    ([`transport::srt`], [`supervisor`]).
 //! 7. **Secrets are in files** and in no log, answer or error.
+//! 8. **What waits, waits before the mux**, not in the network: each output's [`rate::Controller`] bounds what is
+//!    under way, and the lead output's sets the encoder's target.
+//! 9. **Every decision can be made again**: controllers read no clock and no dice, and the
+//!    [flight recorder](rate::recording) keeps what they saw.
 //!
 //! # Pure core, thin shell
 //!
@@ -40,12 +44,13 @@
 //!
 //! - ● [`units`]: `Bitrate × Duration = ByteCount`.
 //! - ● [`config`]: the TOML document as a tree of values that cannot be wrong.
-//! - ● [`rate`]: what the encoder is told, and when.
+//! - ● [`rate`]: how much picture the link carries: what the encoder is told, when, and by which rule.
 //! - ● [`session`]: the life of a stream, an output, a source: drawn state machines.
 //! - ● [`link`]: one model of a bad network; `link::relay` is its real-time shell.
-//! - [`transport`]: the GOP queue ●, the gate before the mux ●, and `transport::srt`, our driver
-//!   over `srt-protocol`.
-//! - ● [`simulation`]: the rate control over a link that does not exist.
+//! - [`transport`]: the GOP queue ●, which stands before each mux, and `transport::srt`, our driver over
+//!   `srt-protocol`, with what it measures and when it repeats.
+//! - ● [`simulation`]: the real rate control and GOP queue over a link that does not exist, between models
+//!   of an encoder, of SRT's sender and of its receiver.
 //! - [`capture`]: which V4L2 device is meant.
 //! - [`media`]: all of GStreamer: sources, slate, encoders; and the mux.
 //! - [`supervisor`]: the tasks that own all of the above, one a stream and one an output.
@@ -61,6 +66,11 @@
 //! - **latency**: SRT's: how long the receiver holds each packet before it releases it.
 //! - **send buffer**: what was handed to SRT and is not acknowledged. **TLPKTDROP**: SRT gives up a
 //!   packet that can no longer be in time; here such packets are *late*.
+//! - **target**: the video bitrate that the encoder is to keep to. **rule**: what made a [`rate::Decision`].
+//!   **lead**: the output whose link the target follows.
+//! - **queue**: how long a packet waits at the link's bottleneck, beyond the shortest round trip.
+//! - **stall**: nothing arrives though something is under way. **thinning**: not encoding some of the pictures.
+//!   **ladder**: fewer, then smaller pictures where the target is below what the picture needs.
 //! - **peer**: the other end of an SRT connection. **caller**, **listener**: who dials, who is dialled;
 //!   in a **rendezvous** both dial. **initiator**, **responder**: who proposes the terms, who agrees.
 

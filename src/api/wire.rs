@@ -226,11 +226,12 @@ impl From<&RateStatus> for Rate {
     }
 }
 
-/// An instant as wall-clock time of now; `None` where that clock stands outside of what RFC 3339 can say.
+/// An instant as wall-clock time of now, always to the millisecond, so that texts sort as times do; `None` where
+/// that clock stands outside of what RFC 3339 can say.
 pub fn rfc3339(at: Instant) -> Option<String> {
     let time = SystemTime::now().checked_sub(at.elapsed())?;
     let whole = jiff::Timestamp::try_from(time).ok()?.round(jiff::Unit::Millisecond).ok()?;
-    Some(whole.to_string())
+    Some(format!("{whole:.3}"))
 }
 
 pub fn millis(duration: Duration) -> u64 {

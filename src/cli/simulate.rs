@@ -52,7 +52,7 @@ pub struct SimulateArguments {
     /// Each begins so long after the one before
     #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(0..=3_600_000))]
     apart: u64,
-    /// How the encoder behaves: follow=1s,rise=1s,overshoot=0.3,noise=0.3,peak=3.5,floor=110k,keys-on-change=yes,still=20s+60s
+    /// How the encoder behaves: follow=1s,rise=1s,overshoot=0.3,noise=0.15,peak=3.5,floor=110k,keys-on-change=yes,still=20s+60s
     #[arg(long, value_name = "MODEL", default_value = "")]
     encoder: String,
     /// Other constants of the law, as its source names them, to look for better ones: growth=0.5,drain=900ms

@@ -1,6 +1,7 @@
 //! One output's mux: units in, chunks of whole TS packets out, at once and on the caller's thread.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::error::Error;
 use super::ts::{AccessUnit, PACKET, Writer, ticks};
@@ -26,34 +27,43 @@ impl Mux {
     /// When the unit's memory cannot be read; nothing was written then.
     pub fn push(&mut self, unit: &Unit, out: &mut VecDeque<Chunk>) -> Result<(), Error> {
         let data = unit.buffer.map_readable().map_err(|_| Error::UnitUnreadable)?;
-        self.write(unit, &data, out);
+        self.write(unit, unit.captured, &data, out);
         Ok(())
     }
 
-    /// Appends units of sound that follow each other, as one: they share packets and a timestamp.
+    /// Appends units of sound that follow each other, as one: they share packets and a timestamp. What was
+    /// captured from `overtaken` on may still follow them. A receiver releases packets in their order, and no
+    /// clock may run ahead of a picture: so they go by the time of what they overtake.
     ///
     /// # Errors
     /// As [`Mux::push`].
-    pub fn push_together(&mut self, sounds: &[Unit], out: &mut VecDeque<Chunk>) -> Result<(), Error> {
+    pub fn push_together(
+        &mut self,
+        sounds: &[Unit],
+        overtaken: Instant,
+        out: &mut VecDeque<Chunk>,
+    ) -> Result<(), Error> {
         let Some(first) = sounds.first() else { return Ok(()) };
         let mut together = Vec::new();
         for sound in sounds {
             let data = sound.buffer.map_readable().map_err(|_| Error::UnitUnreadable)?;
             together.extend_from_slice(&data);
         }
-        self.write(first, &together, out);
+        self.write(first, overtaken.min(first.captured), &together, out);
         Ok(())
     }
 
-    fn write(&mut self, unit: &Unit, data: &[u8], out: &mut VecDeque<Chunk>) {
+    /// As if it had been captured at `captured`, its own time or an earlier one.
+    fn write(&mut self, unit: &Unit, captured: Instant, data: &[u8], out: &mut VecDeque<Chunk>) {
         let time = |stamp: Option<gst::ClockTime>| stamp.map(|stamp| ticks(stamp.into()));
         let pts = time(unit.buffer.pts()).unwrap_or(0); // every unit is stamped when it is made
         let dts = time(unit.buffer.dts()).unwrap_or(pts);
-        let access_unit = AccessUnit { track: unit.track, key: unit.key, pts, dts, data };
+        let clock = dts.saturating_sub(ticks(unit.captured.saturating_duration_since(captured)));
+        let access_unit = AccessUnit { track: unit.track, key: unit.key, pts, dts, clock, data };
         let mut packets = self.writer.write(&access_unit);
         while !packets.is_empty() {
             let data = packets.split_to(packets.len().min(CHUNK));
-            out.push_back(Chunk { captured: unit.captured, data });
+            out.push_back(Chunk { captured, data });
         }
     }
 

@@ -8,7 +8,8 @@
 //!
 //! - Continuity counters count what is sent, so units left out before leave no trace in them.
 //! - PCR follows the newest decoding time of either track and never falls back. A picture's first
-//!   packet carries one; when there are no pictures, the sound brings it along.
+//!   packet carries one; when there are no pictures, the sound brings it along. Sound that overtakes
+//!   pictures does not take the clock with it: theirs would be over before they come.
 //! - PAT and PMT stand before every key frame, and at least every 100 ms.
 
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(super) struct AccessUnit<'a> {
     pub(super) pts: u64,
     /// When it is decoded, not later than `pts`.
     pub(super) dts: u64,
+    /// What the program's clock goes by: `dts`, or the earlier time of pictures that are still to come.
+    pub(super) clock: u64,
     pub(super) data: &'a [u8],
 }
 
@@ -73,10 +76,10 @@ impl Writer {
     pub(super) fn write(&mut self, unit: &AccessUnit<'_>) -> Bytes {
         let mut out = BytesMut::with_capacity((unit.data.len() / PAYLOAD + SPARE_PACKETS) * PACKET);
         let is_key_picture = unit.track == Track::Video && unit.key;
-        let tables_due = self.tables_at.is_none_or(|at| unit.dts >= at + TABLE_INTERVAL);
+        let tables_due = self.tables_at.is_none_or(|at| unit.clock >= at + TABLE_INTERVAL);
         if self.tables_wanted || tables_due || is_key_picture {
             self.tables_wanted = false;
-            self.tables_at = Some(self.tables_at.unwrap_or(0).max(unit.dts));
+            self.tables_at = Some(self.tables_at.unwrap_or(0).max(unit.clock));
             put_table(&mut out, &self.pat, &mut self.pat_counter);
             put_table(&mut out, &self.pmt, &mut self.pmt_counter);
         }
@@ -103,7 +106,7 @@ impl Writer {
     /// The PCR to write with this unit: none where it would not go forward, or where sound comes
     /// with a newer picture around.
     fn advance_pcr(&mut self, unit: &AccessUnit<'_>) -> Option<u64> {
-        let now = unit.dts.saturating_sub(self.pcr_lead);
+        let now = unit.clock.saturating_sub(self.pcr_lead);
         let step = match unit.track {
             Track::Video => 1,
             Track::Audio => PCR_INTERVAL,
@@ -348,11 +351,11 @@ mod tests {
     const BOTH: Tracks = Tracks { video: Codec::H264, audio: true, audio_lateness: Duration::ZERO };
 
     fn video(at: u64, key: bool, data: &[u8]) -> AccessUnit<'_> {
-        AccessUnit { track: Track::Video, key, pts: at, dts: at, data }
+        AccessUnit { track: Track::Video, key, pts: at, dts: at, clock: at, data }
     }
 
     fn audio(at: u64, data: &[u8]) -> AccessUnit<'_> {
-        AccessUnit { track: Track::Audio, key: true, pts: at, dts: at, data }
+        AccessUnit { track: Track::Audio, key: true, pts: at, dts: at, clock: at, data }
     }
 
     /// What a receiver reads.
@@ -423,6 +426,19 @@ mod tests {
     const DELIMITED: [u8; 10] = [0, 0, 0, 1, 9, 0xf0, 0, 0, 1, 0x65];
 
     #[test]
+    fn sound_that_overtakes_pictures_leaves_the_clock_to_them() {
+        let mut writer = Writer::new(BOTH);
+        let mut reader = Reader::default();
+        reader.read(&writer.write(&video(900_000, true, &DELIMITED)));
+        for frame in 1..50 {
+            let at = 900_000 + frame * 7_680;
+            reader.read(&writer.write(&AccessUnit { clock: 903_000, ..audio(at, &[1; 700]) }));
+        }
+        reader.read(&writer.write(&video(903_000, false, &DELIMITED)));
+        assert!(reader.pcrs.iter().all(|pcr| *pcr <= 903_000 - PCR_LEAD), "{:?}", reader.pcrs);
+    }
+
+    #[test]
     fn a_key_frame_stands_right_behind_the_tables_and_carries_the_clock() {
         let mut writer = Writer::new(BOTH);
         let mut reader = Reader::default();
@@ -484,7 +500,7 @@ mod tests {
 
     #[test]
     fn a_picture_that_is_decoded_before_it_is_shown_has_both_times() {
-        let unit = AccessUnit { pts: 96_000, dts: 93_000, ..video(0, true, &DELIMITED) };
+        let unit = AccessUnit { pts: 96_000, dts: 93_000, clock: 93_000, ..video(0, true, &DELIMITED) };
         let header = pes_header(VIDEO_STREAM_ID, &unit, None);
         assert_eq!((header[7], header[8], header.len()), (0xc0, 10, 19));
         assert_eq!((header[9] >> 4, header[14] >> 4), (3, 1), "which is which");

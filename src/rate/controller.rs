@@ -381,6 +381,7 @@ impl Controller {
             queue: view.network,
             window,
             pace: bits(offered * SRT_OVERHEAD * self.pace() + PACE_MARGIN),
+            // (Less by the queue in the network was tried: a fifth less late, a third more frozen.)
             patience: view.sample.latency.saturating_sub(view.base / 2).max(view.sample.latency / 2),
             thin,
             key_frame,
@@ -466,7 +467,11 @@ impl Controller {
             State::Drain { from, .. } if self.is_measured_since(from) => capacity,
             // Nothing is known of what it carries now. It is given what it carried before, so that what it
             // carries can be seen.
-            State::Drain { .. } | State::Stall { .. } => target.max(capacity).max(self.shown),
+            // A target that does not follow the link says nothing here: the rate does.
+            State::Drain { .. } | State::Stall { .. } => {
+                let least = self.settings.bounds.min.as_bps() as f64;
+                self.rate.max(least).max(capacity).max(self.shown)
+            }
         }
     }
 

@@ -11,8 +11,9 @@ use crate::link::{rate, time};
 use crate::rate::ChangeCost;
 use crate::units::{Bitrate, ByteCount};
 
-/// How an encoder behaves. The default is x264 at `superfast`, `zerolatency`, 640×360, on a clip of
-/// many scenes, fitted to recordings of it under a changing target.
+/// How an encoder behaves. The default is x264 as the daemon sets it up (`superfast`, `zerolatency`, a buffer
+/// of 200 ms, key frames when they are due), 640×360, on a clip that always needs the rate that it is given:
+/// it fills 0.98 of its target. Fitted to recordings of the daemon under a changing target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderModel {
     /// Between two pictures.
@@ -48,10 +49,10 @@ impl Default for EncoderModel {
             key_interval: Duration::from_secs(2),
             peak: 3.5,
             follow: Duration::from_millis(200),
-            rise: Duration::from_millis(400),
+            rise: Duration::from_millis(250),
             overshoot: 0.0,
-            noise: 0.3,
-            easy: 0.15,
+            noise: 0.15,
+            easy: 0.02,
             floor: Bitrate::from_kbps(110),
             keys_on_change: false,
             still: Vec::new(),
@@ -72,7 +73,7 @@ pub struct ModelError {
 impl FromStr for EncoderModel {
     type Err = ModelError;
 
-    /// Reads `follow=1s,rise=1s,overshoot=0.3,noise=0.3,easy=0.15,peak=3.5,floor=110k,keys-on-change=yes,still=20s+60s`,
+    /// Reads `follow=1s,rise=1s,overshoot=0.3,noise=0.15,easy=0.02,peak=3.5,floor=110k,keys-on-change=yes,still=20s+60s`,
     /// each part of it optional; `still` may be given again.
     fn from_str(line: &str) -> Result<Self, ModelError> {
         let mut model = EncoderModel::default();

@@ -97,6 +97,39 @@ fn the_controller_follows_a_step_down_and_up_again() {
 }
 
 #[test]
+fn a_link_below_the_least_rate_thins_the_picture_and_makes_nothing_late() {
+    let mut scenario = scenario("rate=300k,delay=25ms", 60);
+    scenario.encoder.sound = Some(Bitrate::from_kbps(64));
+    scenario.settings.sound = Bitrate::from_kbps(64);
+    let score = score(&scenario);
+    assert!(score.thinned > score.pictures / 2, "{score:?}");
+    assert_eq!((score.lost_packets, score.late_percent, score.sounds_left_out), (0, 0.0, 0), "{score:?}");
+}
+
+/// Encoders that are harder to lead than x264, over a link that falls and rises.
+fn led(encoder: &str) {
+    let link = "rate=6500k,delay=25ms,at=20s:rate=2500k,at=40s:rate=6500k,seed=1";
+    let score = score(&Scenario { encoder: encoder.parse().unwrap(), ..scenario(link, 60) });
+    assert!(score.utilisation >= 0.80, "{encoder}: {score:?}");
+    assert_eq!((score.lost_packets, score.late_percent), (0, 0.0), "{encoder}: {score:?}");
+}
+
+#[test]
+fn an_encoder_that_answers_each_change_with_a_key_frame_is_led() {
+    led("keys-on-change=yes");
+}
+
+#[test]
+fn an_encoder_that_takes_a_second_to_follow_is_led() {
+    led("follow=1s,rise=1s");
+}
+
+#[test]
+fn an_encoder_that_gives_a_third_more_is_led() {
+    led("overshoot=0.3");
+}
+
+#[test]
 fn sound_goes_on_where_pictures_do_not_fit() {
     let mut scenario = fixed("rate=300k,delay=25ms", 30, 2_000);
     scenario.encoder.sound = Some(Bitrate::from_kbps(64));

@@ -68,6 +68,11 @@ impl OutputQueue {
         lock(&self.queue).pop_sounds(Instant::now(), count, wait)
     }
 
+    /// See [`GopQueue::oldest`].
+    pub fn oldest(&self) -> Option<Instant> {
+        lock(&self.queue).oldest()
+    }
+
     /// From now on units may wait this long.
     pub fn set_longest_wait(&self, longest_wait: Duration) {
         lock(&self.queue).set_longest_wait(longest_wait);

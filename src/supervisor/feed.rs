@@ -125,10 +125,9 @@ impl Feed {
             self.mux.push(&unit, &mut self.rest)?;
         } else if self.window > ByteCount::ZERO && in_network < self.window + SOUND_WINDOW {
             let sounds = self.queue.pop_sounds(SOUNDS_TOGETHER, self.latency.mul_f64(SOUND_PATIENCE));
-            if sounds.is_empty() {
-                return Ok(false);
-            }
-            self.mux.push_together(&sounds, &mut self.rest)?;
+            let Some(first) = sounds.first() else { return Ok(false) };
+            let overtaken = self.queue.oldest().unwrap_or(first.captured);
+            self.mux.push_together(&sounds, overtaken, &mut self.rest)?;
         } else {
             return Ok(false);
         }
@@ -284,6 +283,23 @@ mod tests {
         let sound = received(&mut chunks).len();
         assert!(sound > 188 && sound < 40 * 188, "{sound} bytes");
         assert_eq!(feed.queue.waiting(Instant::now()).bytes.get() % 150, 100, "the picture waits");
+    }
+
+    /// A receiver releases packets in their order, each not before its time: with their own, sounds would
+    /// hold back the older picture that follows them.
+    #[test]
+    fn sound_that_passes_pictures_is_stamped_as_they_are() {
+        let (fanout, mut feed, mut chunks) = busy_feed(50_000);
+        follow(&mut feed, 40_000, 40_000);
+        let (older, newer) = (Instant::now() - LATENCY / 4, Instant::now() - LATENCY / 8);
+        fanout.deliver(&Unit::sample(Track::Video, false, older, 100));
+        for _ in 0..4 {
+            fanout.deliver(&Unit::sample(Track::Audio, true, newer, 150));
+        }
+        assert!(!feed.pump().unwrap());
+        let stamps: Vec<Instant> =
+            std::iter::from_fn(|| chunks.try_recv().ok()).map(|it| it.captured).collect();
+        assert!(!stamps.is_empty() && stamps.iter().all(|stamp| *stamp == older), "{stamps:?}");
     }
 
     #[test]

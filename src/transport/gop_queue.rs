@@ -186,6 +186,11 @@ impl<T> GopQueue<T> {
         popped
     }
 
+    /// When the oldest unit was captured.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.entries.front().map(|entry| entry.captured)
+    }
+
     /// Whether pictures can only go on with a key frame: worth asking the encoder for one.
     pub fn awaits_key_frame(&self) -> bool {
         self.state == State::AwaitingKeyFrame

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::harness::{Daemon, Peer, free_port, test_stream};
 
 /// Status and body of a request; errors are answers too.
-fn get(url: String, headers: &[(&str, &str)]) -> (u16, String, Value) {
+pub fn get(url: String, headers: &[(&str, &str)]) -> (u16, String, Value) {
     let mut request = ureq::get(url).config().http_status_as_error(false).build();
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -36,7 +36,9 @@ fn routes_and_actions() {
     let stream = daemon.status();
     assert_eq!(stream["source"]["state"], "live", "{stream:#}");
     assert_eq!(stream["encoder"]["element"], "x264enc", "{stream:#}");
-    assert_eq!(stream["rate"]["rule"], "fixed", "{stream:#}");
+    assert_eq!(stream["rate"]["output"], "studio", "{stream:#}");
+    let target = stream["rate"]["target_bps"].as_u64();
+    assert!(target.is_some_and(|target| (300_000..=2_000_000).contains(&target)), "{stream:#}");
     let acknowledged = |stream: &Value| stream["outputs"][0]["acked_bytes"].as_u64().expect("a number");
     std::thread::sleep(Duration::from_millis(700));
     assert!(acknowledged(&daemon.status()) > acknowledged(&stream), "streaming means that this rises");

@@ -7,5 +7,6 @@ mod lifecycle;
 mod listener;
 mod outage;
 mod peers;
+mod rate;
 mod source;
 mod ts;

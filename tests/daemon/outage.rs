@@ -87,7 +87,9 @@ fn a_link_slower_than_the_encoder_costs_whole_groups_and_nothing_else() {
     let port = free_port();
     let peer = Peer::srt_live_transmit(port, "");
     let relay = relay(port, "rate=700k,delay=25ms,seed=1");
-    let mut daemon = Daemon::start(&test_stream(relay.address().port(), 1000, ""));
+    let stays = "start_kbps = 1000\nadaptive = false";
+    let stream = test_stream(relay.address().port(), 1000, "").replace("start_kbps = 1000", stays);
+    let mut daemon = Daemon::start(&stream);
     daemon.wait_for("degraded", Duration::from_secs(10));
     let reason = daemon.status()["reason"].as_str().unwrap_or_default().to_string();
     assert!(reason.contains("slower than the stream"), "{reason}");

@@ -142,8 +142,8 @@ pub fn time_until(timeout: Duration, mut holds: impl FnMut() -> bool) -> Option<
 }
 
 /// What the link lab's runs allow the picture, so that figures can be compared.
-const MIN_KBPS: u64 = 500;
-const MAX_KBPS: u64 = 6000;
-const START_KBPS: u64 = 1500;
+pub const MIN_KBPS: u64 = 500;
+pub const MAX_KBPS: u64 = 6000;
+pub const START_KBPS: u64 = 1500;
 /// The last packet is released a latency after it was sent; then the receiver hands it on.
-const RELEASE_MARGIN: Duration = Duration::from_millis(500);
+pub const RELEASE_MARGIN: Duration = Duration::from_millis(500);
