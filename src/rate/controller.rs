@@ -277,9 +277,7 @@ impl Controller {
         let floor = law.drain_floor * (1.0 - near) * (1.0 - near);
         let share = 1.0 - (excess - 0.7 * view.aim.as_secs_f64()).max(0.0) / law.drain.as_secs_f64();
         self.rate = capacity * share.clamp(floor, 1.0);
-        // Pictures do not get smaller than the least rate makes them.
-        let sent = self.rate.max(self.settings.bounds.min.as_bps() as f64);
-        yielded.add(sent / capacity.max(LEAST_CAPACITY), view.dt, view.network);
+        yielded.add(self.rate / capacity.max(LEAST_CAPACITY), view.dt, view.network);
         self.state = State::Drain { from, yielded };
         Rule::Drain
     }
@@ -288,7 +286,12 @@ impl Controller {
     /// the queue drops would still be in time.
     fn is_in_vain(&self, view: &View<'_>, yielded: &Yielded) -> bool {
         let Some(shortest) = self.signals.shortest(STANDING) else { return false };
-        shortest < view.sample.latency.mul_f64(LONGEST_BASE)
+        let Some(shown) = self.signals.delivered(STANDING, Duration::ZERO) else { return false };
+        // Pictures do not get smaller than the least rate makes them: where that does not get through, it
+        // is the link that is narrow.
+        let is_narrow = self.settings.video(shown) < NARROW * self.settings.bounds.min.as_bps() as f64;
+        !is_narrow
+            && shortest < view.sample.latency.mul_f64(LONGEST_BASE)
             && shortest > view.base + self.law.rival_queue
             && yielded.is_in_vain(self.law.in_vain, shortest.saturating_sub(view.base))
     }
@@ -473,6 +476,8 @@ const LONGEST_BASE: f64 = 0.35;
 /// Of the latency: beside a longer queue than this there is no time for a repetition of what it drops,
 /// which takes as long again, and the report of it.
 const LONGEST_STANDING: f64 = 0.4;
+/// Of the lower bound.
+const NARROW: f64 = 0.75;
 /// The shortest round trip over this long shows the queue that is always there, whatever pictures of
 /// different sizes make of it.
 const STANDING: Duration = Duration::from_secs(1);

@@ -101,7 +101,7 @@ impl Default for Law {
             thin: 0.15,
             shown: 3.0,
             in_vain: 1.5,
-            rival_queue: ms(50),
+            rival_queue: ms(100),
             rival_growth: 0.05,
             rival_cut: 0.7,
             rival_shown: 1.5,
