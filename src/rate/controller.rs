@@ -24,9 +24,14 @@ use crate::units::{Bitrate, ByteCount};
 ///            └───────────────────────────────────────────┘
 ///                 queue below half the set point: back to what was measured
 ///
-///        either ── nothing heard from the receiver ──▶ Stall: halve and halve again
-///                                                        │
-///                 Drain ◀── something gets through ──────┘
+///        Drain ── room was left, and the queue stands all the same ──▶ Compete: more and more,
+///                                                                     less when it overflows
+///        Open ◀── the queue is gone ─────────────────────────────────────┤
+///        Drain ◀── it is too long, or never overflows ───────────────────┘
+///
+///        each ── nothing heard from the receiver ──▶ Stall: halve and halve again
+///                                                      │
+///               Drain ◀── something gets through ──────┘
 /// ```
 ///
 /// A queue is what tells the capacity: while one stands, what arrives *is* what the link carries; with
@@ -202,7 +207,12 @@ impl Controller {
                 return Rule::Refill;
             }
             State::Drain { yielded, .. } if self.is_in_vain(view, &yielded) => {
-                self.state = State::Compete(Rivalry::new(view.now, view.base, view.base + view.network, view.sample.lost));
+                self.state = State::Compete(Rivalry::new(
+                    view.now,
+                    view.base,
+                    view.base + view.network,
+                    view.sample.lost,
+                ));
             }
             State::Compete(_) if view.network < view.aim => {
                 self.state = State::Open;
@@ -277,7 +287,10 @@ impl Controller {
         let floor = law.drain_floor * (1.0 - near) * (1.0 - near);
         let share = 1.0 - (excess - 0.7 * view.aim.as_secs_f64()).max(0.0) / law.drain.as_secs_f64();
         self.rate = capacity * share.clamp(floor, 1.0);
-        yielded.add(self.rate / capacity.max(LEAST_CAPACITY), view.dt, view.network);
+        // Neither the rate nor the window lets more into the network.
+        let window = (view.base + law.drain_allowance).div_duration_f64(view.base + view.network.max(SHORT));
+        let share = window.min(self.rate / capacity.max(LEAST_CAPACITY));
+        yielded.add(share, view.dt, view.network);
         self.state = State::Drain { from, yielded };
         Rule::Drain
     }
@@ -423,7 +436,11 @@ impl Controller {
 
     /// How long acknowledgements may pause for a loss to be mended.
     fn mending_pause(&self, view: &View<'_>) -> Duration {
-        if view.is_mending { view.path.min(LONGEST_MENDING.max(view.path - view.base)) + NEXT_REPORT } else { Duration::ZERO }
+        if view.is_mending {
+            view.path.min(LONGEST_MENDING.max(view.path - view.base)) + NEXT_REPORT
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// Over how long what gets through is measured.
@@ -476,6 +493,8 @@ const LONGEST_BASE: f64 = 0.35;
 /// Of the latency: beside a longer queue than this there is no time for a repetition of what it drops,
 /// which takes as long again, and the report of it.
 const LONGEST_STANDING: f64 = 0.4;
+/// A queue that is none; in a divisor.
+const SHORT: Duration = Duration::from_millis(1);
 /// Of the lower bound.
 const NARROW: f64 = 0.75;
 /// The shortest round trip over this long shows the queue that is always there, whatever pictures of

@@ -100,7 +100,7 @@ impl Default for Law {
             drain_allowance: ms(60),
             thin: 0.15,
             shown: 3.0,
-            in_vain: 1.5,
+            in_vain: 1.0,
             rival_queue: ms(100),
             rival_growth: 0.05,
             rival_cut: 0.7,

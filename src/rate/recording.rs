@@ -17,9 +17,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::controller::Controller;
-use super::settings::Settings;
 use super::decision::Decision;
 use super::sample::LinkSample;
+use super::settings::Settings;
 
 /// The last ten minutes of one output, over all its connections. Bounded: the oldest minute goes first.
 #[derive(Clone, Debug, Default)]

@@ -193,6 +193,68 @@ fn silence_is_a_stall_and_its_end_a_measurement() {
     link.until(5_000, |decision| decision.target > Bitrate::from_kbps(5_000));
 }
 
+/// Whatever is left to them, others take: the queue stands, and of what is sent all gets through.
+fn beside_a_rival(link: &mut Fluid, seconds: u32, mut lost: impl FnMut(u32) -> u64) -> Vec<Decision> {
+    let (rtt, mut in_flight, mut counted) = (350 * MS, std::collections::VecDeque::new(), 0);
+    let steps = seconds * 50;
+    (0..steps)
+        .map(|step| {
+            let sent = link.decision.map_or(1_500_000.0, |it| it.target.as_bps() as f64 * (1.0 - it.thin));
+            link.handed_over += (sent * 1.022 + 27_000.0) * 0.02 / 8.0;
+            in_flight.push_back(link.handed_over);
+            let arrived = if in_flight.len() > 17 { in_flight.pop_front() } else { None };
+            let arrived = arrived.unwrap_or(link.handed_over - link.queued).max(0.0);
+            counted += lost(step);
+            let sample = LinkSample {
+                at: link.now,
+                rtt,
+                fresh_rtt: Some(rtt),
+                arrived: ByteCount::new(arrived as u64),
+                handed_over: ByteCount::new(link.handed_over as u64),
+                send_buffer: ByteCount::new((link.handed_over - arrived) as u64),
+                oldest_sent: rtt,
+                lost: counted,
+                ..sample()
+            };
+            link.now += 20 * MS;
+            let decision = link.controller.observe(&sample);
+            link.decision = Some(decision);
+            decision
+        })
+        .collect()
+}
+
+#[test]
+fn who_leaves_room_in_vain_competes_until_the_queue_is_gone() {
+    let mut link = Fluid::new(6_500, 2_000);
+    link.run(20_000);
+    let decisions = beside_a_rival(&mut link, 10, |_| 0);
+    let begin = decisions.iter().position(|decision| decision.rule == Rule::Compete);
+    let begin = begin.expect("it competes");
+    assert!(begin < 6 * 50, "after {begin} samples");
+    let rates: Vec<u64> = decisions[begin..].iter().map(|decision| decision.target.as_kbps()).collect();
+    assert!(rates.windows(2).all(|pair| pair[1] >= pair[0]), "it takes more and more");
+    let before = *rates.last().unwrap();
+    // Packets lost in one round trip are one overflow.
+    let after = beside_a_rival(&mut link, 1, |step| u64::from(step < 10)).last().unwrap().target.as_kbps();
+    assert!(after < before * 9 / 10 && after > before / 2, "{before} kbit/s, then {after}");
+    // Alone again.
+    link.queued = 0.0;
+    link.until(200, |decision| decision.rule != Rule::Compete);
+    link.until(10_000, |decision| decision.target > Bitrate::from_kbps(5_500));
+}
+
+#[test]
+fn a_link_that_fades_is_no_rival() {
+    let mut link = Fluid::new(6_500, 2_000);
+    link.run(20_000);
+    for step in 0..600 {
+        link.capacity = (6_500e3 * 0.99f64.powi(step)).max(600e3);
+        let decision = link.step();
+        assert_ne!(decision.rule, Rule::Compete, "{decision:?}");
+    }
+}
+
 #[test]
 fn below_the_least_rate_pictures_are_thinned() {
     let mut link = Fluid::new(6_500, 2_000);
