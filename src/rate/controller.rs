@@ -373,7 +373,7 @@ impl Controller {
             estimate: remembered.map(|capacity| bits(capacity.rate)),
             queue: view.network,
             window,
-            pace: bits(offered * SRT_OVERHEAD * self.law.pace + PACE_MARGIN),
+            pace: bits(offered * SRT_OVERHEAD * self.law.pace + PACE_MARGIN).max(bounds.min),
             patience: view.sample.latency.saturating_sub(view.base / 2).max(view.sample.latency / 2),
             thin,
             key_frame,
