@@ -24,9 +24,14 @@ use crate::units::{Bitrate, ByteCount};
 ///            └───────────────────────────────────────────┘
 ///                 queue below half the set point: back to what was measured
 ///
-///        either ── nothing arrives any more ─────────▶ Stall: halve and halve again
-///                                                        │
-///                 Drain ◀── something gets through ──────┘
+///        Drain ── room was left, and the queue stands all the same ──▶ Compete: more and more,
+///                                                                     less when it overflows
+///        Open ◀── the queue is gone ─────────────────────────────────────┤
+///        Drain ◀── it is too long, or never overflows ───────────────────┘
+///
+///        each ── nothing arrives any more ───────▶ Stall: halve and halve again
+///                                                      │
+///               Drain ◀── something gets through ──────┘
 /// ```
 ///
 /// A queue is what tells the capacity: while one stands, what arrives *is* what the link carries; with
@@ -299,9 +304,10 @@ impl Controller {
         let floor = law.drain_floor * (1.0 - near) * (1.0 - near);
         let share = 1.0 - (excess - 0.7 * view.aim.as_secs_f64()).max(0.0) / law.drain.as_secs_f64();
         self.rate = capacity * share.clamp(floor, 1.0);
-        // Pictures do not get smaller than the least rate makes them.
-        let sent = self.rate.max(self.settings.bounds.min.as_bps() as f64);
-        yielded.add(sent / capacity.max(LEAST_CAPACITY), view.dt, view.network);
+        // Neither the rate nor the window lets more into the network.
+        let window = (view.base + law.drain_allowance).div_duration_f64(view.base + view.network.max(SHORT));
+        let share = window.min(self.rate / capacity.max(LEAST_CAPACITY));
+        yielded.add(share, view.dt, view.network);
         self.state = State::Drain { from, yielded };
         Rule::Drain
     }
@@ -310,7 +316,12 @@ impl Controller {
     /// the queue drops would still be in time.
     fn is_in_vain(&self, view: &View<'_>, yielded: &Yielded) -> bool {
         let Some(shortest) = self.signals.shortest(STANDING) else { return false };
-        shortest < view.sample.latency.mul_f64(LONGEST_BASE)
+        let Some(shown) = self.signals.delivered(STANDING, Duration::ZERO) else { return false };
+        // Pictures do not get smaller than the least rate makes them: where that does not get through, it
+        // is the link that is narrow.
+        let is_narrow = self.settings.video(shown) < NARROW * self.settings.bounds.min.as_bps() as f64;
+        !is_narrow
+            && shortest < view.sample.latency.mul_f64(LONGEST_BASE)
             && shortest > view.base + self.law.rival_queue
             && yielded.is_in_vain(self.law.in_vain, shortest.saturating_sub(view.base))
     }
@@ -519,6 +530,10 @@ const LONGEST_BASE: f64 = 0.35;
 /// Of the latency: beside a longer queue than this there is no time for a repetition of what it drops,
 /// which takes as long again, and the report of it.
 const LONGEST_STANDING: f64 = 0.4;
+/// A queue that is none; in a divisor.
+const SHORT: Duration = Duration::from_millis(1);
+/// Of the lower bound.
+const NARROW: f64 = 0.75;
 /// The shortest round trip over this long shows the queue that is always there, whatever pictures of
 /// different sizes make of it.
 const STANDING: Duration = Duration::from_secs(1);

@@ -104,8 +104,8 @@ impl Default for Law {
             drain_allowance: ms(60),
             thin: 0.15,
             shown: 3.0,
-            in_vain: 1.5,
-            rival_queue: ms(50),
+            in_vain: 1.0,
+            rival_queue: ms(100),
             rival_growth: 0.05,
             rival_cut: 0.7,
             rival_shown: 1.5,
@@ -129,6 +129,6 @@ mod tests {
     fn the_queue_follows_the_latency_within_its_bounds() {
         let law = Law::default();
         let queue = |ms| law.queue(Duration::from_millis(ms)).as_millis();
-        assert_eq!((queue(100), queue(1_000), queue(8_000)), (20, 28, 80));
+        assert_eq!((queue(100), queue(1_000), queue(8_000)), (20, 22, 80));
     }
 }

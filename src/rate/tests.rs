@@ -21,6 +21,8 @@ struct Fluid {
     /// Bits per second of transport stream that the encoder gives at most, whatever its target.
     content: f64,
     queued: f64,
+    /// What the window keeps out of the network.
+    waiting: f64,
     handed_over: f64,
     heard: Duration,
     decision: Option<Decision>,
@@ -36,6 +38,7 @@ impl Fluid {
             capacity: capacity_kbps as f64 * 1000.0,
             content: f64::MAX,
             queued: 0.0,
+            waiting: 0.0,
             handed_over: 0.0,
             heard: Duration::ZERO,
             decision: None,
@@ -47,8 +50,13 @@ impl Fluid {
         let target = self.decision.map_or(1_500_000.0, |decision| decision.target.as_bps() as f64);
         let kept = 1.0 - self.decision.map_or(0.0, |decision| decision.thin);
         let stream = (target * 1.022 + 27_000.0).min(self.content) * kept;
-        self.handed_over += stream * dt / 8.0;
-        self.queued = (self.queued + (stream - self.capacity) * dt / 8.0).max(0.0);
+        let under_way = self.queued + stream.min(self.capacity) * self.base.as_secs_f64() / 8.0;
+        let room = self.decision.map_or(f64::MAX, |it| it.window.get() as f64 - under_way).max(0.0);
+        let there = self.waiting + stream * dt / 8.0;
+        let sent = there.min(room);
+        self.waiting = there - sent;
+        self.handed_over += sent;
+        self.queued = (self.queued + sent - self.capacity * dt / 8.0).max(0.0);
         let is_down = self.capacity == 0.0;
         self.heard = if is_down { self.heard + 20 * MS } else { Duration::ZERO };
         let wait = if is_down { 0.0 } else { self.queued * 8.0 / self.capacity };
@@ -64,6 +72,7 @@ impl Fluid {
             handed_over: ByteCount::new(self.handed_over as u64),
             send_buffer: ByteCount::new(in_flight as u64),
             in_network: ByteCount::new(in_flight as u64),
+            waiting: ByteCount::new(self.waiting as u64),
             oldest_sent: rtt.max(self.heard),
             heard: self.heard,
             ..sample()
@@ -193,6 +202,67 @@ fn silence_is_a_stall_and_its_end_a_measurement() {
     link.capacity = 6_500_000.0;
     link.until(200, |decision| decision.rule != Rule::Stall);
     link.until(5_000, |decision| decision.target > Bitrate::from_kbps(5_000));
+}
+
+/// Whatever is left to them, others take: the queue stands, and of what is sent all gets through.
+fn beside_a_rival(link: &mut Fluid, seconds: u32, mut lost: impl FnMut(u32) -> u64) -> Vec<Decision> {
+    let (rtt, mut in_flight, mut counted) = (350 * MS, std::collections::VecDeque::new(), 0);
+    let steps = seconds * 50;
+    (0..steps)
+        .map(|step| {
+            let sent = link.decision.map_or(1_500_000.0, |it| it.target.as_bps() as f64 * (1.0 - it.thin));
+            link.handed_over += (sent * 1.022 + 27_000.0) * 0.02 / 8.0;
+            in_flight.push_back(link.handed_over);
+            let arrived = if in_flight.len() > 17 { in_flight.pop_front() } else { None };
+            let arrived = arrived.unwrap_or(link.handed_over - link.queued).max(0.0);
+            counted += lost(step);
+            let sample = LinkSample {
+                at: link.now,
+                rtt,
+                fresh_rtt: Some(rtt),
+                arrived: ByteCount::new(arrived as u64),
+                handed_over: ByteCount::new(link.handed_over as u64),
+                send_buffer: ByteCount::new((link.handed_over - arrived) as u64),
+                oldest_sent: rtt,
+                lost: counted,
+                ..sample()
+            };
+            link.now += 20 * MS;
+            let decision = link.controller.observe(&sample);
+            link.decision = Some(decision);
+            decision
+        })
+        .collect()
+}
+
+#[test]
+fn who_leaves_room_in_vain_competes_until_the_queue_is_gone() {
+    let mut link = Fluid::new(6_500, 2_000);
+    link.run(20_000);
+    let decisions = beside_a_rival(&mut link, 10, |_| 0);
+    let begin = decisions.iter().position(|decision| decision.rule == Rule::Compete);
+    let begin = begin.expect("it competes");
+    assert!(begin < 6 * 50, "after {begin} samples");
+    let before = decisions.last().unwrap().target.as_kbps();
+    assert!(before > decisions[begin].target.as_kbps() + 500, "it takes more and more: {before} kbit/s");
+    // Packets lost in one round trip are one overflow.
+    let after = beside_a_rival(&mut link, 1, |step| u64::from(step < 10)).last().unwrap().target.as_kbps();
+    assert!(after < before * 9 / 10 && after > before / 2, "{before} kbit/s, then {after}");
+    // Alone again.
+    link.queued = 0.0;
+    link.until(200, |decision| decision.rule != Rule::Compete);
+    link.until(10_000, |decision| decision.target > Bitrate::from_kbps(5_500));
+}
+
+#[test]
+fn a_link_that_fades_is_no_rival() {
+    let mut link = Fluid::new(6_500, 2_000);
+    link.run(20_000);
+    for step in 0..600 {
+        link.capacity = (6_500e3 * 0.99f64.powi(step)).max(600e3);
+        let decision = link.step();
+        assert_ne!(decision.rule, Rule::Compete, "{decision:?}");
+    }
 }
 
 #[test]
@@ -379,6 +449,11 @@ proptest! {
                 ..at
             };
             let decision = link.controller.observe(&at);
+            if decision.rule == Rule::Compete {
+                // The queue is somebody else's: room was left for it to go, and enough gets through.
+                prop_assert!(step > 25 && arriving > 900, "{decision:?}");
+                break;
+            }
             if step > 5 {
                 // What gets through is measured ever better: that is no rise.
                 let measured = before.as_bps() + before.as_bps() / 100;

@@ -130,6 +130,34 @@ fn an_encoder_that_gives_a_third_more_is_led() {
 }
 
 #[test]
+fn two_streams_meet() {
+    for seed in 1..=3 {
+        let mut scenario = scenario(&format!("rate=6M,delay=25ms,seed={seed}"), 110);
+        (scenario.others, scenario.apart) = (1, Duration::from_millis(10_300));
+        let sharing = scenario.run(Instant::now()).sharing.unwrap();
+        let first = sharing.streams[0].percent;
+        assert!((40.0..=60.0).contains(&first) && sharing.used_percent > Some(80.0), "{sharing:?}");
+        assert!(sharing.streams.iter().all(|stream| stream.late_percent == 0.0), "{sharing:?}");
+    }
+}
+
+#[test]
+fn a_stream_beside_an_upload_keeps_a_quarter_and_is_in_time() {
+    for seed in 1..=3 {
+        let scenario = scenario(&format!("rate=6M,delay=25ms,seed={seed},cross=cubic@20s+80s"), 95);
+        let sharing = scenario.run(Instant::now()).sharing.unwrap();
+        let stream = sharing.streams[0];
+        assert!(stream.percent >= 25.0 && sharing.cross_percent > 20.0, "{sharing:?}");
+        assert_eq!(stream.late_percent, 0.0);
+    }
+}
+
+#[test]
+fn a_stream_alone_shares_nothing() {
+    assert_eq!(scenario("rate=6M,delay=25ms", 10).run(Instant::now()).sharing, None);
+}
+
+#[test]
 fn sound_goes_on_where_pictures_do_not_fit() {
     let mut scenario = fixed("rate=300k,delay=25ms", 30, 2_000);
     scenario.encoder.sound = Some(Bitrate::from_kbps(64));
