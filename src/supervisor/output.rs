@@ -242,6 +242,7 @@ impl Output {
                     if !finishing {
                         let decision = steering.steer(&mut course, &measurement, feed);
                         feed.follow(&measurement, &decision);
+                        publisher.thinned(machine, decision.thin);
                         if decision.key_frame {
                             context.key_frame_wanted.notify_one();
                         }
@@ -272,7 +273,7 @@ struct Publisher {
     sent: Meter,
     acknowledged: Meter,
     published: Instant,
-    /// How often groups had been left out by then, and when that last rose on this connection.
+    /// How often groups had been left out by then, and when pictures were last left out on this connection.
     gaps: u64,
     gap_at: Option<Instant>,
     /// Of connections that have ended.
@@ -319,6 +320,13 @@ impl Publisher {
         });
     }
 
+    /// The link wants a share of the pictures not to be encoded.
+    fn thinned(&mut self, machine: &OutputMachine, share: f64) {
+        if share > 0.0 && is_steady(machine) {
+            self.gap_at = Some(Instant::now());
+        }
+    }
+
     /// Measurements come every 20 ms; people and programs are told ten times a second, of a new state at once.
     fn measured(
         &mut self,
@@ -333,9 +341,7 @@ impl Publisher {
         self.acknowledged.observe(now, measurement.acknowledged.bytes.get());
         if left_out.gaps > self.gaps {
             self.gaps = left_out.gaps;
-            // What an outage has cost is not said of the link that has just come back.
-            let is_steady = machine.state() == OutputState::Streaming && now - machine.since() > SETTLED;
-            self.gap_at = is_steady.then_some(now).or(self.gap_at);
+            self.gap_at = is_steady(machine).then_some(now).or(self.gap_at);
         }
         let is_too_slow = self.gap_at.is_some_and(|at| now.duration_since(at) < GAP_MEMORY);
         if !urgent && now.duration_since(self.published) < PUBLISH_INTERVAL {
@@ -357,6 +363,11 @@ impl Publisher {
             ..bare
         });
     }
+}
+
+/// What an outage has cost is not said of the link that has just come back.
+fn is_steady(machine: &OutputMachine) -> bool {
+    machine.state() == OutputState::Streaming && machine.since().elapsed() > SETTLED
 }
 
 fn bare_status(name: &OutputName, machine: &OutputMachine, left_out: LeftOut) -> OutputStatus {
@@ -466,7 +477,7 @@ const QUEUE_SPAN: Duration = Duration::from_secs(10);
 const LARGEST_SECRET: u64 = 4096;
 
 /// Said of an output that streams with gaps.
-const TOO_SLOW: &str = "the link is slower than the stream: groups of pictures are left out";
+const TOO_SLOW: &str = "the link is slower than the stream: pictures are left out";
 
 /// For how long it is said after the last gap: longer than a group of pictures usually is.
 const GAP_MEMORY: Duration = Duration::from_secs(4);
