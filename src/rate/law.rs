@@ -97,7 +97,7 @@ impl Default for Law {
             window: ms(100),
             stall: ms(160),
             halving: ms(200),
-            pace: 1.25,
+            pace: 1.2,
             search_pace: 1.6,
             allowance: ms(80),
             allowance_queues: 1.5,

@@ -280,7 +280,7 @@ fn below_the_least_rate_pictures_are_thinned() {
 fn what_was_given_up_is_followed_by_one_key_frame() {
     let mut link = Fluid::new(6_500, 2_000);
     link.run(3_000);
-    let mut at = LinkSample { at: link.now, left_out: 10, ..sample() };
+    let mut at = LinkSample { at: link.now, late: 10, ..sample() };
     let mut key_frames = 0;
     for _ in 0..100 {
         at.at += 20 * MS;

@@ -291,7 +291,8 @@ mod tests {
     fn sound_that_passes_pictures_is_stamped_as_they_are() {
         let (fanout, mut feed, mut chunks) = busy_feed(50_000);
         follow(&mut feed, 40_000, 40_000);
-        let (older, newer) = (Instant::now() - LATENCY / 4, Instant::now() - LATENCY / 8);
+        let newer = Instant::now() - LATENCY / 2;
+        let older = newer - Duration::from_millis(50);
         fanout.deliver(&Unit::sample(Track::Video, false, older, 100));
         for _ in 0..4 {
             fanout.deliver(&Unit::sample(Track::Audio, true, newer, 150));
