@@ -475,7 +475,7 @@ impl Controller {
             State::Open => target.max(capacity),
             State::Compete(_) => target,
             // No more than it carries, whatever the encoder gives: the rest waits where it can be left out.
-            State::Drain { from, .. } if self.is_measured_since(from) => capacity,
+            State::Drain { from, .. } if remembered.is_some_and(|it| it.at >= from) => capacity,
             // Nothing is known of what it carries now. It is given what it carried before, so that what it
             // carries can be seen.
             // A target that does not follow the link says nothing here: the rate does.

@@ -79,10 +79,10 @@ impl Default for Law {
     fn default() -> Self {
         let ms = Duration::from_millis;
         Law {
-            queue_share: 0.022,
+            queue_share: 0.025,
             shortest_queue: ms(20),
             longest_queue: ms(80),
-            sharing: 0.7,
+            sharing: 0.5,
             growth: 0.9,
             growth_gain: 0.3,
             growth_limit: 1.0,
@@ -129,6 +129,6 @@ mod tests {
     fn the_queue_follows_the_latency_within_its_bounds() {
         let law = Law::default();
         let queue = |ms| law.queue(Duration::from_millis(ms)).as_millis();
-        assert_eq!((queue(100), queue(1_000), queue(8_000)), (20, 22, 80));
+        assert_eq!((queue(100), queue(1_000), queue(8_000)), (20, 25, 80));
     }
 }
