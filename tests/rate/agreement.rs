@@ -55,6 +55,7 @@ fn scenario(plan: &Plan<'_>) -> Scenario {
 const LATENCY: Duration = Duration::from_secs(2);
 
 #[test]
+#[ignore = "make lab: 22 s, and a quiet machine"]
 fn a_link_that_halves_for_a_while() {
     let link = "rate=3M,delay=25ms,at=8s:rate=1500k,at=14s:rate=3M,seed=1";
     agree(link, Duration::from_secs(1), 22);
