@@ -155,7 +155,7 @@ async fn what_has_arrived_is_known_in_spite_of_holes() {
     let heard = samples.iter().map(|it| it.measured.heard).max().unwrap();
     let oldest = median(samples.iter().map(|it| it.measured.oldest_sent));
     eprintln!("longest without progress {silent:?}, without a word {heard:?}; oldest sent {oldest:?}");
-    assert!(heard < silent && heard < 60 * MS, "{heard:?} of {silent:?}");
+    assert!(heard < silent && heard < 130 * MS, "{heard:?} of {silent:?}");
     assert!(oldest < 80 * MS, "{oldest:?}");
     stream.stop().await;
 }
