@@ -5,7 +5,7 @@
 mod srt_common;
 
 use std::net::UdpSocket;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -28,20 +28,10 @@ async fn a_barrage_from_on_and_off_the_path_is_survived() {
     let relay = Relay::start(local(0), local(port), "delay=10ms".parse().unwrap()).unwrap();
     let connection = connect_soon(&target(relay.address(), 500 * MS)).await;
     let (input, mut chunks) = mpsc::channel(512);
-    let (report, mut measurement) = watch::channel(Measurement::new(Instant::now()));
+    let (report, measurement) = watch::channel(Measurement::new(Instant::now()));
     tokio::spawn(feed(input, RATE, COUNT));
     let running = tokio::spawn(async move { connection.run(&mut chunks, &report, unpaced()).await });
-    // A stall of the task would show as a gap between its measurements.
-    let watching = tokio::spawn(async move {
-        let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
-        while measurement.changed().await.is_ok() {
-            let at = measurement.borrow_and_update().at;
-            longest = longest.max(at.saturating_duration_since(last));
-            last = at;
-        }
-        let last = measurement.borrow().clone();
-        (last, longest)
-    });
+    let watching = tokio::spawn(longest_gap(measurement));
     tokio::time::sleep(500 * MS).await;
     let on_the_path = std::thread::spawn(move || {
         let socket = relay.client_srt_socket().unwrap();

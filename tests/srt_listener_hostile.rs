@@ -5,7 +5,7 @@
 mod srt_common;
 
 use std::net::{SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -35,20 +35,10 @@ async fn a_good_caller_does_not_notice_a_hostile_one() {
     let peer = Peer::srt_live_transmit_at(&format!("127.0.0.1:{port}?mode=caller&passphrase={PASSPHRASE}"));
     let (_, connection) = listener.accept().await;
     let (input, mut chunks) = mpsc::channel(512);
-    let (report, mut measurement) = watch::channel(Measurement::new(Instant::now()));
+    let (report, measurement) = watch::channel(Measurement::new(Instant::now()));
     tokio::spawn(feed(input, RATE, COUNT));
     let running = tokio::spawn(async move { connection.run(&mut chunks, &report, unpaced()).await });
-    // A stall of the connection's task would show as a gap between its measurements.
-    let watching = tokio::spawn(async move {
-        let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
-        while measurement.changed().await.is_ok() {
-            let at = measurement.borrow_and_update().at;
-            longest = longest.max(at.saturating_duration_since(last));
-            last = at;
-        }
-        let last = measurement.borrow().clone();
-        (last, longest)
-    });
+    let watching = tokio::spawn(longest_gap(measurement));
     tokio::time::sleep(300 * MS).await;
     let attack = tokio::task::spawn_blocking(move || assault(local(port)));
     let started = Instant::now();

@@ -170,6 +170,7 @@ impl Controller {
                 (base, base)
             }
         };
+        let network = self.signals.queue(base);
         let view = View {
             sample,
             now,
@@ -177,8 +178,8 @@ impl Controller {
             base,
             path,
             aim: self.aim(sample.latency),
-            network: self.signals.queue(base),
-            queue: self.signals.queue(base) + self.held_back(),
+            network,
+            queue: network + self.held_back(),
             is_mending: self.signals.is_mending(path),
         };
         // Nobody looked for a while: what is overdue is so because of that.

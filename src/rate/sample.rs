@@ -58,7 +58,7 @@ pub struct LinkSample {
     pub retransmitted: u64,
     pub lost: u64,
     pub late: u64,
-    /// Pictures left out of the queue before the transport.
+    /// Pictures left out of the queue before the transport, over all the output's connections.
     pub left_out: u64,
     /// All that there was to send has been sent: what arrives is then the stream's rate, not the link's.
     pub limited_by_application: bool,

@@ -265,15 +265,8 @@ impl Stream {
     fn sample(&mut self, now: Duration) -> LinkSample {
         let sample = self.sender.sample(now);
         let waits = self.queue.waiting(self.epoch + now).oldest;
-        let whole = in_whole_micros;
         LinkSample {
-            rtt: whole(sample.rtt),
-            rtt_variance: whole(sample.rtt_variance),
-            fresh_rtt: sample.fresh_rtt.map(whole),
-            base_rtt: whole(sample.base_rtt),
-            oldest: whole(if sample.oldest > Duration::ZERO { sample.oldest } else { waits }),
-            oldest_sent: whole(sample.oldest_sent),
-            heard: whole(sample.heard),
+            oldest: if sample.oldest > Duration::ZERO { sample.oldest } else { waits },
             waiting: self.queue.bytes() + sample.waiting,
             left_out: self.queue.left_out().pictures,
             encoded: self.meter.rate(now),
@@ -305,11 +298,6 @@ impl Meter {
         }
         (now >= METERED).then(|| self.sum / METERED)
     }
-}
-
-/// As a recording keeps it: what is replayed must be what was seen.
-fn in_whole_micros(time: Duration) -> Duration {
-    Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Whole TS packets for so many bytes of PES.

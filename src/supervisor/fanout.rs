@@ -1,10 +1,11 @@
 //! One encode, any number of outputs: each unit goes into the queue of each output.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::lock;
 use crate::media::{Track, Unit};
 use crate::transport::gop_queue::{GopQueue, Kind, LeftOut, Limits, Waiting};
 
@@ -105,9 +106,4 @@ impl OutputQueue {
         lock(&self.queue).push(now, kind, unit.captured, unit.size, unit);
         self.arrived.notify_one();
     }
-}
-
-/// A panic while a queue was held leaves it as it was: each of its operations is whole or not begun.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

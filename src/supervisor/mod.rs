@@ -23,7 +23,7 @@ mod stream;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -216,6 +216,12 @@ async fn drain(handle: StreamHandle, task: JoinHandle<()>) {
     if let Err(error) = task.await {
         log::error!(error:%; "stream task failed");
     }
+}
+
+/// A panic while it was held leaves what is shared here as it was: each operation on a queue or a
+/// recording is whole or not begun.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Commands that may wait. A stream looks at them at once; who sends more than this at a time is told so.

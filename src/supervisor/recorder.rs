@@ -1,9 +1,10 @@
 //! The flight recorders of a stream's outputs: written by their tasks, read by whoever asks.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::lock;
 use crate::config::OutputName;
 use crate::rate::recording::Recording;
 pub use crate::rate::recording::{Line, Step};
@@ -74,9 +75,4 @@ impl Recorder {
     pub fn lines(&self) -> Vec<Line> {
         lock(&self.recording).lines().cloned().collect()
     }
-}
-
-/// A panic while it was held leaves a recording as it was: each of its operations is whole or not begun.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -223,6 +223,19 @@ pub async fn feed(input: mpsc::Sender<Chunk>, rate: Bitrate, count: u64) {
     }
 }
 
+/// Follows a connection to its end: its last measurement, and the longest time between two. A stall of
+/// the connection's task shows as such a gap.
+pub async fn longest_gap(mut measurement: watch::Receiver<Measurement>) -> (Measurement, Duration) {
+    let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+    while measurement.changed().await.is_ok() {
+        let at = measurement.borrow_and_update().at;
+        longest = longest.max(at.saturating_duration_since(last));
+        last = at;
+    }
+    let last = measurement.borrow().clone();
+    (last, longest)
+}
+
 /// As fast as it comes.
 pub fn unpaced() -> watch::Receiver<Option<Bitrate>> {
     watch::channel(None).1

@@ -14,7 +14,7 @@ use std::time::Duration;
 use srt_protocol::packet::{SeqNumber, SocketId};
 
 use super::measurement::Rtt;
-use super::shake::{Greeting, Kind, SRT_MAGIC, Shake, VERSION_5};
+use super::shake::{EXTENSION_KMRSP, Greeting, Kind, SRT_MAGIC, Shake, VERSION_5};
 
 /// A datagram of an established connection that a sender can act on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -310,7 +310,6 @@ const CONTROL_ACK: u16 = 2;
 const CONTROL_NAK: u16 = 3;
 const CONTROL_SHUTDOWN: u16 = 5;
 const CONTROL_EXTENSION: u16 = 0x7fff;
-const EXTENSION_KMRSP: u16 = 4;
 
 #[cfg(test)]
 mod tests {
