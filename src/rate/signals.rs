@@ -15,6 +15,8 @@ pub struct Signals {
     points: VecDeque<Point>,
     lost: u64,
     lost_at: Option<Duration>,
+    /// The shortest round trip of the path.
+    base: Duration,
 }
 
 /// What is kept of a sample.
@@ -39,6 +41,7 @@ impl Signals {
         {
             self.points.pop_front();
         }
+        self.base = sample.base_rtt;
         if sample.lost > self.lost {
             self.lost = sample.lost;
             self.lost_at = Some(at);
@@ -87,10 +90,18 @@ impl Signals {
 
     /// What arrived, as transport stream, over the last `window` but not before `from`; `None` where
     /// that is too short to say, or nothing came.
+    ///
+    /// While losses are mended, what arrives behind one is known only when something tells: a measure
+    /// then goes from one such moment to another, or it would show the pauses and the jumps between them.
     pub fn delivered(&self, window: Duration, from: Duration) -> Option<Bitrate> {
-        let last = self.points.back()?;
+        let base = self.base;
+        let is_known = |point: &&Point| point.fresh_rtt.is_some();
+        let mends = self.is_mending(base);
+        let told = self.recent(base + MENDING).find(is_known).filter(|_| mends);
+        let last = told.or(self.points.back())?;
         let mut first = None;
-        for point in self.points.iter().rev().take_while(|point| point.at >= from) {
+        let points = self.points.iter().rev().skip_while(|point| point.at > last.at);
+        for point in points.take_while(|point| point.at >= from).filter(|point| told.is_none() || is_known(point)) {
             first = Some(point);
             if last.at - point.at >= window {
                 break;
