@@ -11,15 +11,15 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use uplinkd::link::relay::{Relay, RelayCounters};
 use uplinkd::transport::Chunk;
-use uplinkd::transport::srt::{Ended, Measurement, Target};
-use uplinkd::units::Bitrate;
+use uplinkd::transport::srt::{Allowance, Ended, Measurement, Target};
+use uplinkd::units::{Bitrate, ByteCount};
 
 /// Two at once on a small machine would measure each other.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A stream without an end over a connection, and what both it and the link have said.
 struct Observed {
-    pace: watch::Sender<Option<Bitrate>>,
+    allowance: watch::Sender<Allowance>,
     measurement: watch::Receiver<Measurement>,
     feeding: JoinHandle<()>,
     ended: JoinHandle<Ended>,
@@ -36,10 +36,10 @@ impl Observed {
         let connection = connect_soon(to).await;
         let (input, mut chunks) = mpsc::channel(512);
         let (report, measurement) = watch::channel(Measurement::new(Instant::now()));
-        let (pace, paced) = watch::channel(pace);
+        let (allowance, allowed) = watch::channel(Allowance { pace, window: None });
         let feeding = tokio::spawn(feed(input, rate, u32::MAX.into()));
-        let ended = tokio::spawn(async move { connection.run(&mut chunks, &report, paced).await });
-        Observed { pace, measurement, feeding, ended }
+        let ended = tokio::spawn(async move { connection.run(&mut chunks, &report, allowed).await });
+        Observed { allowance, measurement, feeding, ended }
     }
 
     /// All measurements of that time.
@@ -210,7 +210,7 @@ async fn the_pace_is_kept(link: &str, pace: Bitrate) {
     assert!(off(kept.as_bps(), pace.as_bps()) > -5.0, "{kept}");
     // Another pace applies at once.
     let slow = Bitrate::from_kbps(1_000);
-    stream.pace.send_replace(Some(slow));
+    stream.allowance.send_replace(Allowance { pace: Some(slow), window: None });
     let (sent, _) = sent_in(&stream.watch(&far.relay, 2_000 * MS).await);
     assert!(off(sent.as_bps(), slow.as_bps()).abs() < 10.0, "{sent} after the change");
     stream.stop().await;
@@ -233,28 +233,29 @@ async fn the_pace_is_kept_where_much_is_sent_again() {
     the_pace_is_kept("delay=25ms,loss=0.05,seed=4", Bitrate::from_kbps(3_000)).await;
 }
 
-/// What waits for its pace is not lost when the stream ends, and does not keep it from ending.
+/// What is not allowed yet is not lost when the stream ends, and does not keep it from ending.
 #[tokio::test]
-async fn a_slow_pace_does_not_draw_out_the_end() {
+async fn what_is_not_allowed_yet_does_not_draw_out_the_end() {
     let _alone = ALONE.lock().await;
-    for pace in [Bitrate::ZERO, Bitrate::from_kbps(100)] {
+    let (none, slow) = (Some(Bitrate::ZERO), Some(Bitrate::from_kbps(100)));
+    for (pace, window) in [(none, None), (slow, None), (None, Some(ByteCount::new(2 * 1316)))] {
         let far = Far::with_latency("delay=25ms", 1_000 * MS).await;
         let connection = connect_soon(&far.to).await;
         let (input, mut chunks) = mpsc::channel(512);
         let (report, measurement) = watch::channel(Measurement::new(Instant::now()));
-        let (_pace, paced) = watch::channel(Some(pace));
-        let running = tokio::spawn(async move { connection.run(&mut chunks, &report, paced).await });
+        let (_allowance, allowed) = watch::channel(Allowance { pace, window });
+        let running = tokio::spawn(async move { connection.run(&mut chunks, &report, allowed).await });
         for number in 0..400 {
             input.send(Chunk { captured: Instant::now(), data: packet(number) }).await.unwrap();
         }
         tokio::time::sleep(200 * MS).await;
         let sent = measurement.borrow().sent.packets;
-        assert!(sent <= 3, "{sent} at {pace}");
+        assert!(sent <= if window.is_some() { 12 } else { 3 }, "{sent} at {pace:?}, {window:?}");
         let closed = Instant::now();
         drop(input);
         assert_eq!(running.await.unwrap(), Ended::Drained);
         let drained = closed.elapsed();
-        eprintln!("drained in {drained:?} at {pace}");
+        eprintln!("drained in {drained:?} at {pace:?}, {window:?}");
         assert!(drained < 2_000 * MS, "{drained:?}");
         let last = measurement.borrow().clone();
         assert_eq!((last.handed_over.packets, last.acknowledged.packets), (400, 400));

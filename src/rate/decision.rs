@@ -35,6 +35,13 @@ pub struct Decision {
     pub key_frame: bool,
 }
 
+impl Decision {
+    /// The window for sound, which is the last to give way: a little more, where anything gets through.
+    pub fn sound_window(&self) -> ByteCount {
+        if self.window > ByteCount::ZERO { self.window + SOUND } else { ByteCount::ZERO }
+    }
+}
+
 /// What made a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,3 +91,6 @@ impl fmt::Display for Rule {
         f.write_str(self.as_str())
     }
 }
+
+/// Half a second of 64 kbit/s.
+const SOUND: ByteCount = ByteCount::new(4 * 1316);

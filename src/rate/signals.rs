@@ -101,7 +101,9 @@ impl Signals {
         let last = told.or(self.points.back())?;
         let mut first = None;
         let points = self.points.iter().rev().skip_while(|point| point.at > last.at);
-        for point in points.take_while(|point| point.at >= from).filter(|point| told.is_none() || is_known(point)) {
+        for point in
+            points.take_while(|point| point.at >= from).filter(|point| told.is_none() || is_known(point))
+        {
             first = Some(point);
             if last.at - point.at >= window {
                 break;

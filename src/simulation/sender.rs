@@ -35,6 +35,10 @@ pub struct Sender {
     /// Everything below has arrived or was reported missing.
     told_to: u64,
     pace: Bitrate,
+    /// What may be in the network when another packet leaves for the first time.
+    window: ByteCount,
+    /// Bytes of packets that have not left.
+    unsent: u64,
     free_at: Duration,
     /// The pace has kept a packet waiting since the last sample.
     held_back: bool,
@@ -91,6 +95,8 @@ impl Sender {
             granted: VecDeque::new(),
             told_to: 0,
             pace: peak,
+            window: ByteCount::new(u64::MAX),
+            unsent: 0,
             free_at: Duration::ZERO,
             held_back: false,
             rtt: Rtt { mean: handshake, variance: handshake / 2 },
@@ -124,6 +130,7 @@ impl Sender {
             });
         }
         self.held += bytes;
+        self.unsent += bytes;
         self.counters.handed_over += bytes;
         self.packets.len() - before
     }
@@ -138,8 +145,14 @@ impl Sender {
         ByteCount::new(self.held - self.early + self.given_up_bytes)
     }
 
-    pub fn set_pace(&mut self, pace: Bitrate) {
+    /// At most so fast, and so much in the network when another packet leaves for the first time.
+    pub fn allow(&mut self, pace: Bitrate, window: ByteCount) {
         self.pace = pace;
+        self.window = window;
+    }
+
+    fn may_send_more(&self) -> bool {
+        self.sent < self.packets.len() && self.in_network().get() - self.unsent < self.window.get()
     }
 
     pub fn counters(&self) -> Counters {
@@ -148,7 +161,7 @@ impl Sender {
 
     /// When the next packet may leave.
     pub fn next(&self) -> Duration {
-        let has_any = self.sent < self.packets.len() || !self.granted.is_empty();
+        let has_any = self.may_send_more() || !self.granted.is_empty();
         if has_any { self.free_at } else { Duration::MAX }
     }
 
@@ -170,6 +183,7 @@ impl Sender {
             self.counters.retransmitted += 1;
         } else {
             self.sent += 1;
+            self.unsent -= u64::from(payload);
             self.counters.sent += 1;
             self.probes = 0;
             self.active = now;
@@ -193,7 +207,7 @@ impl Sender {
                 return Some((index as usize, true));
             }
         }
-        (self.sent < self.packets.len()).then_some((self.sent, false))
+        self.may_send_more().then_some((self.sent, false))
     }
 
     /// Everything before `edge` has arrived or was skipped by the receiver.

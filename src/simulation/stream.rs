@@ -67,7 +67,7 @@ impl Stream {
         let mut controller = Controller::tuned(*settings, law.clone());
         let mut sender = Sender::new(link, *latency, settings.bounds.max + settings.sound);
         let decision = controller.observe(&sender.sample(Duration::ZERO));
-        sender.set_pace(decision.pace);
+        sender.allow(decision.pace, decision.sound_window());
         let room = (settings.bounds.max + settings.sound) * (*latency + ROOM);
         let mut queue = GopQueue::new(Limits { age: decision.patience, bytes: room });
         queue.open(decision.patience);
@@ -208,10 +208,9 @@ impl Stream {
     fn pump(&mut self, now: Duration) {
         loop {
             let in_network = self.sender.in_network();
-            let window = self.decision.window;
-            let units = if in_network < window {
+            let units = if in_network < self.decision.window {
                 Vec::from_iter(self.queue.pop(self.epoch + now))
-            } else if window > ByteCount::ZERO && in_network < window + SOUND_WINDOW {
+            } else if in_network < self.decision.sound_window() {
                 let wait = self.scenario.latency.mul_f64(SOUND_PATIENCE);
                 self.queue.pop_sounds(self.epoch + now, SOUNDS_TOGETHER, wait)
             } else {
@@ -252,7 +251,7 @@ impl Stream {
         if let Some(rate) = self.actuator.command(now, decision.target, self.encoded.rate(now)) {
             self.encoder.set_target(rate);
         }
-        self.sender.set_pace(decision.pace);
+        self.sender.allow(decision.pace, decision.sound_window());
         self.queue.set_longest_wait(decision.patience);
         if decision.key_frame || self.queue.awaits_key_frame() {
             self.encoder.want_key_frame();
@@ -314,9 +313,7 @@ const SAMPLE_PERIOD: Duration = Duration::from_millis(20);
 /// Of the GOP queue, beyond the latency: what bounds its memory does not bound its time.
 const ROOM: Duration = Duration::from_secs(2);
 const METERED: Duration = Duration::from_secs(1);
-/// `supervisor::feed`: what of the sound may be in the network beyond the window.
-const SOUND_WINDOW: ByteCount = ByteCount::new(4 * 1316);
-/// And for sounds that go together, fewer packets than one by one (which is not modelled).
+/// `supervisor::feed`: sounds that go together, in fewer packets than one by one (which is not modelled).
 const SOUNDS_TOGETHER: usize = 4;
 /// Of the latency: for how long sound waits behind pictures.
 const SOUND_PATIENCE: f64 = 0.4;

@@ -25,8 +25,9 @@ pub struct Feed {
     /// arrived, or given up.
     handed_over: ByteCount,
     settled: ByteCount,
-    /// What may be between the two.
+    /// What may be between the two: with pictures, and with sound on top.
     window: ByteCount,
+    sound_window: ByteCount,
     /// Of the present connection.
     latency: Duration,
     /// Of the present connection. Dropped, it tells the driver that no more will come.
@@ -49,6 +50,7 @@ impl Feed {
             handed_over: ByteCount::ZERO,
             settled: ByteCount::ZERO,
             window: FIRST_WINDOW,
+            sound_window: FIRST_WINDOW,
             latency,
             driver: None,
             rest: VecDeque::new(),
@@ -69,6 +71,7 @@ impl Feed {
         self.handed_over = ByteCount::ZERO;
         self.settled = ByteCount::ZERO;
         self.window = FIRST_WINDOW;
+        self.sound_window = FIRST_WINDOW;
         self.latency = latency;
         self.mux.resend_tables();
         self.queue.open(longest_wait(latency));
@@ -91,6 +94,7 @@ impl Feed {
     pub fn follow(&mut self, measurement: &Measurement, decision: &Decision) {
         self.settled = measurement.handed_over.bytes.saturating_sub(measurement.in_network);
         self.window = decision.window;
+        self.sound_window = decision.sound_window();
         self.queue.set_longest_wait(decision.patience);
     }
 
@@ -123,7 +127,7 @@ impl Feed {
                 return Ok(false);
             };
             self.mux.push(&unit, &mut self.rest)?;
-        } else if self.window > ByteCount::ZERO && in_network < self.window + SOUND_WINDOW {
+        } else if in_network < self.sound_window {
             let sounds = self.queue.pop_sounds(SOUNDS_TOGETHER, self.latency.mul_f64(SOUND_PATIENCE));
             let Some(first) = sounds.first() else { return Ok(false) };
             let overtaken = self.queue.oldest().unwrap_or(first.captured);
@@ -164,8 +168,6 @@ const CHUNKS: usize = 1024;
 
 /// Before the first decision, which comes after 20 ms: a key frame.
 const FIRST_WINDOW: ByteCount = ByteCount::new(64 * 1316);
-/// Beyond the window, for sound: it is the last to give way. Half a second of 64 kbit/s.
-const SOUND_WINDOW: ByteCount = ByteCount::new(4 * 1316);
 
 /// Frames of sound that share packets while pictures wait. One by one, 64 kbit/s of AAC take 141 kbit/s of
 /// transport stream; in fours, 70.

@@ -223,7 +223,7 @@ impl Output {
         self.context.key_frame_wanted.notify_one();
         let Output { feed, steering, stopping, machine, context, publisher, .. } = self;
         let queue = feed.queue().clone();
-        let mut run = pin!(connection.run(&mut chunks, &report, steering.pace()));
+        let mut run = pin!(connection.run(&mut chunks, &report, steering.allowance()));
         let mut finishing = false;
         loop {
             tokio::select! {

@@ -10,7 +10,7 @@ use super::recorder::Recorder;
 use crate::rate::recording::Step;
 use crate::rate::{Controller, Decision, LinkSample, Settings};
 use crate::session::meter::Meter;
-use crate::transport::srt::Measurement;
+use crate::transport::srt::{Allowance, Measurement};
 use crate::units::Bitrate;
 
 /// What an output is steered by, over all its connections.
@@ -20,7 +20,7 @@ pub struct Steering {
     decision: watch::Sender<Option<Decision>>,
     /// Notified at each decision.
     decided: Arc<Notify>,
-    pace: watch::Sender<Option<Bitrate>>,
+    allowance: watch::Sender<Allowance>,
     recorder: Arc<Recorder>,
 }
 
@@ -36,8 +36,8 @@ pub struct Course {
 impl Steering {
     /// `decided` is notified whenever there is another decision to be read.
     pub fn new(settings: watch::Receiver<Settings>, decided: Arc<Notify>, recorder: Arc<Recorder>) -> Self {
-        let (decision, pace) = (watch::Sender::new(None), watch::Sender::new(None));
-        Steering { settings, decision, decided, pace, recorder }
+        let (decision, allowance) = (watch::Sender::new(None), watch::Sender::new(Allowance::default()));
+        Steering { settings, decision, decided, allowance, recorder }
     }
 
     /// The newest decision; `None` without a connection.
@@ -45,14 +45,14 @@ impl Steering {
         self.decision.subscribe()
     }
 
-    /// What the driver may send at, on the wire; as fast as it comes before the first decision.
-    pub fn pace(&self) -> watch::Receiver<Option<Bitrate>> {
-        self.pace.subscribe()
+    /// What the driver may send; as it comes before the first decision.
+    pub fn allowance(&self) -> watch::Receiver<Allowance> {
+        self.allowance.subscribe()
     }
 
     /// A connection begins.
     pub fn begin(&mut self, latency: Duration) -> Course {
-        self.pace.send_replace(None);
+        self.allowance.send_replace(Allowance::default());
         let (began, controller) = (Instant::now(), Controller::new(*self.settings.borrow_and_update()));
         self.recorder.begin(began, &controller);
         Course { controller, latency, began, encoded: Meter::default() }
@@ -60,7 +60,7 @@ impl Steering {
 
     /// The output drains: what is left goes as fast as it can, and nobody is steered by that.
     pub fn release(&mut self) {
-        self.pace.send_replace(None);
+        self.allowance.send_replace(Allowance::default());
         self.end();
     }
 
@@ -80,7 +80,8 @@ impl Steering {
         let sample = course.sample(measurement, feed);
         let decision = course.controller.observe(&sample);
         self.recorder.step(&course.controller, Step { sample, decision });
-        self.pace.send_replace(Some(decision.pace));
+        let (pace, window) = (Some(decision.pace), Some(decision.sound_window()));
+        self.allowance.send_replace(Allowance { pace, window });
         self.decision.send_replace(Some(decision));
         self.decided.notify_one();
         decision

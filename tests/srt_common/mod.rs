@@ -14,7 +14,7 @@ use uplinkd::config::KeyLength;
 use uplinkd::link::relay::Relay;
 use uplinkd::transport::Chunk;
 use uplinkd::transport::srt::{
-    Connection, Encryption, Ended, Measurement, Passphrase, Target, Tuning, connect_tuned,
+    Allowance, Connection, Encryption, Ended, Measurement, Passphrase, Target, Tuning, connect_tuned,
 };
 use uplinkd::units::Bitrate;
 
@@ -237,8 +237,8 @@ pub async fn longest_gap(mut measurement: watch::Receiver<Measurement>) -> (Meas
 }
 
 /// As fast as it comes.
-pub fn unpaced() -> watch::Receiver<Option<Bitrate>> {
-    watch::channel(None).1
+pub fn unpaced() -> watch::Receiver<Allowance> {
+    watch::channel(Allowance::default()).1
 }
 
 /// Sends the first `count` packets at `rate` over a connection until it has drained.

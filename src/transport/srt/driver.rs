@@ -1,7 +1,7 @@
 //! The task of a connection: one socket, one [`Sender`], one input.
 //!
 //! Everything happens in the future of [`run`], which owns all of it. It wakes for a datagram, for
-//! chunks, for another pace, and at the sender's deadline or for the next measurement, whichever is first. It may be
+//! chunks, for another allowance, and at the sender's deadline or for the next measurement, whichever is first. It may be
 //! dropped at any point: the peer is then told by the [`Wire`]'s `Drop`.
 
 use std::io;
@@ -23,9 +23,8 @@ use super::measurement::Measurement;
 use super::rendezvous::{Rendezvous, Us};
 use super::responder::Terms;
 use super::sender::{Finished, Sender};
-use super::{CONNECT_TIMEOUT, Ended, RENDEZVOUS_TIMEOUT, Target, Tuning, socket};
+use super::{Allowance, CONNECT_TIMEOUT, Ended, RENDEZVOUS_TIMEOUT, Target, Tuning, socket};
 use crate::transport::Chunk;
-use crate::units::Bitrate;
 
 /// A socket whose peer believes in a connection, and is told when it goes away.
 pub struct Wire {
@@ -169,9 +168,9 @@ pub async fn run(
     sender: Sender,
     input: &mut mpsc::Receiver<Chunk>,
     report: &watch::Sender<Measurement>,
-    pace: watch::Receiver<Option<Bitrate>>,
+    allowance: watch::Receiver<Allowance>,
 ) -> Ended {
-    let drive = AssertUnwindSafe(drive(wire, sender, input, report, pace)).catch_unwind();
+    let drive = AssertUnwindSafe(drive(wire, sender, input, report, allowance)).catch_unwind();
     match drive.await {
         Ok(Finished::Drained) => Ended::Drained,
         Ok(Finished::ClosedByPeer) => Ended::ClosedByPeer,
@@ -187,7 +186,7 @@ async fn drive(
     mut sender: Sender,
     input: &mut mpsc::Receiver<Chunk>,
     report: &watch::Sender<Measurement>,
-    mut pace: watch::Receiver<Option<Bitrate>>,
+    mut allowance: watch::Receiver<Allowance>,
 ) -> Finished {
     let mut out = BytesMut::with_capacity(DATAGRAM_BYTES);
     let mut datagram = [0; DATAGRAM_BYTES];
@@ -195,8 +194,8 @@ async fn drive(
     let mut next_report = Instant::now();
     let mut wake = pin!(sleep_until(next_report.into()));
     let (mut open, mut unsent, mut send_error) = (true, false, None);
-    let mut pace_is_set = true;
-    sender.set_pace(Instant::now(), *pace.borrow_and_update());
+    let mut may_change = true;
+    sender.allow(Instant::now(), *allowance.borrow_and_update());
     let finished = loop {
         let now = Instant::now();
         if let Some(finished) = sender.poll(now) {
@@ -210,7 +209,7 @@ async fn drive(
                 sender.close(now);
             }
         }
-        // Above the pace the input waits, and at a full buffer, when the stream is above its own peak:
+        // What is not allowed waits in the input, and at a full buffer, when the stream is above its own peak:
         // the queue before us knows better than we do what of it to drop.
         let room = sender.admits(now, input.len()).min(CHUNKS_AT_ONCE);
         if now >= next_report {
@@ -223,9 +222,9 @@ async fn drive(
             // A failure here shows again, and is counted, at the sending or the receiving.
             _ = wire.socket.writable(), if unsent => {}
             _ = wire.socket.readable() => receive_all(&wire.socket, &mut sender, &mut datagram),
-            changed = pace.changed(), if pace_is_set => {
-                pace_is_set = changed.is_ok();
-                sender.set_pace(Instant::now(), *pace.borrow_and_update());
+            changed = allowance.changed(), if may_change => {
+                may_change = changed.is_ok();
+                sender.allow(Instant::now(), *allowance.borrow_and_update());
             }
             // None of them: the input was closed.
             _ = input.recv_many(&mut chunks, room), if open && room > 0 => {

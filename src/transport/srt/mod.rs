@@ -71,7 +71,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::KeyLength;
 use crate::transport::Chunk;
-use crate::units::Bitrate;
+use crate::units::{Bitrate, ByteCount};
 pub use error::{ConnectError, ListenError, RefusedBecause, SilentBecause};
 pub use listener::{Listener, Reception};
 pub use measurement::{Measurement, Traffic};
@@ -89,6 +89,17 @@ pub struct Target {
     pub encryption: Option<Encryption>,
     /// The highest rate of the transport stream: sizes the send buffer, bounds retransmissions.
     pub peak: Bitrate,
+}
+
+/// What a connection may send; by default without limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// Of all that leaves, first transmissions, repetitions and control packets, in bits per second of IP
+    /// packets. Only first transmissions wait for it.
+    pub pace: Option<Bitrate>,
+    /// Bytes of payload: with so many in the network ([`Measurement::in_network`]) nothing else is sent
+    /// for the first time.
+    pub window: Option<ByteCount>,
 }
 
 /// How the stream is encrypted.
@@ -198,19 +209,18 @@ impl Connection {
     /// Sends what comes from `input`, and publishes a measurement every 20 ms and at the end. May be
     /// dropped at any time.
     ///
-    /// `pace` bounds what leaves, first transmissions, repetitions and control packets, in bits per
-    /// second of IP packets; None is as fast as it comes. Only first transmissions wait for it, and do
-    /// so in `input`; they also do in a stream above its peak rate. Once `input` is closed, what is in
-    /// it leaves within half a second, so that the connection has drained a second after the latency.
+    /// What is not allowed yet waits in `input`, as does a stream above its peak rate. Once `input` is
+    /// closed, what is in it leaves within half a second, so that the connection has drained a second
+    /// after the latency.
     pub async fn run(
         self,
         input: &mut mpsc::Receiver<Chunk>,
         report: &watch::Sender<Measurement>,
-        pace: watch::Receiver<Option<Bitrate>>,
+        allowance: watch::Receiver<Allowance>,
     ) -> Ended {
         let Connection { wire, established, peak, presence } = self;
         let sender = sender::Sender::new(established, peak, Instant::now());
-        let ended = driver::run(wire, sender, input, report, pace).await;
+        let ended = driver::run(wire, sender, input, report, allowance).await;
         drop(presence);
         ended
     }

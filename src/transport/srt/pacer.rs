@@ -65,14 +65,16 @@ impl Pacer {
         self.least = self.least.max(rest / DRAIN_TIME);
     }
 
-    /// How many whole packets may leave now, of so many that wait.
-    pub fn admits(&mut self, now: Instant, waiting: usize) -> usize {
+    /// How many whole packets may leave now, of so many that wait, where no more than so many are
+    /// `allowed` for other reasons.
+    pub fn admits(&mut self, now: Instant, waiting: usize, allowed: usize) -> usize {
         self.refill(now);
         let packets = match self.rate() {
             None => usize::MAX,
             // Truncated, and zero while in debt.
             Some(_) => (self.tokens / self.packet_bytes() as f64) as usize,
         };
+        let packets = packets.min(allowed);
         if waiting > packets {
             self.held.since.get_or_insert(now);
             self.held.lately = true;
@@ -83,13 +85,13 @@ impl Pacer {
         packets
     }
 
-    /// For how long in all something has waited for the pace.
+    /// For how long in all something has waited to be admitted.
     pub fn held_back(&self, now: Instant) -> Duration {
         let lately = self.held.since.map(|since| now.saturating_duration_since(since));
         self.held.before + lately.unwrap_or_default()
     }
 
-    /// Whether something waits for the pace, or has done so since this was last asked.
+    /// Whether something waits to be admitted, or has done so since this was last asked.
     pub fn has_held_back(&mut self) -> bool {
         std::mem::replace(&mut self.held.lately, self.held.since.is_some())
     }
@@ -180,7 +182,7 @@ mod tests {
         let mut bytes = 0;
         for number in 1..=steps {
             let now = from + step * number;
-            for _ in 0..pacer.admits(now, 0).min(10_000) {
+            for _ in 0..pacer.admits(now, 0, usize::MAX).min(10_000) {
                 pacer.spend(now, DATAGRAM);
                 bytes += PACKET;
             }
@@ -208,12 +210,12 @@ mod tests {
         let mut pacer = pacer(start, Some(Bitrate::from_kbps(6_000)));
         let later = start + 3_000 * MS;
         // 10 ms at 6 Mbit/s are 7500 bytes; with a packet more, six whole packets fit.
-        assert_eq!(pacer.admits(later, 0), 6);
+        assert_eq!(pacer.admits(later, 0, usize::MAX), 6);
         (0..6).for_each(|_| pacer.spend(later, DATAGRAM));
-        assert_eq!(pacer.admits(later, 0), 0);
+        assert_eq!(pacer.admits(later, 0, usize::MAX), 0);
         let ready = pacer.ready_at().unwrap();
-        assert_eq!(pacer.admits(ready - MS / 1000, 0), 0);
-        assert_eq!(pacer.admits(ready + MS / 1000, 0), 1);
+        assert_eq!(pacer.admits(ready - MS / 1000, 0, usize::MAX), 0);
+        assert_eq!(pacer.admits(ready + MS / 1000, 0, usize::MAX), 1);
     }
 
     #[test]
@@ -235,14 +237,14 @@ mod tests {
     fn what_waits_for_the_pace_is_known() {
         let start = Instant::now();
         let mut pacer = pacer(start, Some(Bitrate::from_kbps(1_000)));
-        assert_eq!(pacer.admits(start, 1), 1);
+        assert_eq!(pacer.admits(start, 1, usize::MAX), 1);
         assert!(!pacer.has_held_back());
         pacer.spend(start, DATAGRAM);
-        assert_eq!(pacer.admits(start + MS, 1), 0);
+        assert_eq!(pacer.admits(start + MS, 1, usize::MAX), 0);
         assert_eq!(pacer.held_back(start + 4 * MS), 3 * MS);
         assert!(pacer.has_held_back());
         assert!(pacer.has_held_back(), "it still waits");
-        assert_eq!(pacer.admits(start + 11 * MS, 1), 1);
+        assert_eq!(pacer.admits(start + 11 * MS, 1, usize::MAX), 1);
         assert!(pacer.has_held_back(), "it did so until now");
         assert!(!pacer.has_held_back());
         assert_eq!(pacer.held_back(start + 50 * MS), 10 * MS);
@@ -252,12 +254,12 @@ mod tests {
     fn changes_apply_at_once() {
         let start = Instant::now();
         let mut pacer = pacer(start, None);
-        assert_eq!((pacer.admits(start, 0), pacer.ready_at()), (usize::MAX, None));
+        assert_eq!((pacer.admits(start, 0, usize::MAX), pacer.ready_at()), (usize::MAX, None));
         pacer.set_pace(start, Some(Bitrate::from_kbps(1_000)));
-        assert_eq!(pacer.admits(start, 0), 1);
+        assert_eq!(pacer.admits(start, 0, usize::MAX), 1);
         pacer.spend(start, DATAGRAM);
         pacer.set_pace(start, Some(Bitrate::ZERO));
-        assert_eq!((pacer.admits(start + 5_000 * MS, 0), pacer.ready_at()), (0, None));
+        assert_eq!((pacer.admits(start + 5_000 * MS, 0, usize::MAX), pacer.ready_at()), (0, None));
         pacer.set_pace(start + 5_000 * MS, Some(Bitrate::from_kbps(1_000)));
         let slow = pacer.ready_at().unwrap() - (start + 5_000 * MS);
         pacer.set_pace(start + 5_000 * MS, Some(Bitrate::from_kbps(10_000)));
@@ -309,7 +311,7 @@ mod tests {
                     1 => pacer.set_pace(now, Some(Bitrate::from_kbps(kbps))),
                     2 => pacer.spend(now - MS * ms.min((now - start).as_millis() as u32), DATAGRAM),
                     _ => {
-                        let count = pacer.admits(now, 0);
+                        let count = pacer.admits(now, 0, usize::MAX);
                         prop_assert!(count <= 19);
                         (0..count).for_each(|_| pacer.spend(now, DATAGRAM));
                         bytes += count as u64 * PACKET;

@@ -24,7 +24,7 @@ use super::handshake::Established;
 use super::measurement::{Measurement, Minimum, Path, ReverseDelay, Rtt};
 use super::pacer::Pacer;
 use super::window::{Packet as Sent, Place, Released, Window};
-use super::{PAYLOAD_BYTES, PEER_IDLE, shake};
+use super::{Allowance, PAYLOAD_BYTES, PEER_IDLE, shake};
 use crate::transport::Chunk;
 use crate::units::{Bitrate, ByteCount};
 
@@ -48,6 +48,8 @@ pub struct Sender {
     window: Window,
     governor: Governor,
     pacer: Pacer,
+    /// See [`Allowance::window`].
+    most_in_network: Option<ByteCount>,
     rejections: Rejections,
     counters: Measurement,
     rtt: Rtt,
@@ -117,6 +119,7 @@ impl Sender {
             window: Window::new(initial),
             governor: Governor::new(skips_late.then_some(latency), rtt, packets_per_second, now),
             pacer: Pacer::new(remote, now),
+            most_in_network: None,
             rejections: Rejections::default(),
             counters: Measurement::new(now),
             rtt: Rtt::first(rtt),
@@ -143,19 +146,25 @@ impl Sender {
         self.rejections
     }
 
-    /// From now on at most so much on the wire; None for no limit.
-    pub fn set_pace(&mut self, now: Instant, pace: Option<Bitrate>) {
-        self.pacer.set_pace(now, pace);
+    /// From now on no more than this.
+    pub fn allow(&mut self, now: Instant, allowance: Allowance) {
+        self.pacer.set_pace(now, allowance.pace);
+        self.most_in_network = allowance.window;
     }
 
-    /// Nothing will come after the chunks that wait: they leave soon, whatever the pace.
+    /// Nothing will come after the chunks that wait: they leave soon, whatever is allowed.
     pub fn expect_last(&mut self, now: Instant, waiting: usize) {
         self.pacer.drain(now, waiting);
+        self.most_in_network = None;
     }
 
     /// How many packets may be handed over now, where so many chunks wait for that.
     pub fn admits(&mut self, now: Instant, waiting: usize) -> usize {
-        self.pacer.admits(now, waiting).min(self.room())
+        let allowed = self.most_in_network.map_or(usize::MAX, |most| {
+            let bytes = most.saturating_sub(self.window.in_network()).get();
+            usize::try_from(bytes.div_ceil(PAYLOAD_BYTES as u64)).unwrap_or(usize::MAX)
+        });
+        self.pacer.admits(now, waiting, allowed).min(self.room())
     }
 
     /// How many more packets the send buffer takes. It holds twice what the peak rate can leave in it

@@ -29,6 +29,8 @@ pub struct Window {
     /// Given up by us, oldest first, and not passed by an acknowledgement yet; bounded by [`MOST_GIVEN_UP`].
     given_up: VecDeque<(SeqNumber, ByteCount)>,
     given_up_bytes: ByteCount,
+    /// Sent and not known to have arrived, of those that were not given up.
+    unknown: ByteCount,
     held: Traffic,
 }
 
@@ -83,6 +85,7 @@ impl Window {
             noticed: 0,
             given_up: VecDeque::new(),
             given_up_bytes: ByteCount::ZERO,
+            unknown: ByteCount::ZERO,
             held: Traffic::default(),
         }
     }
@@ -166,6 +169,7 @@ impl Window {
         let packet = &mut self.packets[self.sent];
         packet.last_sent = Some(now);
         self.sent += 1;
+        self.unknown += packet.payload;
         packet.payload
     }
 
@@ -193,6 +197,7 @@ impl Window {
             }
         }
         self.noticed = self.noticed.max(seen);
+        self.unknown = self.unknown - news.bytes;
         news
     }
 
@@ -221,6 +226,9 @@ impl Window {
     pub fn release(&mut self, count: usize) -> Released {
         let mut released = Released::default();
         for packet in self.packets.drain(..count) {
+            if !packet.arrived {
+                self.unknown = self.unknown - packet.payload;
+            }
             if packet.missing {
                 released.missing.add(packet.payload);
             } else {
@@ -273,8 +281,7 @@ impl Window {
 
     /// Sent and not known to have arrived, or to be gone; the given up included.
     pub fn in_network(&self) -> ByteCount {
-        let unknown = self.packets.range(..self.sent).filter(|packet| !packet.arrived);
-        unknown.map(|packet| packet.payload).sum::<ByteCount>() + self.given_up_bytes
+        self.unknown + self.given_up_bytes
     }
 
     fn forget_given_up(&mut self) {
@@ -378,6 +385,9 @@ mod tests {
                 let known = (0..window.in_flight()).filter(|index| window.packet(*index).unwrap().arrived);
                 let acknowledged = sent - window.in_flight() as u64;
                 prop_assert_eq!(arrived, acknowledged + known.count() as u64);
+                let in_flight = (0..window.in_flight()).map(|index| window.packet(index).unwrap());
+                let unknown = in_flight.filter(|packet| !packet.arrived).map(|packet| packet.payload).sum();
+                prop_assert_eq!(window.in_network(), unknown);
                 prop_assert!(window.noticed() <= window.in_flight());
                 let packets = (0..window.len()).map(|index| window.packet(index).unwrap());
                 prop_assert_eq!(window.held().bytes, packets.clone().map(|packet| packet.payload).sum());

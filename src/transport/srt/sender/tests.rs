@@ -298,7 +298,13 @@ proptest! {
                 2 => sender.receive(now, &control(3, 0, &[0x8000_0000 | near, (near + b % 50) & 0x7fff_ffff])),
                 3 => sender.receive(now, &words(&[a, b, a ^ b, LOCAL.0, b])),
                 4 => sender.receive(now, &control(2, 0, &[a, b])),
-                5 => sender.set_pace(now, (a % 5 > 0).then(|| Bitrate::from_bps(u64::from(b) % 10_000_000))),
+                5 => sender.allow(
+                        now,
+                        Allowance {
+                            pace: (a % 5 > 0).then(|| Bitrate::from_bps(u64::from(b) % 10_000_000)),
+                            window: (a % 3 > 0).then(|| ByteCount::new(u64::from(b) % 100_000)),
+                        },
+                    ),
                 _ => now += MS * (a % 700),
             }
             sender.shut_down_by_peer = false;

@@ -94,7 +94,7 @@ fn all_that_leaves_keeps_to_the_pace_and_the_rest_is_known_to_wait() {
     let start = Instant::now();
     let mut sender = sender(start);
     let pace = Bitrate::from_kbps(2_000);
-    sender.set_pace(start, Some(pace));
+    sender.allow(start, Allowance { pace: Some(pace), window: None });
     let (mut waiting, mut is_held, mut wire) = (0, false, 0);
     for step in 0..4_000 {
         let now = start + MS * step;
@@ -124,6 +124,31 @@ fn all_that_leaves_keeps_to_the_pace_and_the_rest_is_known_to_wait() {
     assert!(sender.counters.retransmitted.packets > 50, "{:?}", sender.counters);
     assert!((allowed * 99 / 100..=allowed + 3_000).contains(&wire), "{wire} of {allowed}");
     assert!(sender.measurement(start + 4_000 * MS).held_back > 3_900 * MS);
+}
+
+#[test]
+fn a_full_network_admits_no_more_until_something_has_arrived() {
+    let (mut sender, now) = in_flight(20);
+    let packet = sender.window.in_network().get() / 20;
+    let allow = |sender: &mut Sender, packets: u64| {
+        let window = Some(ByteCount::new(packets * packet));
+        sender.allow(now, Allowance { pace: None, window });
+    };
+    allow(&mut sender, 25);
+    assert!((1..=5).contains(&sender.admits(now, 10)), "whole packets of the largest size");
+    allow(&mut sender, 20);
+    assert_eq!(sender.admits(now, 10), 0);
+    assert!(!sender.report(now).limited_by_application, "the link is what it waits for");
+    // Three are acknowledged, 5 is lost and 6 has arrived.
+    sender.receive(now + 50 * MS, &control(2, 0, &[INITIAL + 3]));
+    sender.receive(now + 50 * MS, &control(3, 0, &[INITIAL + 5]));
+    assert_eq!(sender.window.in_network().get(), 14 * packet);
+    assert!(sender.admits(now + 50 * MS, 10) > 0);
+    // A window that has shrunk below what is there lets nothing through, and no end waits for it.
+    allow(&mut sender, 3);
+    assert_eq!(sender.admits(now + 50 * MS, 10), 0);
+    sender.expect_last(now + 50 * MS, 10);
+    assert!(sender.admits(now + 50 * MS, 10) >= 10);
 }
 
 /// A sender with a round trip of 50 ± 2 ms and 30 packets in flight, of which the first was lost and
