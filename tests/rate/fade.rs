@@ -6,11 +6,16 @@ use crate::clips;
 use crate::frames::frames;
 use crate::run::Plan;
 
-/// From 3 Mbit/s to `kbps` for ten seconds, with so much sound.
+/// From 3 Mbit/s to `kbps` for ten seconds, within two, with so much sound.
+///
+/// What is under way when the link narrows goes before the sound: of 3 Mbit/s about 45 kB, which a fall to
+/// 100 kbit/s in no time would hold for 3.6 s, beyond any receiver's latency. Cars drive into a fade.
 fn sound_goes_on_at(kbps: u32, sound_kbps: u32) {
     let clip = clips::motion();
     let plan = Plan {
-        link: &format!("rate=3M,delay=25ms,at=20s:rate={kbps}k,at=30s:rate=3M,seed=1"),
+        link: &format!(
+            "rate=3M,delay=25ms,at=18s:rate=1M,at=19s:rate=400k,at=20s:rate={kbps}k,at=30s:rate=3M,seed=1"
+        ),
         latency: Duration::from_secs(2),
         duration: Duration::from_secs(50),
         clip: &clip,
@@ -33,12 +38,12 @@ fn sound_goes_on_at(kbps: u32, sound_kbps: u32) {
         pictures.iter().filter(|frame| span.contains(&frame.sent) && !frame.damaged).count()
     };
     eprintln!(
-        "pictures in ten seconds: {} before, {} in the fade, {} after",
-        shown(8, 18),
+        "pictures: {} in nine seconds before, {} in ten of the fade, {} in ten after",
+        shown(8, 17),
         shown(20, 30),
         shown(36, 46)
     );
-    assert!(shown(8, 18) > 280, "whole before");
+    assert!(shown(8, 17) > 250, "whole before");
     assert!(shown(20, 30) < 150, "thin in the fade");
     assert!(shown(36, 46) > 280, "whole again six seconds after it");
     assert_eq!(report.continuity_errors(), 0);

@@ -49,5 +49,6 @@ fn a_constant_rate_above_the_link_is_measured_as_overload() {
     let score = plan.run().score;
     assert!((1930.0..1940.0).contains(&score.usable_kbps), "{score:?}");
     assert!((0.85..=1.01).contains(&score.util), "{score:?}");
-    assert!(score.qd_p95 > 100.0, "{score:?}");
+    // The window keeps most of the queue at home.
+    assert!((50.0..200.0).contains(&score.qd_p95), "{score:?}");
 }
