@@ -198,18 +198,25 @@ impl Drawing {
         ));
         self.legend(
             DELAYS,
-            &[("queue in the link", QUEUE), ("oldest data not acknowledged", OLDEST), ("latency", LATENCY)],
+            &[
+                ("queue in the link", QUEUE),
+                ("oldest data not acknowledged", OLDEST),
+                ("limit: the latency", LATENCY),
+            ],
         );
     }
 
     /// One row for each way of giving something up.
     fn losses(&mut self, bins: &[Bin]) {
-        let rows: [Row; 5] = [
+        let rows: [Row; 6] = [
             Row { name: "not encoded", unit: "pictures", colour: "#7a8fa6", count: |bin| bin.thinned },
             Row { name: "left out", unit: "pictures", colour: "#c77700", count: |bin| bin.left_out },
             Row { name: "queue full", unit: "packets", colour: "#8e44ad", count: |bin| bin.queue_drops },
             Row { name: "late", unit: "packets", colour: "#d6604d", count: |bin| bin.late },
             Row { name: "lost", unit: "packets", colour: "#b2001d", count: |bin| bin.lost },
+            Row {
+                name: "frozen", unit: "× 0.1 s", colour: "#222222", count: |bin| u32::from(bin.is_frozen)
+            },
         ];
         let height = LOSSES.height / rows.len() as f64;
         for (row, Row { name, unit, colour, count }) in rows.iter().enumerate() {
@@ -351,13 +358,13 @@ fn colour(rule: Rule) -> &'static str {
 }
 
 const WIDTH: f64 = 1240.0;
-const HEIGHT: f64 = 700.0;
+const HEIGHT: f64 = 716.0;
 const LEFT: f64 = 92.0;
 const PLOT_WIDTH: f64 = 1062.0;
 const RATES: Strip = Strip { top: 80.0, height: 250.0 };
 const RULES: Strip = Strip { top: 338.0, height: 12.0 };
 const DELAYS: Strip = Strip { top: 398.0, height: 150.0 };
-const LOSSES: Strip = Strip { top: 562.0, height: 80.0 };
+const LOSSES: Strip = Strip { top: 562.0, height: 96.0 };
 
 /// Bins over which the delivered rate is averaged: half a second, to see the rate and not the pictures.
 const SMOOTHED: usize = 5;

@@ -1,10 +1,11 @@
 //! What happened, as far as a score and a picture need it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::receiver::{Data, Released};
-use super::score::{Score, Targets};
+use super::score::{Score, Targets, gaps};
 use super::sender::Counters;
 use super::{Outcome, Scenario};
 use crate::link::{DropReason, Link, Verdict};
@@ -38,6 +39,8 @@ pub struct Bin {
     /// Pictures by their time of capture.
     pub left_out: u32,
     pub thinned: u32,
+    /// The picture stood still: what was captured in it was not shown, or too late.
+    pub is_frozen: bool,
     /// Of the last decision in the bin.
     pub target: Bitrate,
     pub estimate: Option<Bitrate>,
@@ -256,15 +259,28 @@ impl Recorder {
         for (index, bin) in self.bins.iter_mut().enumerate() {
             bin.capacity = uplink.capacity_between(start + bin_end(index) - BIN, start + bin_end(index));
         }
+        for freeze in self.freezes() {
+            let (first, last) = (bin_of(freeze.start), bin_of(freeze.end));
+            self.bins.iter_mut().take(last).skip(first).for_each(|bin| bin.is_frozen = true);
+        }
         let score = Score::of(scenario, &mut self, counters);
         Outcome { score, timeline: Timeline { bins: self.bins }, sharing: None }
+    }
+
+    /// When the picture stood still, by the time of capture.
+    pub fn freezes(&self) -> Vec<Range<Duration>> {
+        gaps(self.pictures.iter().filter(|picture| picture.captured <= self.window))
     }
 
     fn bin(&mut self, at: Duration) -> &mut Bin {
         // Packets may be served, and pictures of the end released, after the end.
         let last = self.bins.len() - 1;
-        &mut self.bins[((at.as_millis() / BIN.as_millis()) as usize).min(last)]
+        &mut self.bins[bin_of(at).min(last)]
     }
+}
+
+fn bin_of(at: Duration) -> usize {
+    (at.as_millis() / BIN.as_millis()) as usize
 }
 
 fn bin_end(index: usize) -> Duration {

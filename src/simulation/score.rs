@@ -1,5 +1,6 @@
 //! How well it went: the figures of a run.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -131,7 +132,8 @@ impl Score {
         let seconds = window.as_secs_f64().max(f64::MIN_POSITIVE);
         let lost = recorder.lost_packets;
         let fates = || recorder.pictures.iter().filter(|picture| picture.captured <= window);
-        let freezes = freezes(recorder.pictures.iter().filter(|picture| picture.captured <= window));
+        let freezes = recorder.freezes();
+        let frozen = || freezes.iter().map(|freeze| freeze.end - freeze.start);
         let rates = wire_rates(bins);
         Score {
             utilisation: round(share(bits, usable), 4),
@@ -142,9 +144,9 @@ impl Score {
             lost_percent: round(percent(lost, lost + recorder.released.packets), 3),
             lost_packets: lost,
             late_percent: round(percent(recorder.late.packets, recorder.released.packets), 3),
-            freeze_s: round(freezes.iter().sum::<Duration>().as_secs_f64(), 2),
+            freeze_s: round(frozen().sum::<Duration>().as_secs_f64(), 2),
             freezes: freezes.len() as u32,
-            longest_freeze_s: round(freezes.iter().max().copied().unwrap_or_default().as_secs_f64(), 2),
+            longest_freeze_s: round(frozen().max().unwrap_or_default().as_secs_f64(), 2),
             retransmitted_percent: round(percent(counters.retransmitted, counters.sent), 2),
             queue_drops: bins.iter().map(|bin| u64::from(bin.queue_drops)).sum(),
             pictures: fates().count() as u64,
@@ -181,8 +183,8 @@ fn usable(bins: &[Bin], most: Bitrate) -> f64 {
     bins.chunks_exact(10).map(second).sum()
 }
 
-/// Gaps between clean pictures that were on time.
-fn freezes<'a>(pictures: impl Iterator<Item = &'a Picture>) -> Vec<Duration> {
+/// Gaps between clean pictures that were on time, by their time of capture.
+pub(super) fn gaps<'a>(pictures: impl Iterator<Item = &'a Picture>) -> Vec<Range<Duration>> {
     let (mut freezes, mut last, mut newest) = (Vec::new(), None, Duration::ZERO);
     let mut is_whole = false;
     for picture in pictures {
@@ -191,12 +193,12 @@ fn freezes<'a>(pictures: impl Iterator<Item = &'a Picture>) -> Vec<Duration> {
         let Fate::Sent { key, damaged, latest } = picture.fate else { continue };
         is_whole = !damaged && (key || is_whole);
         if is_whole && latest <= TOLERANCE {
-            freezes.push(picture.captured - before);
+            freezes.push(before..picture.captured);
             last = Some(picture.captured);
         }
     }
-    freezes.push(newest - last.unwrap_or(newest));
-    freezes.retain(|gap| *gap > FREEZE);
+    freezes.push(last.unwrap_or(newest)..newest);
+    freezes.retain(|gap| gap.end - gap.start > FREEZE);
     freezes
 }
 
