@@ -370,8 +370,7 @@ impl Controller {
                 self.law.allowance.max(view.aim.mul_f64(self.law.allowance_queues))
             }
         };
-        let mending =
-            if view.is_mending { view.path.mul_f64(1.5) + MENDING_ALLOWANCE } else { Duration::ZERO };
+        let mending = if view.is_mending { view.path + UNKNOWN_ALLOWANCE } else { Duration::ZERO };
         let window = match self.state {
             // What is sent now only waits in the network, where nothing can be left out of it; but for
             // one picture every now and then, which finds out whether anything gets through again.
@@ -571,8 +570,12 @@ const PACE_MARGIN: f64 = 200_000.0;
 const NEXT_REPORT: Duration = Duration::from_millis(40);
 /// However long the path: a stall is to be noticed within 300 ms and a round trip.
 const LONGEST_MENDING: Duration = Duration::from_millis(100);
-/// What waits behind a loss that is being mended has arrived for the most part.
+/// While a loss is mended, what gets through is measured over this much more than a round trip.
 const MENDING_ALLOWANCE: Duration = Duration::from_millis(150);
+/// What waits behind a loss that is being mended has arrived for the most part, and nobody tells: so much
+/// more than a round trip may be under way. (A hundred milliseconds more was tried: the queue was longer by
+/// as much, and no more got through.)
+const UNKNOWN_ALLOWANCE: Duration = Duration::from_millis(50);
 /// In a stall a picture is sent after this time, and then more seldom: a network that holds what it cannot
 /// carry must not fill up with what will be too late; but the link's return is to be found in half a second.
 const SOONEST_TRY: Duration = Duration::from_millis(250);
