@@ -21,7 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["units"]),
     ("telemetry", &["causes", "config"]),
     ("rate", &["config", "units"]), // never media: it decides from numbers
-    ("session", &["config", "units"]),
+    ("session", &["config", "rate", "units"]),
     ("capture", &["config", "units"]),
     ("transport", &["config", "units"]),
     ("link", &["config", "units"]),
