@@ -57,6 +57,8 @@ pub struct Candidate {
     pub reason: String,
     /// Pictures of the configured mode that it was proven to encode, as a multiple of real time.
     pub speed: Option<f64>,
+    /// Why it did not pass its probe, where it did not: it is demoted from the beginning.
+    pub failed: Option<String>,
 }
 
 /// What is seen of the encoder in use. Counters only rise, and count what this encoder did.
@@ -161,20 +163,25 @@ enum Stage {
 impl Encoders {
     /// Of `candidates`, in order of preference, none is in use yet.
     pub fn new(now: Instant, mode: Mode, candidates: Vec<Candidate>) -> Self {
-        let entry = |candidate: Candidate| {
-            let pace = Pace::new(candidate.speed);
-            Entry { candidate, demoted: None, faults: 0, pace }
-        };
-        Encoders {
+        let mut encoders = Encoders {
             mode,
-            entries: candidates.into_iter().map(entry).collect(),
+            entries: Vec::new(),
             stage: Stage::Down,
             watch: Watch::new(Duration::ZERO),
             time: Duration::ZERO,
             last_look: now,
             probing: None,
             demotions: 0,
+        };
+        // In the end the last one is software: where none has passed, it is the first to be tried.
+        for mut candidate in candidates.into_iter().rev() {
+            let failed = candidate.failed.take();
+            let demoted = failed.map(|reason| encoders.demotion(now, reason, 1));
+            let pace = Pace::new(candidate.speed);
+            encoders.entries.push(Entry { candidate, demoted, faults: 0, pace });
         }
+        encoders.entries.reverse();
+        encoders
     }
 
     /// The one to begin with, or to begin anew with after [`Action::GiveUp`]; `None` where there are no
@@ -280,7 +287,17 @@ impl Encoders {
         Some(reasons.join("; "))
     }
 
-    /// Those that have failed.
+    /// What is not as it should be: a better one failed on air, or the picture is smaller than configured.
+    pub fn trouble(&self) -> Option<String> {
+        let at = self.stage.at()?;
+        let has_failed = |entry: &&Entry| entry.faults > 0;
+        let failed = self.entries[..at].iter().filter(has_failed).filter_map(|entry| entry.demoted.as_ref());
+        let reasons: Vec<&str> =
+            failed.map(|demoted| demoted.reason.as_str()).chain(self.lowered()).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
+    /// Those that have failed, on air or in their probe.
     pub fn demoted(&self) -> impl Iterator<Item = Demotion> {
         self.entries.iter().filter_map(|entry| {
             let Demoted { reason, probe, since, .. } = entry.demoted.as_ref()?;
@@ -355,17 +372,8 @@ impl Encoders {
     }
 
     fn demote(&mut self, now: Instant, at: usize, reason: String) -> Action {
-        let entry = &mut self.entries[at];
-        entry.faults += 1;
-        entry.demoted = Some(Demoted {
-            reason: reason.clone(),
-            since: now,
-            number: self.demotions,
-            failed_probes: 0,
-            probe: None,
-            probe_due: self.time + wait(entry.faults),
-        });
-        self.demotions += 1;
+        self.entries[at].faults += 1;
+        self.entries[at].demoted = Some(self.demotion(now, reason.clone(), self.entries[at].faults));
         match self.best_but(at) {
             Some(next) => {
                 self.begin(next);
@@ -373,6 +381,13 @@ impl Encoders {
             }
             None => self.give_up(reason),
         }
+    }
+
+    fn demotion(&mut self, now: Instant, reason: String, failures: usize) -> Demoted {
+        let number = self.demotions;
+        self.demotions += 1;
+        let probe_due = self.time + wait(failures);
+        Demoted { reason, since: now, number, failed_probes: 0, probe: None, probe_due }
     }
 
     fn give_up(&mut self, reason: String) -> Action {

@@ -92,7 +92,7 @@ impl Bench {
 }
 
 fn candidate(element: &'static str, speed: Option<f64>) -> Candidate {
-    Candidate { element, reason: format!("{element} is proven"), speed }
+    Candidate { element, reason: format!("{element} is proven"), speed, failed: None }
 }
 
 fn fresh(element: &'static str) -> Observation {
@@ -136,6 +136,7 @@ fn a_stall_costs_a_second_and_the_next_one_takes_over() {
     bench.runs_for(20.0);
     assert_eq!(bench.demoted(), [VA]);
     assert_eq!(bench.encoders.reason().unwrap(), "vah264enc gave nothing for 1 s; x264enc is proven");
+    assert_eq!(bench.encoders.trouble().unwrap(), "vah264enc gave nothing for 1 s");
 }
 
 #[test]
@@ -308,6 +309,20 @@ fn probes_that_fail_become_rare() {
     }
     let told: Vec<_> = bench.encoders.demoted().map(|demotion| demotion.reason).collect();
     assert_eq!(told, ["vah264enc: gone; probed again: it crashed"]);
+}
+
+#[test]
+fn one_that_failed_its_probe_is_left_out_and_probed_again() {
+    let failed =
+        |element| Candidate { failed: Some(format!("{element} crashed")), ..candidate(element, None) };
+    let mut bench = Bench::with(vec![failed(VA), candidate(X264, None)]);
+    assert_eq!(bench.seen.element, X264);
+    assert_eq!(bench.encoders.trouble(), None, "it is the best that works");
+    assert_eq!(bench.encoders.reason().unwrap(), "vah264enc crashed; x264enc is proven");
+    assert_eq!(bench.first(100.0).1, Action::Probe { element: VA });
+
+    let bench = Bench::with(vec![failed(VA), failed(X264)]);
+    assert_eq!(bench.seen.element, X264, "software is the last to give up");
 }
 
 #[test]
