@@ -21,16 +21,21 @@
 //!
 //! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `live_sound`, `file`, `slate`, `sound`, `mux`, `ts`.
 
+mod apart;
 mod capture;
 mod check;
 mod clock;
+mod contexts;
 mod encode;
 mod encoder;
+mod encoding;
 mod error;
 mod event;
 mod file;
 mod format;
 mod graph;
+mod handover;
+mod inbox;
 mod inputs;
 mod live_sound;
 mod mux;
@@ -38,14 +43,17 @@ mod reduction;
 mod slate;
 mod sound;
 mod source;
+mod switch;
 mod thinning;
 mod ts;
 mod unit;
 
+pub use self::apart::threads_left_behind;
 pub use self::capture::Capture;
 pub use self::check::{Finding, Severity, check};
 pub use self::encode::{Counters, Encode, Picture};
 pub use self::encoder::EncoderInfo;
+pub use self::encoding::EncoderProgress;
 pub use self::error::Error;
 pub use self::event::{EventSender, MediaEvent, events};
 pub use self::inputs::Inputs;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinHandle, block_in_place, spawn_blocking};
 
 use super::fanout::Fanout;
 use crate::causes::with_causes;
@@ -77,7 +77,6 @@ impl Program {
             interval: info.rate_interval,
             key_frame: info.rate_change_is_key_frame,
         });
-        let ladder = if info.resizes { config.rate.ladder } else { config::Ladder::Off };
         let mode = Mode {
             width: config.video.width,
             height: config.video.height,
@@ -90,7 +89,7 @@ impl Program {
             capture: None,
             mode,
             actuator,
-            ladder: LadderMachine::new(ladder, mode),
+            ladder: LadderMachine::new(config.rate.ladder, mode),
             told: Bitrate::ZERO,
             started,
             encoded: Meter::default(),
@@ -182,8 +181,20 @@ impl Program {
         let rung = self.ladder.observe(since_start, target)?;
         let mode = self.mode.at(rung);
         let (width, height) = (mode.width, mode.height);
-        self.encode.reduce(Reduction { one_of: rung.framerate_divisor, width, height });
+        self.reduce(Reduction { one_of: rung.framerate_divisor, width, height });
         Some(mode)
+    }
+
+    fn reduce(&mut self, reduction: Reduction) {
+        let reduced = if self.encode.encoder().resizes {
+            self.encode.reduce(reduction)
+        } else {
+            block_in_place(|| self.encode.reduce(reduction)) // an encoder is opened
+        };
+        if let Err(error) = reduced {
+            let (element, reason) = (self.encode.encoder().element, with_causes(&error));
+            log::warn!(element, reduction:?, reason; "the encoder cannot change its mode");
+        }
     }
 
     /// What the encoder was told last: the target, corrected for what it makes of it.
@@ -204,7 +215,7 @@ impl Program {
         self.encode.force_key_frame();
     }
 
-    pub fn encoder(&self) -> &EncoderInfo {
+    pub fn encoder(&self) -> &'static EncoderInfo {
         self.encode.encoder()
     }
 

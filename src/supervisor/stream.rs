@@ -225,7 +225,7 @@ impl<'a> StreamTask<'a> {
                 log::info!(stream; "sound is back");
                 self.silence = None;
             }
-            MediaEvent::EncoderFailed { element, reason } => {
+            MediaEvent::EncoderFailed { element, reason } | MediaEvent::ProgramFailed { element, reason } => {
                 self.encoder_failed(now, format!("{element}: {reason}"), false);
             }
         }

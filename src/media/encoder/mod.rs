@@ -1,5 +1,6 @@
 //! The encoder back ends: one row each. Nothing about an encoder stands anywhere else.
 
+mod openh264;
 mod x264;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,8 +34,8 @@ pub struct EncoderInfo {
 
 /// One row of the table.
 pub(super) struct Backend {
-    info: EncoderInfo,
-    codec: Codec,
+    pub(super) info: EncoderInfo,
+    pub(super) codec: Codec,
     /// The pixel format that the element takes without converting.
     pub(super) pixels: &'static str,
     /// The element's bitrate property, a `guint`.
@@ -80,6 +81,11 @@ pub(super) fn choose(choice: &EncoderChoice, codec: Codec) -> Result<&'static Ba
     }))
 }
 
+/// The row of an element.
+pub(super) fn row(element: &str) -> Option<&'static Backend> {
+    BACKENDS.iter().find(|backend| backend.info.element == element)
+}
+
 impl Backend {
     pub(super) fn build(&'static self, settings: &Settings) -> Result<Encoder, Error> {
         let rate = self.rate_value(settings.start);
@@ -121,6 +127,10 @@ impl Encoder {
         &self.backend.info
     }
 
+    pub(super) fn backend(&self) -> &'static Backend {
+        self.backend
+    }
+
     /// Changes the rate of the running encoder; an unchanged value does not reach it.
     pub(super) fn set_target(&self, target: Bitrate) {
         let value = self.backend.rate_value(target);
@@ -144,7 +154,7 @@ fn known_backends() -> String {
 }
 
 /// In order of preference.
-static BACKENDS: &[Backend] = &[x264::BACKEND];
+static BACKENDS: &[Backend] = &[x264::BACKEND, openh264::BACKEND];
 
 #[cfg(test)]
 mod tests {
