@@ -157,7 +157,8 @@ fn play(plan: &Plan, order: Order, handover: &Weak<Handover>) -> Result<Encoding
     let graph = Graph::sharing(PIPELINE, &plan.contexts);
     let (inbox, health) = (Arc::new(Inbox::default()), Arc::new(Health::default()));
     let inlet = inlet(&plan.formats);
-    let reducer = Reducer::new(&graph::pad(inlet.upcast_ref(), "src"), &plan.formats, &plan.video, reduction)?;
+    let reducer =
+        Reducer::new(&graph::pad(inlet.upcast_ref(), "src"), &plan.formats, &plan.video, reduction)?;
     let encoder = backend.build(&Settings {
         framerate: plan.video.framerate,
         keyframe_interval: plan.video.keyframe_interval,
@@ -191,7 +192,7 @@ impl Encoding {
         let guard = self.graph.lock().unwrap_or_else(PoisonError::into_inner);
         let graph = guard.as_ref().expect("it was built with one, and nobody else has it yet");
         graph.play(gst::ClockTime::ZERO)?;
-        let (health, generation) = (self.health.clone(), self.generation);
+        let (health, generation, encoder) = (self.health.clone(), self.generation, self.info().element);
         graph.on_report(move |report| {
             let (element, reason) = match report {
                 Report::Failed { element, reason } => (element, reason),
@@ -200,7 +201,7 @@ impl Encoding {
             };
             health.fail(&element, &reason);
             if let Some(handover) = handover.upgrade() {
-                handover.failed(generation, element, reason);
+                handover.failed(generation, encoder, element, reason);
             }
         });
         Ok(())

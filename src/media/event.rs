@@ -22,7 +22,8 @@ pub enum MediaEvent {
     SoundRestored,
     /// The encoder in use failed, and gives nothing more: replace it
     /// ([`Encode::replace`](super::Encode::replace)). What one that was replaced says is no event.
-    EncoderFailed { element: String, reason: String },
+    /// `encoder` is the one that was in use, by its name in the table; `element` the part of it that said so.
+    EncoderFailed { encoder: &'static str, element: String, reason: String },
     /// The pipeline of switch and sound stopped. Start a new [`Encode`](super::Encode).
     ProgramFailed { element: String, reason: String },
 }

@@ -88,7 +88,8 @@ impl Handover {
         if let Some(before) = &before {
             let left = before.inbox.close();
             self.totals.lost.fetch_add(left.lost, Ordering::Relaxed);
-            let dropped = left.pictures.into_iter().filter(|picture| !next.inbox.offer(picture.clone())).count();
+            let dropped =
+                left.pictures.into_iter().filter(|picture| !next.inbox.offer(picture.clone())).count();
             self.totals.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
         }
         Ok(before)
@@ -109,9 +110,9 @@ impl Handover {
     }
 
     /// An encoder gives nothing more. Of one that is no longer in use, or not yet, that is no news.
-    pub(super) fn failed(&self, generation: u64, element: String, reason: String) {
+    pub(super) fn failed(&self, generation: u64, encoder: &'static str, element: String, reason: String) {
         if self.exit_lock().generation == generation {
-            self.events.send(MediaEvent::EncoderFailed { element, reason });
+            self.events.send(MediaEvent::EncoderFailed { encoder, element, reason });
         }
     }
 

@@ -5,7 +5,6 @@
 //! - [`life`]: the whole stream, from the two above and the encoder: the state that users see.
 //! - [`backoff`]: how long to wait before the next try.
 //! - [`encoders`]: which encoder is in use and why; when it is replaced, and how much of the picture it manages.
-//! - [`progress`]: whether anything comes out of the encoder.
 //! - [`meter`]: rates measured from counters.
 //!
 //! Each takes `now` as an argument. The supervisor drives them: it looks at each every 50 ms, and
@@ -16,5 +15,4 @@ pub mod encoders;
 pub mod life;
 pub mod meter;
 pub mod output;
-pub mod progress;
 pub mod source;

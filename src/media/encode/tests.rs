@@ -8,7 +8,7 @@ fn a_failing_encoder_is_an_event_with_its_element_and_reason() {
     assert!(receiver.try_recv().is_err(), "all is well");
 
     fail(&encode.in_use().element());
-    let MediaEvent::EncoderFailed { element, reason } = receiver.try_recv().unwrap() else {
+    let MediaEvent::EncoderFailed { element, reason, .. } = receiver.try_recv().unwrap() else {
         panic!("another event");
     };
     assert!(element.starts_with("x264enc"), "{element}");

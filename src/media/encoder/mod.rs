@@ -81,6 +81,32 @@ pub(super) fn choose(choice: &EncoderChoice, codec: Codec) -> Result<&'static Ba
     }))
 }
 
+/// A back end and whether it can be tried here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offer {
+    pub info: &'static EncoderInfo,
+    /// Why not, and what would help.
+    pub unavailable: Option<String>,
+}
+
+/// Every back end that `choice` and `codec` allow, in order of preference.
+pub fn offers(
+    choice: &EncoderChoice,
+    codec: Codec,
+    _width: u32,
+    _height: u32,
+    _framerate: Framerate,
+) -> Vec<Offer> {
+    BACKENDS
+        .iter()
+        .filter(|backend| backend.codec == codec && backend.is(choice))
+        .map(|backend| Offer {
+            info: &backend.info,
+            unavailable: graph::require(backend.info.element).err().map(|error| error.to_string()),
+        })
+        .collect()
+}
+
 /// The row of an element.
 pub(super) fn row(element: &str) -> Option<&'static Backend> {
     BACKENDS.iter().find(|backend| backend.info.element == element)
