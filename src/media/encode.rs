@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 
 use super::clock;
-use super::encoder::{self, Encoder, EncoderInfo, Settings};
+use super::encoder::{self, Encoder, EncoderInfo, MemoryPath, Settings};
 use super::error::Error;
 use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
@@ -84,13 +84,17 @@ impl Encode {
         sink: impl Fn(Unit) + Send + Sync + 'static,
     ) -> Result<Encode, Error> {
         let video = &stream.video;
-        let backend = encoder::choose(&video.encoder, video.codec)?;
+        let backend = encoder::row(encoder::choose(video)?);
+        let pixels = backend.native_pixels();
         let encoder = backend.build(&Settings {
+            width: video.width,
+            height: video.height,
             framerate: video.framerate,
             keyframe_interval: video.keyframe_interval,
             start: stream.rate.start,
+            pixels,
         })?;
-        let formats = Formats::of(video, backend.pixels);
+        let formats = Formats::of(video, pixels);
         let graph = Graph::new(PIPELINE);
         let gates = Gates::default();
         let sink = Arc::new(sink);
@@ -106,8 +110,10 @@ impl Encode {
         let (live, slate_inlet) = (picture_inlet(&formats), picture_inlet(&formats));
         let before = queue_before_encoder(video.framerate, &gates)?;
         let reducer = Reducer::new(&graph::pad(&before, "src"), &formats, video)?;
-        let after = [&before, &reducer.scale, &reducer.size, &encoder.element, &encoder.output];
-        let switch = picture_branch(&graph, &live, &slate_inlet, after, &gates, move |unit| sink(unit))?;
+        let after = [vec![&before, &reducer.scale, &reducer.size], encoder.chain()].concat();
+        let coded = (encoder.parser, video.codec);
+        let switch =
+            picture_branch(&graph, &live, &slate_inlet, after, coded, &gates, move |unit| sink(unit))?;
         if video.slate == config::Slate::Hold {
             hold_frames(&live, &held);
         }
@@ -199,8 +205,18 @@ impl Encode {
         }
     }
 
-    pub fn encoder(&self) -> &EncoderInfo {
+    pub fn encoder(&self) -> &'static EncoderInfo {
         self.encoder.info()
+    }
+
+    /// How pictures get to the encoder from system memory.
+    pub fn memory(&self) -> MemoryPath {
+        self.encoder.memory()
+    }
+
+    /// A property of the encoder's element as GStreamer writes it; `None` where it has no such property.
+    pub fn encoder_property(&self, name: &str) -> Option<String> {
+        self.encoder.property(name)
     }
 
     /// Stops the pipeline; what is in it is lost (one picture at most: nothing is reordered).
@@ -268,14 +284,15 @@ fn picture_branch(
     graph: &Graph,
     live: &gst_app::AppSrc,
     slate: &gst_app::AppSrc,
-    encoder: [&gst::Element; 5],
+    encoder: Vec<&gst::Element>,
+    (parser, codec): (&'static str, Codec),
     gates: &Gates,
     sink: impl Fn(Unit) + Send + Sync + 'static,
 ) -> Result<Switch, Error> {
     let element = graph::make("fallbackswitch", |switch| switch.property("auto-switch", false))?;
-    let parse = graph::make("h264parse", |parse| parse.property("config-interval", -1))?;
+    let parse = graph::make(parser, |parse| parse.property("config-interval", -1))?;
     let coded = (gates.coded.clone(), gates.coded_bytes.clone());
-    let output = unit::sink(Track::Video, &coded_caps(Codec::H264), move |unit| {
+    let output = unit::sink(Track::Video, &coded_caps(codec), move |unit| {
         coded.0.fetch_add(1, Ordering::Relaxed);
         coded.1.fetch_add(unit.size.get(), Ordering::Relaxed);
         sink(unit);

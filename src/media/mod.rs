@@ -45,7 +45,7 @@ mod unit;
 pub use self::capture::Capture;
 pub use self::check::{Finding, Severity, check};
 pub use self::encode::{Counters, Encode, Picture};
-pub use self::encoder::EncoderInfo;
+pub use self::encoder::{EncoderInfo, Limits, MemoryPath, Offer, back_ends, offers};
 pub use self::error::Error;
 pub use self::event::{EventSender, MediaEvent, events};
 pub use self::inputs::Inputs;
