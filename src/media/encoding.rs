@@ -14,7 +14,7 @@ use gst::prelude::*;
 
 use super::apart;
 use super::contexts::Contexts;
-use super::encoder::{Backend, Encoder, EncoderInfo, Settings};
+use super::encoder::{self, Encoder, EncoderInfo, Settings};
 use super::error::Error;
 use super::event::Report;
 use super::format::Formats;
@@ -42,6 +42,8 @@ pub(super) struct Encoding {
 /// What all encoders of a stream have in common.
 pub(super) struct Plan {
     pub(super) video: config::Video,
+    /// The pixel format before the switch; an encoder that takes others converts.
+    pub(super) pixels: &'static str,
     pub(super) formats: Formats,
     pub(super) contexts: Contexts,
 }
@@ -49,7 +51,7 @@ pub(super) struct Plan {
 /// What one encoder is built for.
 #[derive(Clone, Copy)]
 pub(super) struct Order {
-    pub(super) backend: &'static Backend,
+    pub(super) info: &'static EncoderInfo,
     pub(super) generation: u64,
     pub(super) reduction: Reduction,
     pub(super) target: Bitrate,
@@ -79,7 +81,7 @@ impl Encoding {
         handover: &Arc<Handover>,
     ) -> Result<Arc<Encoding>, Error> {
         let (plan, handover) = (plan.clone(), Arc::downgrade(handover));
-        let element = order.backend.info.element;
+        let element = order.info.element;
         let started =
             apart::within(START_LIMIT, "encoder start", element, move || play(&plan, order, &handover))?;
         let late = || Error::Start {
@@ -153,18 +155,23 @@ impl Drop for Encoding {
 
 /// Builds, starts and waits; on a thread where each of these may hang.
 fn play(plan: &Plan, order: Order, handover: &Weak<Handover>) -> Result<Encoding, Error> {
-    let Order { backend, generation, reduction, target } = order;
+    let Order { info, generation, reduction, target } = order;
+    let backend = encoder::row(info);
     let graph = Graph::sharing(PIPELINE, &plan.contexts);
     let (inbox, health) = (Arc::new(Inbox::default()), Arc::new(Health::default()));
     let inlet = inlet(&plan.formats);
     let reducer =
         Reducer::new(&graph::pad(inlet.upcast_ref(), "src"), &plan.formats, &plan.video, reduction)?;
     let encoder = backend.build(&Settings {
+        width: plan.video.width,
+        height: plan.video.height,
+        pixels: plan.pixels,
         framerate: plan.video.framerate,
         keyframe_interval: plan.video.keyframe_interval,
         start: target,
     })?;
-    let parse = parser(plan.video.codec)?;
+    // Parameter sets ahead of each key frame: a receiver may begin at any of them.
+    let parse = graph::make(encoder.parser, |parse| parse.property("config-interval", -1))?;
     let outlet = {
         let (handover, inbox) = (handover.clone(), inbox.clone());
         unit::sink(Track::Video, &coded_caps(plan.video.codec), move |unit| {
@@ -216,7 +223,7 @@ fn chain<'a>(
     end: [&'a gst::Element; 2],
 ) -> Vec<&'a gst::Element> {
     let before = [inlet, &reducer.scale, &reducer.size];
-    before.into_iter().chain([&encoder.element, &encoder.output]).chain(end).collect()
+    before.into_iter().chain(encoder.chain()).chain(end).collect()
 }
 
 /// It holds one picture at a time: they wait in the [`Inbox`].
@@ -250,15 +257,6 @@ fn feed(inlet: &gst_app::AppSrc, first: &gst::Element, inbox: &Arc<Inbox>, healt
         }
     });
     inlet.set_callbacks(callbacks.build());
-}
-
-fn parser(codec: Codec) -> Result<gst::Element, Error> {
-    let element = match codec {
-        Codec::H264 => "h264parse",
-        Codec::H265 => "h265parse",
-    };
-    // Parameter sets ahead of each key frame: a receiver may begin at any of them.
-    graph::make(element, |parse| parse.property("config-interval", -1))
 }
 
 /// What leaves the encoder: whole access units with their start codes.

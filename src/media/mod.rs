@@ -52,7 +52,7 @@ pub use self::apart::threads_left_behind;
 pub use self::capture::Capture;
 pub use self::check::{Finding, Severity, check};
 pub use self::encode::{Counters, Encode, Picture};
-pub use self::encoder::{EncoderInfo, Offer, offers};
+pub use self::encoder::{EncoderInfo, Limits, MemoryPath, Offer, back_ends, offers};
 pub use self::encoding::EncoderProgress;
 pub use self::error::Error;
 pub use self::event::{EventSender, MediaEvent, events};
