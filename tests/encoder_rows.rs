@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use uplinkd::config::{self, Codec, EncoderChoice, Framerate};
-use uplinkd::media::{self, Capture, Encode, EncoderInfo, Mux, Track, Tracks, Unit};
+use uplinkd::media::{self, Capture, Encode, EncoderInfo, Mux, Reduction, Track, Tracks, Unit};
 use uplinkd::units::{Bitrate, ByteCount};
 
 #[test]
@@ -73,6 +73,17 @@ fn check(info: &'static EncoderInfo) {
     assert!(forced.at - last.at < 0.95, "{row}: that was due anyway, {:.2} s on", forced.at - last.at);
     assert!(forced.at - asked < 0.3, "{row}: a key frame after {:.2} s", forced.at - asked);
     assert!(is_entry(info.codec, &forced.unit), "{row}: no decoder can begin at the forced key frame");
+
+    // Fewer and smaller pictures, where it can have them while it runs: it begins anew with a key frame.
+    if info.resizes {
+        run.encode.reduce(Reduction { one_of: 2, width: 160, height: 90 });
+        let smaller = run.await_key(run.seconds());
+        assert!(is_entry(info.codec, &smaller.unit), "{row}: no decoder can begin at the smaller picture");
+        let before = run.encode.counters().frames_out;
+        run.wait(1.0);
+        let pictures = run.encode.counters().frames_out - before;
+        assert!((12..=18).contains(&pictures), "{row}: {pictures} pictures a second of 15");
+    }
 }
 
 struct Run {
