@@ -93,6 +93,7 @@ impl Encode {
             keyframe_interval: video.keyframe_interval,
             start: stream.rate.start,
             pixels,
+            preset: None,
         })?;
         let formats = Formats::of(video, pixels);
         let graph = Graph::new(PIPELINE);
