@@ -97,7 +97,7 @@ impl Graph {
         Error::Start { graph: self.name, reason }
     }
 
-    fn bus(&self) -> gst::Bus {
+    pub(super) fn bus(&self) -> gst::Bus {
         self.pipeline.bus().expect("a pipeline has a bus from its creation on")
     }
 }
