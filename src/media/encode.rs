@@ -87,6 +87,8 @@ pub struct Counters {
 /// What the encoder was told, and its successor will be.
 #[derive(Clone, Copy)]
 struct Orders {
+    /// One of its back end's presets, or the row's own choice.
+    preset: Option<&'static str>,
     reduction: Reduction,
     target: Bitrate,
 }
@@ -106,21 +108,24 @@ impl Encode {
         sink: impl Fn(Unit) + Send + Sync + 'static,
     ) -> Result<Encode, Error> {
         let info = encoder::choose(&stream.video)?;
-        Encode::on(info, stream, events, sink)
+        Encode::on(info, None, stream, events, sink)
     }
 
-    /// As [`Encode::start`], with an encoder that the caller has chosen.
+    /// As [`Encode::start`], with an encoder that the caller has chosen, and one of its presets or the table's
+    /// own choice.
     pub fn start_with(
         info: &'static EncoderInfo,
+        preset: Option<&'static str>,
         stream: &config::Stream,
         events: EventSender,
         sink: impl Fn(Unit) + Send + Sync + 'static,
     ) -> Result<Encode, Error> {
-        Encode::on(of_codec(info, &stream.video)?, stream, events, sink)
+        Encode::on(of_codec(info, &stream.video)?, preset, stream, events, sink)
     }
 
     fn on(
         info: &'static EncoderInfo,
+        preset: Option<&'static str>,
         stream: &config::Stream,
         events: EventSender,
         sink: impl Fn(Unit) + Send + Sync + 'static,
@@ -142,7 +147,7 @@ impl Encode {
         };
         let serving = Serving(Arc::new(Handover::new(events.clone(), move |unit| sink(unit))));
         let plan = Arc::new(Plan { video: video.clone(), pixels, formats: formats.clone(), contexts });
-        let orders = Orders { reduction: Reduction::none(video), target: stream.rate.start };
+        let orders = Orders { preset, reduction: Reduction::none(video), target: stream.rate.start };
         serving.put_in_use(&plan, info, orders)?;
 
         let held = Held::default();
@@ -217,13 +222,13 @@ impl Encode {
     /// When a successor that is needed cannot be started: then all stays as it is.
     pub fn reduce(&self, reduction: Reduction) -> Result<(), Error> {
         let _one_at_a_time = lock(&self.changing);
-        let Orders { reduction: before, target } = *self.orders();
+        let Orders { preset, reduction: before, target } = *self.orders();
         let in_use = self.in_use();
         if in_use.info().resizes {
             in_use.reducer.set(reduction);
             self.orders().reduction = reduction;
         } else if reduction != before {
-            self.change(in_use.info(), Orders { reduction, target })?;
+            self.change(in_use.info(), Orders { preset, reduction, target })?;
         }
         Ok(())
     }
@@ -240,11 +245,12 @@ impl Encode {
     pub fn replace(
         &self,
         info: &'static EncoderInfo,
+        preset: Option<&'static str>,
         reduction: Reduction,
         target: Bitrate,
     ) -> Result<(), Error> {
         let _one_at_a_time = lock(&self.changing);
-        self.change(of_codec(info, &self.plan.video)?, Orders { reduction, target })
+        self.change(of_codec(info, &self.plan.video)?, Orders { preset, reduction, target })
     }
 
     /// To be called by who holds `changing`.
@@ -343,8 +349,8 @@ impl Serving {
     /// Starts an encoder and puts it in the place of the one in use, which ends.
     fn put_in_use(&self, plan: &Arc<Plan>, info: &'static EncoderInfo, orders: Orders) -> Result<(), Error> {
         let Serving(handover) = self;
-        let Orders { reduction, target } = orders;
-        let order = Order { info, generation: handover.next_generation(), reduction, target };
+        let Orders { preset, reduction, target } = orders;
+        let order = Order { info, preset, generation: handover.next_generation(), reduction, target };
         let next = Encoding::start(plan, order, handover)?;
         match handover.install(next.clone()) {
             Ok(before) => {

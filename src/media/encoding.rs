@@ -52,6 +52,7 @@ pub(super) struct Plan {
 #[derive(Clone, Copy)]
 pub(super) struct Order {
     pub(super) info: &'static EncoderInfo,
+    pub(super) preset: Option<&'static str>,
     pub(super) generation: u64,
     pub(super) reduction: Reduction,
     pub(super) target: Bitrate,
@@ -155,7 +156,7 @@ impl Drop for Encoding {
 
 /// Builds, starts and waits; on a thread where each of these may hang.
 fn play(plan: &Plan, order: Order, handover: &Weak<Handover>) -> Result<Encoding, Error> {
-    let Order { info, generation, reduction, target } = order;
+    let Order { info, preset, generation, reduction, target } = order;
     let backend = encoder::row(info);
     let graph = Graph::sharing(PIPELINE, &plan.contexts);
     let (inbox, health) = (Arc::new(Inbox::default()), Arc::new(Health::default()));
@@ -166,6 +167,7 @@ fn play(plan: &Plan, order: Order, handover: &Weak<Handover>) -> Result<Encoding
         width: plan.video.width,
         height: plan.video.height,
         pixels: plan.pixels,
+        preset,
         framerate: plan.video.framerate,
         keyframe_interval: plan.video.keyframe_interval,
         start: target,
@@ -260,7 +262,7 @@ fn feed(inlet: &gst_app::AppSrc, first: &gst::Element, inbox: &Arc<Inbox>, healt
 }
 
 /// What leaves the encoder: whole access units with their start codes.
-fn coded_caps(codec: Codec) -> gst::Caps {
+pub(super) fn coded_caps(codec: Codec) -> gst::Caps {
     let name = match codec {
         Codec::H264 => "video/x-h264",
         Codec::H265 => "video/x-h265",

@@ -119,7 +119,7 @@ impl Graph {
         self.pipeline.iterate_recurse().into_iter().flatten().find(is_it)
     }
 
-    fn bus(&self) -> gst::Bus {
+    pub(super) fn bus(&self) -> gst::Bus {
         self.pipeline.bus().expect("a pipeline has a bus from its creation on")
     }
 }

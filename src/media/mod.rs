@@ -19,7 +19,8 @@
 //!   (`reduction`). Behind the encoder nothing is dropped here.
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
-//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `live_sound`, `file`, `slate`, `sound`, `mux`, `ts`.
+//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `live_sound`, `file`, `slate`, `sound`, `mux`, `ts`;
+//! and `trial`, which only asks what an encoder is worth.
 
 mod apart;
 mod capture;
@@ -45,6 +46,7 @@ mod sound;
 mod source;
 mod switch;
 mod thinning;
+mod trial;
 mod ts;
 mod unit;
 
@@ -59,6 +61,7 @@ pub use self::event::{EventSender, MediaEvent, events};
 pub use self::inputs::Inputs;
 pub use self::mux::Mux;
 pub use self::reduction::Reduction;
+pub use self::trial::{CodedPicture, Decoded, End, Mode, Trace, Trial};
 pub use self::unit::{Track, Tracks, Unit};
 
 /// Starts GStreamer and the plugins that are built in. Comes before everything else here; may be
@@ -78,6 +81,14 @@ pub fn init() -> Result<(), Error> {
 /// GStreamer's version, as it calls itself.
 pub fn version() -> String {
     gst::version_string().to_string()
+}
+
+/// The version of the plugin that holds this element; `None` where there is no such element.
+pub fn plugin_version(element: &str) -> Option<String> {
+    use gst::prelude::PluginFeatureExt;
+
+    let plugin = gst::ElementFactory::find(element)?.plugin()?;
+    Some(plugin.version().to_string())
 }
 
 /// GStreamer's own log goes to ours, errors only: what concerns a stream comes over the bus anyway.

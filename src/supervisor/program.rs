@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::fanout::Fanout;
+use super::selection::Pick;
 use crate::causes::with_causes;
 use crate::config;
 use crate::media::{
@@ -69,6 +70,7 @@ pub enum News {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Setup {
     info: &'static EncoderInfo,
+    preset: Option<&'static str>,
     reduction: Reduction,
 }
 
@@ -89,14 +91,12 @@ struct CaptureSlot {
 
 impl Program {
     /// Builds the encoder, tells it its target and puts the slate on air; its units go to the fan-out.
-    /// `sustained` is what of the mode it manages.
     ///
     /// # Errors
     /// When the machine lacks an element, or a pipeline cannot be started.
     pub fn start(
         config: &config::Stream,
-        info: &'static EncoderInfo,
-        sustained: Rung,
+        encoder: Pick,
         target: Bitrate,
         fanout: Fanout,
         slate: String,
@@ -104,7 +104,7 @@ impl Program {
         let (sender, events) = media::events();
         let (on_air, key_frames) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
         let (is_on_air, keys) = (on_air.clone(), key_frames.clone());
-        let encode = Encode::start_with(info, config, sender, move |unit| {
+        let encode = Encode::start_with(encoder.info, encoder.preset, config, sender, move |unit| {
             if unit.track == Track::Video && unit.key {
                 keys.fetch_add(1, Ordering::Relaxed);
             }
@@ -119,7 +119,8 @@ impl Program {
             framerate: config.video.framerate,
         };
         let started = Instant::now();
-        let whole = Setup { info, reduction: encode.reduction() };
+        let Pick { info, preset, sustained } = encoder;
+        let whole = Setup { info, preset, reduction: encode.reduction() };
         let mut program = Program {
             encode: Arc::new(encode),
             events,
@@ -146,9 +147,9 @@ impl Program {
 
     /// Has this encoder take the place of the one in use, which stays on air until it is ready: then
     /// [`News::Replaced`] comes.
-    pub fn replace(&mut self, info: &'static EncoderInfo, sustained: Rung) {
-        self.wanted.info = info;
-        self.sustain(sustained);
+    pub fn replace(&mut self, encoder: Pick) {
+        (self.wanted.info, self.wanted.preset) = (encoder.info, encoder.preset);
+        self.sustain(encoder.sustained);
     }
 
     /// Gives the encoder no more than so much of the mode; what the rate allows may be less.
@@ -166,14 +167,15 @@ impl Program {
             return;
         }
         let (to, target, encode) = (self.wanted, self.told, self.encode.clone());
-        if to.info == self.in_use.info && to.info.resizes {
+        let Setup { info, preset, .. } = to;
+        if info == self.in_use.info && info.resizes {
             match encode.reduce(to.reduction) {
                 Ok(()) => self.in_use = to,
-                Err(error) => log::error!(element = to.info.element, error:%; "picture not reduced"),
+                Err(error) => log::error!(element = info.element, error:%; "picture not reduced"),
             }
             return;
         }
-        let done = spawn_blocking(move || encode.replace(to.info, to.reduction, target));
+        let done = spawn_blocking(move || encode.replace(info, preset, to.reduction, target));
         self.change = Some(Change { to, done });
     }
 

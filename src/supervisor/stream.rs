@@ -20,7 +20,7 @@ use super::fanout::Fanout;
 use super::output::{OutputHandle, StreamContext};
 use super::program::{News, Program};
 use super::recorder::Recorders;
-use super::selection::Selection;
+use super::selection::{Begin, Selection};
 use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
 use crate::causes::with_causes;
 use crate::config::diff::Effect;
@@ -64,6 +64,8 @@ pub struct StreamTask<'a> {
     life: Life,
     source: SourceMachine,
     selection: Selection,
+    /// Nothing can be encoded before an encoder is found.
+    is_seeking: bool,
     program: Option<Program>,
     outputs: BTreeMap<OutputName, OutputHandle>,
     departures: Departures,
@@ -98,6 +100,7 @@ impl<'a> StreamTask<'a> {
             memory,
             source: SourceMachine::new(now),
             selection: Selection::default(),
+            is_seeking: false,
             program: None,
             outputs: BTreeMap::new(),
             departures: Departures::default(),
@@ -128,6 +131,7 @@ impl<'a> StreamTask<'a> {
                 },
                 news = next_news(&mut self.program) => self.hear(news),
                 () = self.departures.next() => {}
+                () = self.selection.next() => self.found(),
                 () = key_frame_wanted.notified() => {
                     self.force_key_frame();
                     continue;
@@ -216,6 +220,14 @@ impl<'a> StreamTask<'a> {
         }
     }
 
+    /// More is known of encoders.
+    fn found(&mut self) {
+        if self.is_seeking {
+            self.is_seeking = false;
+            self.life.encoder_down(); // and so it is wanted again
+        }
+    }
+
     fn hear(&mut self, news: News) {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match news {
@@ -277,11 +289,17 @@ impl<'a> StreamTask<'a> {
 
     fn open_program(&mut self, now: Instant) {
         let config = &self.memory.config;
-        self.life.encoder_starting(now);
-        let (mut info, mut rung) = match self.selection.start(now, &config.video) {
-            Ok(first) => first,
-            Err(reason) => return self.program_failed(now, reason, true),
+        self.is_seeking = false;
+        let mut encoder = match self.selection.start(now, &config.video) {
+            Begin::With(first) => first,
+            Begin::Seeking(reason) => {
+                log::info!(stream = self.name.as_str(), reason; "encoder is sought");
+                self.is_seeking = true;
+                return self.life.encoder_sought(now, reason);
+            }
+            Begin::Nothing(reason) => return self.program_failed(now, reason, true),
         };
+        self.life.encoder_starting(now);
         self.source.opened(now, config.video.framerate.frame_duration());
         self.silence = None;
         let slate = self.source.reason().unwrap_or_default();
@@ -290,8 +308,8 @@ impl<'a> StreamTask<'a> {
             // Plugins are loaded, threads started and the slate is drawn here; meanwhile the runtime's
             // other tasks go on elsewhere.
             let started =
-                block_in_place(|| Program::start(config, info, rung, target, fanout, slate.to_string()));
-            let (stream, element) = (self.name.as_str(), info.element);
+                block_in_place(|| Program::start(config, encoder, target, fanout, slate.to_string()));
+            let (stream, element) = (self.name.as_str(), encoder.info.element);
             let error = match started {
                 Ok(mut program) => {
                     let reason = self.selection.reason();
@@ -306,7 +324,7 @@ impl<'a> StreamTask<'a> {
             log::warn!(stream, element, reason; "encoder not started");
             self.selection.failed(now, element, &reason);
             match self.selection.in_use() {
-                Some(next) => (info, rung) = next, // each that fails is demoted: this ends
+                Some(next) => encoder = next, // each that fails is demoted: this ends
                 None => return self.program_failed(now, reason, error.is_hopeless()),
             }
         }
@@ -344,8 +362,8 @@ impl<'a> StreamTask<'a> {
             Action::Keep => {}
             Action::Replace { element, reason } => {
                 log::warn!(stream, element, instead_of = program.encoder().element, reason; "encoder is replaced");
-                if let Some((info, rung)) = self.selection.in_use() {
-                    program.replace(info, rung);
+                if let Some(next) = self.selection.in_use() {
+                    program.replace(next);
                 }
             }
             Action::Lower { rung, reason } => {
@@ -359,6 +377,7 @@ impl<'a> StreamTask<'a> {
             Action::ForceKeyFrame => self.force_key_frame(),
             Action::Probe { element } => {
                 log::info!(stream, element; "encoder is probed again");
+                self.selection.probe(element, &self.memory.config.video);
             }
             Action::GiveUp { reason } => self.program_failed(now, reason, false),
         }

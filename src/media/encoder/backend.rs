@@ -46,6 +46,8 @@ pub(in crate::media) struct Settings {
     /// The stream's pixel format, fixed before the switch. Where the element does not take it, the encoder
     /// begins with a converter.
     pub(in crate::media) pixels: &'static str,
+    /// One of [`EncoderInfo::presets`]; the row's own choice where there is none.
+    pub(in crate::media) preset: Option<&'static str>,
 }
 
 /// GStreamer's versions, major, minor and micro.

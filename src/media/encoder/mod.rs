@@ -47,6 +47,8 @@ pub struct EncoderInfo {
     pub rate_change_is_key_frame: bool,
     /// Whether its pictures can change in size and rate while it runs ([`super::Encode::reduce`]).
     pub resizes: bool,
+    /// How much it can be told to try, from most to least; empty where it has no choice, or none that is worth it.
+    pub presets: &'static [&'static str],
     pub limits: Limits,
     /// How pictures get to it that are in the first of its pixel formats.
     pub memory: MemoryPath,

@@ -21,6 +21,7 @@ pub(super) static H264: Backend = Backend {
         rate_interval: Duration::ZERO,
         rate_change_is_key_frame: false,
         resizes: true,
+        presets: &[],
         limits: Limits {
             max_width: 3840,
             max_height: 2160,

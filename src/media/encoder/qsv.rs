@@ -66,6 +66,7 @@ const fn info(element: &'static str, codec: Codec, largest: u32) -> EncoderInfo 
         rate_interval: RATE_INTERVAL,
         rate_change_is_key_frame: false,
         resizes: true,
+        presets: &[],
         limits: Limits {
             max_width: largest,
             max_height: largest,

@@ -49,6 +49,7 @@ const fn info(element: &'static str, codec: Codec) -> EncoderInfo {
         rate_interval: RATE_INTERVAL,
         rate_change_is_key_frame: false,
         resizes: false, // its reset has not been seen to keep the timestamps
+        presets: &[],
         limits: Limits {
             max_width: 7680,
             max_height: 4320,

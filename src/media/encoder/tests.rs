@@ -198,6 +198,7 @@ fn settings(width: u32, height: u32, fps: u32, pixels: &'static str) -> Settings
         keyframe_interval: Duration::from_secs(2),
         start: Bitrate::from_kbps(1_500),
         pixels,
+        preset: None,
     }
 }
 

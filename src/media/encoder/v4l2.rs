@@ -70,6 +70,7 @@ const fn info(element: &'static str, codec: Codec) -> EncoderInfo {
         rate_change_is_key_frame: false,
         // Other caps while it plays can race with the driver: the encoder is replaced instead.
         resizes: false,
+        presets: &[],
         limits: Limits {
             max_width: 1920,
             max_height: 1920,

@@ -85,6 +85,7 @@ const fn info(element: &'static str, codec: Codec, largest: u32) -> EncoderInfo 
         rate_interval: RATE_INTERVAL,
         rate_change_is_key_frame: true,
         resizes: true,
+        presets: &[],
         limits: Limits {
             max_width: largest,
             max_height: largest,

@@ -24,6 +24,7 @@ pub(super) static H264: Backend = Backend {
         rate_interval: Duration::ZERO,
         rate_change_is_key_frame: false,
         resizes: true,
+        presets: &["veryfast", "superfast", "ultrafast"],
         limits: Limits {
             max_width: 7680,
             max_height: 4320,
@@ -55,7 +56,7 @@ pub(super) static H264: Backend = Backend {
 fn settings(settings: &Settings) -> Vec<Setting> {
     vec![
         must(&["tune"], "zerolatency"),
-        must(&["speed-preset"], SPEED_PRESET),
+        must(&["speed-preset"], settings.preset.unwrap_or(SPEED_PRESET)),
         must(&["pass"], "cbr"),
         must(&["vbv-buf-capacity"], VBV_MILLISECONDS),
         must(&["bframes"], 0),
