@@ -271,6 +271,7 @@ impl Program {
             pictures_in: progress.pictures_offered,
             dropped: counters.frames_dropped,
             withheld: counters.frames_thinned,
+            taken: progress.pictures_in,
             units_out: progress.units_out,
             key_frames: self.key_frames.load(Ordering::Relaxed),
             told: self.told,

@@ -265,7 +265,10 @@ fn named(choice: &EncoderChoice, offers: &[Offer], software: &[Offer]) -> Result
     if offers.is_empty() {
         return Err(format!("this version has no encoder for video.encoder = \"{choice}\" and the codec"));
     }
-    let asked = offers.iter().map(|Offer { info, unavailable }| {
+    // Of a family, what is not there is no news where another one is.
+    let is_there = usable(offers).next().is_some();
+    let asked = offers.iter().filter(|offer| !is_there || offer.unavailable.is_none());
+    let asked = asked.map(|Offer { info, unavailable }| {
         let failed = unavailable.as_ref().map(|reason| format!("{}: {reason}", info.element));
         found(info, format!("video.encoder is {choice}"), failed)
     });
@@ -340,3 +343,6 @@ fn or_reasons(found: Vec<Found>) -> Result<Vec<Found>, String> {
         reasons.join("; ")
     })
 }
+
+#[cfg(test)]
+mod tests;

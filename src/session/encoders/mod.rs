@@ -72,6 +72,8 @@ pub struct Observation {
     pub dropped: u64,
     /// Pictures that were kept from it because fewer are wanted.
     pub withheld: u64,
+    /// Pictures that it took.
+    pub taken: u64,
     pub units_out: u64,
     /// Of the units, those that a decoder can begin with.
     pub key_frames: u64,
@@ -201,7 +203,7 @@ impl Encoders {
         if seen.element != self.entries[at].candidate.element {
             return self.await_start(now, at);
         }
-        match self.watch.observe(self.time, seen) {
+        match self.watch.observe(now, self.time, seen) {
             Finding::Fault(Fault::Starved) => {
                 return self.give_up(Fault::Starved.told_of(seen.element));
             }
@@ -361,7 +363,7 @@ impl Encoders {
     fn is_unbearable(&self, at: usize, fault: &Fault) -> bool {
         let is_another_left = self.best_but(at).is_some();
         match fault {
-            Fault::Excess { .. } | Fault::NoKeyFrame { .. } => is_another_left,
+            Fault::Excess { .. } | Fault::NoKeyFrame { .. } | Fault::Loss { .. } => is_another_left,
             Fault::Stall { lasting, .. } => is_another_left || *lasting >= LAST_STALL,
             Fault::Starved => true,
         }

@@ -20,6 +20,8 @@ struct Bench {
     /// Part of a picture that is still to be dropped.
     debt: f64,
     stalls: bool,
+    /// Of the pictures between two looks, one does not come out.
+    loses: bool,
     gives_key_frames: bool,
 }
 
@@ -42,6 +44,7 @@ impl Bench {
             dropped: 0.0,
             debt: 0.0,
             stalls: false,
+            loses: false,
             gives_key_frames: true,
         }
     }
@@ -56,8 +59,9 @@ impl Bench {
         self.debt += came as f64 * self.dropped;
         self.seen.dropped += self.debt as u64;
         self.debt = self.debt.fract();
+        self.seen.taken += came;
         if !self.stalls {
-            self.seen.units_out += came;
+            self.seen.units_out += if self.loses { came.saturating_sub(1) } else { came };
             self.seen.key_frames += u64::from(self.gives_key_frames);
         }
         self.encoders.observe(self.now, &self.seen)
@@ -101,6 +105,7 @@ fn fresh(element: &'static str) -> Observation {
         pictures_in: 0,
         dropped: 0,
         withheld: 0,
+        taken: 0,
         units_out: 0,
         key_frames: 0,
         told: Bitrate::from_kbps(2000),
@@ -216,6 +221,19 @@ fn one_that_does_not_follow_down_is_replaced_and_less_than_told_is_no_fault() {
     assert!((4500..=5500).contains(&after), "{after}");
     let reason = "vah264enc ignores its target: it gives 2.0 Mbit/s and was told 1.0 Mbit/s";
     assert_eq!(action, replace(X264, reason));
+}
+
+#[test]
+fn one_that_swallows_pictures_is_replaced() {
+    let mut bench = Bench::new(&[VA, X264]);
+    bench.runs_for(10.0);
+    bench.loses = true;
+    let (after, action) = bench.first(10.0);
+    assert!((2000..=3200).contains(&after), "{after}");
+    assert!(
+        matches!(&action, Action::Replace { element: X264, reason } if reason.contains("loses pictures")),
+        "{action:?}"
+    );
 }
 
 #[test]
@@ -466,6 +484,7 @@ proptest! {
                 5 => { seen = fresh(before.unwrap_or(VA)); Action::Keep }
                 _ => {
                     seen.pictures_in += pictures;
+                    seen.taken += pictures;
                     seen.units_out += units.min(pictures);
                     seen.dropped += dropped.min(pictures);
                     seen.withheld += dropped;

@@ -1,9 +1,10 @@
 //! What is wrong with the encoder in use.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Observation;
+use crate::session::meter::Meter;
 use crate::units::Bitrate;
 
 /// Looks at one encoder from its start to its end.
@@ -24,6 +25,9 @@ pub(super) struct Watch {
     /// What it was told, oldest first, [`TOLD_INTERVAL`] apart, over [`LAG`]: bounded.
     told: VecDeque<(Duration, Bitrate)>,
     excessive_since: Option<Duration>,
+    taken: Meter,
+    given: Meter,
+    losing_since: Option<Duration>,
     key_frames: u64,
     asked: Option<Asked>,
 }
@@ -54,6 +58,8 @@ pub(super) enum Fault {
     Starved,
     /// It gives much more than it is told.
     Excess { told: Bitrate, encoded: Bitrate },
+    /// Of the pictures that it took, some do not come out: those that refer to them are broken.
+    Loss { taken: f64, given: f64 },
     /// It gives no key frames when it is asked for one.
     NoKeyFrame { times: u32 },
 }
@@ -70,15 +76,18 @@ impl Watch {
             offered_at: time,
             told: VecDeque::new(),
             excessive_since: None,
+            taken: Meter::default(),
+            given: Meter::default(),
+            losing_since: None,
             key_frames: 0,
             asked: None,
         }
     }
 
-    /// `time` is the time that was looked at, and never goes back.
-    pub(super) fn observe(&mut self, time: Duration, seen: &Observation) -> Finding {
+    /// `now` is the clock's; `time` is the time that was looked at, and never goes back.
+    pub(super) fn observe(&mut self, now: Instant, time: Duration, seen: &Observation) -> Finding {
         let stall = self.stall(time, seen);
-        let excess = self.excess(time, seen);
+        let excess = self.excess(time, seen).or(self.loss(now, time, seen));
         let key_frame = self.key_frame(time, seen);
         match stall.or(excess) {
             Some(fault) => Finding::Fault(fault),
@@ -136,6 +145,19 @@ impl Watch {
         (is_excessive || seen.out_of_reach).then_some(Fault::Excess { told: most, encoded: seen.encoded })
     }
 
+    fn loss(&mut self, now: Instant, time: Duration, seen: &Observation) -> Option<Fault> {
+        self.taken.observe(now, seen.taken);
+        self.given.observe(now, seen.units_out);
+        let (taken, given) = (self.taken.per_second(), self.given.per_second());
+        if seen.units_out > 0 && taken - given > MOST_LOST * taken {
+            self.losing_since = self.losing_since.or(Some(time));
+        } else {
+            self.losing_since = None;
+        }
+        let lasting = self.losing_since.map_or(Duration::ZERO, |since| time - since);
+        (lasting >= LOSS_PROOF).then_some(Fault::Loss { taken, given })
+    }
+
     fn key_frame(&mut self, time: Duration, seen: &Observation) -> Finding {
         if seen.key_frames != self.key_frames {
             (self.key_frames, self.asked) = (seen.key_frames, None);
@@ -165,6 +187,9 @@ impl Fault {
             Fault::Starved => format!("no picture reached {element} for {} s", STARVED.as_secs()),
             Fault::Excess { told, encoded } => {
                 format!("{element} ignores its target: it gives {encoded} and was told {told}")
+            }
+            Fault::Loss { taken, given } => {
+                format!("{element} loses pictures: it takes {taken:.0} a second and gives {given:.0}")
             }
             Fault::NoKeyFrame { times } => {
                 format!("{element} gave no key frame though it was asked {times} times")
@@ -199,6 +224,12 @@ const MOST_EXCESS: f64 = 1.6;
 
 /// ... and what came out in so long and the second before holds a group of pictures with its key frame.
 const EXCESS_PROOF: Duration = Duration::from_secs(2);
+
+/// Of the pictures taken in a second. What an encoder has under way differs by less from one moment to the next.
+const MOST_LOST: f64 = 0.2;
+
+/// Pictures that are only late have come by then.
+const LOSS_PROOF: Duration = Duration::from_secs(2);
 
 /// An encoder gives a key frame with the next picture or the one after.
 const KEY_FRAME_PATIENCE: Duration = Duration::from_millis(400);
