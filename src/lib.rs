@@ -53,6 +53,7 @@
 //!   of an encoder, of SRT's sender and of its receiver.
 //! - [`capture`]: which V4L2 device is meant.
 //! - [`media`]: all of GStreamer: sources, slate, encoders; and the mux.
+//! - [`probe`]: whether an encoder works here: measured in a child process, judged ●, remembered.
 //! - [`supervisor`]: the tasks that own all of the above, one a stream and one an output.
 //! - [`api`]: statuses out, commands in, over local HTTP.
 //! - [`demo`]: the whole job against an emulated link and a receiver that checks what arrives.
@@ -82,6 +83,7 @@ pub mod config;
 pub mod demo;
 pub mod link;
 pub mod media;
+pub mod probe;
 pub mod rate;
 pub mod session;
 pub mod simulation;

@@ -291,7 +291,7 @@ fn frame_rate_and_size_change_while_it_runs() {
     let mut changes = Vec::new();
     for (one_of, width, height) in modes {
         changes.push(Instant::now());
-        rig.encode.reduce(Reduction { one_of, width, height });
+        rig.encode.reduce(Reduction { one_of, width, height }).unwrap();
         rig.encode.show(if width == 480 { slate() } else { Picture::Live }); // other caps, same mode
         rig.run(2.5);
     }

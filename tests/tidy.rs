@@ -21,14 +21,19 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["units"]),
     ("telemetry", &["causes", "config"]),
     ("rate", &["config", "units"]), // never media: it decides from numbers
-    ("session", &["config", "units"]),
+    ("session", &["config", "rate", "units"]),
     ("capture", &["config", "units"]),
     ("transport", &["config", "units"]),
     ("link", &["config", "units"]),
     ("media", &["capture", "config", "transport::Chunk", "units"]), // never rate: it is told a bitrate
     ("simulation", &["config", "link", "rate", "transport::gop_queue", "units"]),
-    ("supervisor", &["capture", "causes", "config", "media", "rate", "session", "transport", "units"]),
-    ("api", &["causes", "config", "supervisor", "units"]), // reads Status, sends Commands, nothing else
+    ("probe", &["causes", "config", "media", "units"]), // runs children; what they find is for others to use
+    (
+        "supervisor",
+        &["capture", "causes", "config", "media", "probe", "rate", "session", "transport", "units"],
+    ),
+    // Reads Status, sends Commands, nothing else; and what probes have found, which is no stream's.
+    ("api", &["causes", "config", "probe", "supervisor", "units"]),
     ("systemd", &["causes", "config", "supervisor"]),
     (
         "demo",
@@ -55,6 +60,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "demo",
             "link",
             "media",
+            "probe",
             "rate",
             "simulation",
             "supervisor",
@@ -75,6 +81,9 @@ const PURE: &[(&str, &[&str])] = &[
     ("demo::checker", &[]),
     ("link", &["link::relay"]),
     ("media::ts", &[]),
+    ("probe::plan", &[]),
+    ("probe::ranking", &[]),
+    ("probe::verdict", &[]),
     ("rate", &[]),
     ("session", &[]),
     ("simulation", &[]),

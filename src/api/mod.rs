@@ -3,6 +3,7 @@
 //! It serves loopback or a Unix socket. A browser that is led here by a foreign page is turned away
 //! by [`guard`]: the Host must be this machine's, the Origin its own.
 
+pub mod capabilities;
 mod guard;
 mod problem;
 mod rate;
@@ -132,6 +133,7 @@ fn routes(facts: Facts) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/v1/info", get(info))
+        .route("/v1/capabilities", get(capabilities::answer))
         .route("/v1/streams", get(streams))
         .route("/v1/streams/{id}", get(stream))
         .route("/v1/streams/{id}/rate", get(rate::decisions))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use crate::supervisor::status::{
-    EncoderStatus, OutputState, OutputStatus, RateStatus, SourceState, SourceStatus, Status,
+    Demotion, EncoderStatus, OutputState, OutputStatus, RateStatus, SourceState, SourceStatus, Status,
 };
 
 /// `GET /v1/info`.
@@ -54,6 +54,9 @@ struct Encoder {
     backend: &'static str,
     element: &'static str,
     hardware: bool,
+    reason: Option<String>,
+    lowered: Option<String>,
+    demoted: Vec<Demoted>,
     width: u32,
     height: u32,
     framerate: String,
@@ -63,9 +66,18 @@ struct Encoder {
     frames: u64,
     bytes: u64,
     dropped_frames: u64,
+    lost_frames: u64,
     crowded_frames: u64,
     thinned_frames: u64,
     dropped_sounds: u64,
+}
+
+/// An encoder that is not used.
+#[derive(Serialize)]
+struct Demoted {
+    element: &'static str,
+    reason: String,
+    since: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -158,6 +170,9 @@ impl From<&EncoderStatus> for Encoder {
             backend: encoder.backend,
             element: encoder.element,
             hardware: encoder.hardware,
+            reason: encoder.reason.clone(),
+            lowered: encoder.lowered.clone(),
+            demoted: encoder.demoted.iter().map(Demoted::from).collect(),
             width: encoder.mode.width,
             height: encoder.mode.height,
             framerate: encoder.mode.framerate.to_string(),
@@ -167,10 +182,18 @@ impl From<&EncoderStatus> for Encoder {
             frames: encoder.frames,
             bytes: encoder.bytes.get(),
             dropped_frames: encoder.dropped_frames,
+            lost_frames: encoder.lost_frames,
             crowded_frames: encoder.crowded_frames,
             thinned_frames: encoder.thinned_frames,
             dropped_sounds: encoder.dropped_sounds,
         }
+    }
+}
+
+impl From<&Demotion> for Demoted {
+    fn from(demotion: &Demotion) -> Self {
+        let Demotion { element, reason, since } = demotion;
+        Demoted { element, reason: reason.clone(), since: rfc3339(*since) }
     }
 }
 

@@ -1,10 +1,15 @@
 //! Capture devices: which there are, and what the configuration's device stands for.
 
+mod list;
+mod sound;
+
 use std::panic;
 use std::path::{Path, PathBuf};
 
-use v4l::capability::Flags;
+use v4l::capability::{Capabilities, Flags};
 
+pub use self::list::{Device, devices};
+pub use self::sound::{SoundInput, sound_inputs};
 use crate::config::VideoDevice;
 
 /// Why no device node was found.
@@ -50,20 +55,25 @@ fn numbered_nodes() -> Vec<(u32, PathBuf)> {
     entries.filter_map(Result::ok).filter_map(node).collect()
 }
 
-/// Whether a node is a capture device, and not its metadata, an output or a codec. A node that
-/// cannot be asked is none.
+/// Whether a node is a capture device.
 fn captures(path: &Path) -> bool {
+    capabilities(path).is_some()
+}
+
+/// Of a capture device; nothing of its metadata, an output or a codec, or of what cannot be asked.
+fn capabilities(path: &Path) -> Option<Capabilities> {
+    let captures = Flags::VIDEO_CAPTURE | Flags::VIDEO_CAPTURE_MPLANE;
     // The v4l crate panics on strings from the driver that are not UTF-8.
     let asked = panic::catch_unwind(|| v4l::Device::with_path(path).and_then(|device| device.query_caps()));
     match asked {
-        Ok(Ok(caps)) => caps.capabilities.intersects(Flags::VIDEO_CAPTURE | Flags::VIDEO_CAPTURE_MPLANE),
+        Ok(Ok(caps)) => caps.capabilities.intersects(captures).then_some(caps),
         Ok(Err(error)) => {
             log::debug!(device:? = path; "not asked for its capabilities: {error}");
-            false
+            None
         }
         Err(_) => {
             log::warn!(device:? = path; "its driver's answer is malformed");
-            false
+            None
         }
     }
 }

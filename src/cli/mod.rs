@@ -10,6 +10,8 @@
 mod check_config;
 mod daemon;
 mod demo;
+mod devices;
+mod probe_encoder;
 mod simulate;
 
 use std::error::Error;
@@ -45,6 +47,11 @@ enum Command {
         #[arg(value_name = "PATH", default_value = DEFAULT_CONFIG)]
         path: PathBuf,
     },
+    /// Cameras, sound inputs and encoders of this machine, with what probes say of each encoder
+    Devices(devices::DevicesArguments),
+    /// What `devices` and the daemon run to probe an encoder: one trial, one line of JSON
+    #[command(hide = true)]
+    ProbeEncoder(probe_encoder::ProbeArguments),
     /// The rate controller over a simulated link, much faster than real time
     Simulate(Box<simulate::SimulateArguments>),
     /// Print the version
@@ -57,6 +64,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Run { config } => daemon::run(&config),
         Command::Demo(arguments) => demo::run(arguments),
         Command::CheckConfig { path } => check_config::run(&path),
+        Command::Devices(arguments) => devices::run(&arguments),
+        Command::ProbeEncoder(arguments) => probe_encoder::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Version => say(&format!("uplinkd {}\n", env!("CARGO_PKG_VERSION"))),
     };

@@ -41,12 +41,12 @@ pub fn check(stream: &Stream) -> Vec<Finding> {
 }
 
 fn check_encoder(stream: &Stream, findings: &mut Vec<Finding>) {
-    match encoder::choose(&stream.video.encoder, stream.video.codec) {
-        Ok(_) => need("h264parse", "video.codec", findings),
+    match encoder::choose(&stream.video) {
+        Ok(info) => need(encoder::row(info).parser(), "video.codec", findings),
         Err(error) => {
             let fix = match &error {
                 Error::MissingElement { package, .. } => install(package),
-                _ => "write encoder = \"auto\" and codec = \"h264\"".to_owned(),
+                _ => "do what is said there, or write encoder = \"auto\" and codec = \"h264\"".to_owned(),
             };
             findings.push(Finding {
                 key: "video.encoder",

@@ -1,43 +1,51 @@
-//! The encode pipeline: runs from the stream's start to its end, whatever becomes of the source.
+//! The encode side of a stream: runs from its start to its end, whatever becomes of source and encoder.
 //!
 //! ```text
-//! live appsrc  ─▶┐
-//!                ├─▶ switch ─▶ thinning ─▶ queue ─▶ reduction ─▶ encoder ─▶ parser ─▶ appsink ─▶ Unit
-//! slate appsrc ─▶┘
-//! sound appsrc ─▶ livesync ─▶ AAC ─────────────────────────────────────────────────▶ appsink ─▶ Unit
+//! live appsrc  ─▶┐                          ┌─▶ the encoder's own pipeline ─▶┐
+//!                ├─▶ switch ─▶ thinning ─▶ Handover                       Handover ─▶ Unit
+//! slate appsrc ─▶┘                          └╌▶ that of its successor ╌╌╌╌╌╌╌▲
+//! sound appsrc ─▶ livesync ─▶ AAC ─────────────────────────────────────────────────▶ Unit
 //! ```
-//! Nobody ever sends an end of stream into it: sources end in their own pipelines.
+//! Nobody ever sends an end of stream into it: sources end in their own pipelines. The encoder may fail,
+//! hang or be replaced ([`Encode::replace`]) without a trace in the switch's pipeline.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use gst::prelude::*;
 
 use super::clock;
-use super::encoder::{self, Encoder, EncoderInfo, Settings};
+use super::contexts::Contexts;
+use super::encoder::{self, EncoderInfo, MemoryPath};
+use super::encoding::{EncoderProgress, Encoding, Order, Plan};
 use super::error::Error;
 use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
 use super::graph::{self, Graph};
-use super::inputs::{Inputs, OnAir};
-use super::reduction::{Reducer, Reduction};
+use super::handover::Handover;
+use super::inputs::Inputs;
+use super::reduction::Reduction;
 use super::slate::{Held, Outlet, Slate};
 use super::sound;
-use super::thinning::Thinning;
-use super::unit::{self, Track, Unit};
-use crate::config::{self, Codec};
+use super::switch::{Gate, Switch, picture_inlet};
+use super::unit::Unit;
+use crate::config;
 use crate::units::{Bitrate, ByteCount};
 
-/// A running encode pipeline. Dropping it stops it.
+/// The running switch and the encoder in use. Dropping it stops both.
 pub struct Encode {
-    // In the order of their end: the slate's thread pushes into the graph.
+    // In the order of their end: the slate's thread pushes into the graph, and that to the encoder.
     slate: Slate,
     graph: Graph,
+    serving: Serving,
     inputs: Inputs,
-    encoder: Encoder,
-    reducer: Reducer,
-    gates: Gates,
+    gate: Gate,
+    coded_sound: Arc<AtomicU64>,
+    plan: Arc<Plan>,
+    orders: Mutex<Orders>,
+    /// Held while the encoder is changed: one change at a time.
+    changing: Mutex<()>,
 }
 
 /// What is on air.
@@ -50,14 +58,15 @@ pub enum Picture {
     },
 }
 
-/// What went through. All of it only rises.
+/// What went through, over all encoders. All of it only rises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Live pictures handed over by captures, on air or not.
     pub frames_in: u64,
-    /// Pictures dropped before the encoder because it was not ready for them; counted when it takes
-    /// the next one.
+    /// Pictures dropped before the encoder because it was not ready for them.
     pub frames_dropped: u64,
+    /// Pictures that were stuck in an encoder when it was replaced.
+    pub frames_lost: u64,
     /// Pictures left out because they came less than half a frame after the one before: where live
     /// and slate, or two captures, meet.
     pub frames_crowded: u64,
@@ -75,39 +84,80 @@ pub struct Counters {
     pub last_live_frame: Option<Instant>,
 }
 
+/// What the encoder was told, and its successor will be.
+#[derive(Clone, Copy)]
+struct Orders {
+    /// One of its back end's presets, or the row's own choice.
+    preset: Option<&'static str>,
+    reduction: Reduction,
+    target: Bitrate,
+}
+
+/// The encoders; their end waits for the one in use.
+struct Serving(Arc<Handover>);
+
 impl Encode {
-    /// Builds and starts the pipeline, with the live picture on air. `sink` is called with each unit,
-    /// on one thread for each track; it must not block.
+    /// Starts the best encoder that the configuration allows and this machine has, with the live picture on
+    /// air. `sink` is called with each unit, on one thread for each track; it must not block.
+    ///
+    /// # Errors
+    /// When the machine lacks an element, or a pipeline cannot be started.
     pub fn start(
         stream: &config::Stream,
         events: EventSender,
         sink: impl Fn(Unit) + Send + Sync + 'static,
     ) -> Result<Encode, Error> {
+        let info = encoder::choose(&stream.video)?;
+        Encode::on(info, None, stream, events, sink)
+    }
+
+    /// As [`Encode::start`], with an encoder that the caller has chosen, and one of its presets or the table's
+    /// own choice.
+    pub fn start_with(
+        info: &'static EncoderInfo,
+        preset: Option<&'static str>,
+        stream: &config::Stream,
+        events: EventSender,
+        sink: impl Fn(Unit) + Send + Sync + 'static,
+    ) -> Result<Encode, Error> {
+        Encode::on(of_codec(info, &stream.video)?, preset, stream, events, sink)
+    }
+
+    fn on(
+        info: &'static EncoderInfo,
+        preset: Option<&'static str>,
+        stream: &config::Stream,
+        events: EventSender,
+        sink: impl Fn(Unit) + Send + Sync + 'static,
+    ) -> Result<Encode, Error> {
         let video = &stream.video;
-        let backend = encoder::choose(&video.encoder, video.codec)?;
-        let encoder = backend.build(&Settings {
-            framerate: video.framerate,
-            keyframe_interval: video.keyframe_interval,
-            start: stream.rate.start,
-        })?;
-        let formats = Formats::of(video, backend.pixels);
-        let graph = Graph::new(PIPELINE);
-        let gates = Gates::default();
+        let pixels = encoder::row(info).native_pixels();
+        let formats = Formats::of(video, pixels);
+        let contexts = Contexts::default();
+        let graph = Graph::sharing(PIPELINE, &contexts);
+        let (gate, coded_sound) = (Gate::default(), Arc::new(AtomicU64::new(0)));
         let sink = Arc::new(sink);
 
         let sound = {
-            let (coded, sink) = (gates.coded_sound.clone(), sink.clone());
+            let (coded, sink) = (coded_sound.clone(), sink.clone());
             sound::build(&graph, &stream.audio, &formats, move |unit| {
                 coded.fetch_add(1, Ordering::Relaxed);
                 sink(unit);
             })?
         };
+        let serving = Serving(Arc::new(Handover::new(events.clone(), move |unit| sink(unit))));
+        let plan = Arc::new(Plan { video: video.clone(), pixels, formats: formats.clone(), contexts });
+        let orders = Orders { preset, reduction: Reduction::none(video), target: stream.rate.start };
+        serving.put_in_use(&plan, info, orders)?;
+
         let held = Held::default();
         let (live, slate_inlet) = (picture_inlet(&formats), picture_inlet(&formats));
-        let before = queue_before_encoder(video.framerate, &gates)?;
-        let reducer = Reducer::new(&graph::pad(&before, "src"), &formats, video)?;
-        let after = [&before, &reducer.scale, &reducer.size, &encoder.element, &encoder.output];
-        let switch = picture_branch(&graph, &live, &slate_inlet, after, &gates, move |unit| sink(unit))?;
+        let switch = {
+            let handover = serving.0.clone();
+            Switch::build(&graph, &live, &slate_inlet, video.framerate, &gate, move |picture| {
+                handover.offer(picture);
+            })?
+        };
         if video.slate == config::Slate::Hold {
             hold_frames(&live, &held);
         }
@@ -123,25 +173,26 @@ impl Encode {
                 let switch = switch.clone();
                 Box::new(move || switch.to_live())
             },
-            last_out: gates.last_out.clone(),
+            last_out: gate.last_out.clone(),
         };
         let slate = Slate::start(video, &formats, held, outlet)?;
         let inputs = Inputs::new(&formats, live, sound.clone(), stream.audio.offset_ms, switch.on_air);
         graph.play(gst::ClockTime::ZERO)?;
         graph.on_report(move |report| match report {
             Report::Failed { element, reason } => {
-                events.send(MediaEvent::EncoderFailed { element, reason });
+                events.send(MediaEvent::ProgramFailed { element, reason });
             }
             Report::Ended => {
-                let reason = "the encode pipeline ended by itself".to_owned();
-                events.send(MediaEvent::EncoderFailed { element: PIPELINE.to_owned(), reason });
+                let reason = "the pipeline of switch and sound ended by itself".to_owned();
+                events.send(MediaEvent::ProgramFailed { element: PIPELINE.to_owned(), reason });
             }
             Report::Prerolled => {}
         });
         if let Some(sound) = &sound {
             sound::prime(sound);
         }
-        Ok(Encode { slate, graph, inputs, encoder, reducer, gates })
+        let (orders, changing) = (Mutex::new(orders), Mutex::new(()));
+        Ok(Encode { slate, graph, serving, inputs, gate, coded_sound, plan, orders, changing })
     }
 
     /// Where captures hand pictures and sound over, on a fresh lease.
@@ -152,27 +203,84 @@ impl Encode {
     /// Changes the rate of the video elementary stream; takes effect within the encoder's buffer
     /// (200 ms).
     pub fn set_target(&self, target: Bitrate) {
-        self.encoder.set_target(target);
+        self.orders().target = target;
+        self.in_use().encoder.set_target(target);
     }
 
     /// Leaves out a share of the pictures on air, 0 to 1, spread evenly; from the next picture on. Of 1,
     /// only key frames that are asked for remain. A picture that is coded gets as many bits as before, so
     /// the rate falls by that share.
     pub fn set_thinning(&self, share: f64) {
-        self.gates.thinning.set_share(share);
+        self.gate.thinning.set_share(share);
     }
 
     /// Gives the encoder fewer or smaller pictures from the next one on, with a key frame and new
-    /// parameter sets. The target stays, so each picture gets more bits.
-    pub fn reduce(&self, reduction: Reduction) {
-        self.reducer.set(reduction);
+    /// parameter sets. The target stays, so each picture gets more bits. An encoder that cannot change its
+    /// pictures while it runs is replaced by one of its kind: that blocks, as [`Encode::replace`] does.
+    ///
+    /// # Errors
+    /// When a successor that is needed cannot be started: then all stays as it is.
+    pub fn reduce(&self, reduction: Reduction) -> Result<(), Error> {
+        let _one_at_a_time = lock(&self.changing);
+        let Orders { preset, reduction: before, target } = *self.orders();
+        let in_use = self.in_use();
+        if in_use.info().resizes {
+            in_use.reducer.set(reduction);
+            self.orders().reduction = reduction;
+        } else if reduction != before {
+            self.change(in_use.info(), Orders { preset, reduction, target })?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the encoder while on air, by another or by a fresh one of the same back end. The successor
+    /// is started first, which blocks for 3 s at the most; then it takes over between two pictures, with
+    /// those that the old one was given and gave no unit for. Of the old one nothing goes out after that: it
+    /// ends on a thread of its own, and if it hangs, that is left behind. The successor's first unit is a key
+    /// frame with parameter sets, timestamps go on rising, and thinning stays as it was.
+    ///
+    /// # Errors
+    /// When the successor is of another codec, is not there, cannot be started or fails at once: then the
+    /// old one stays in use.
+    pub fn replace(
+        &self,
+        info: &'static EncoderInfo,
+        preset: Option<&'static str>,
+        reduction: Reduction,
+        target: Bitrate,
+    ) -> Result<(), Error> {
+        let _one_at_a_time = lock(&self.changing);
+        self.change(of_codec(info, &self.plan.video)?, Orders { preset, reduction, target })
+    }
+
+    /// To be called by who holds `changing`.
+    fn change(&self, info: &'static EncoderInfo, orders: Orders) -> Result<(), Error> {
+        let target_before = self.orders().target;
+        self.serving.put_in_use(&self.plan, info, orders)?;
+        let mut told = self.orders();
+        let target = if told.target == target_before { orders.target } else { told.target };
+        *told = Orders { target, ..orders };
+        drop(told);
+        self.in_use().encoder.set_target(target); // told to the old one in the meantime
+        Ok(())
+    }
+
+    /// What the encoder is given of the stream's pictures.
+    pub fn reduction(&self) -> Reduction {
+        self.orders().reduction
+    }
+
+    /// What the encoder was told last.
+    pub fn target(&self) -> Bitrate {
+        self.orders().target
     }
 
     /// Has the next picture coded as a key frame; it is not thinned out.
     pub fn force_key_frame(&self) {
-        self.gates.thinning.let_next_through();
-        if !self.encoder.force_key_frame() {
-            log::warn!(element = self.encoder.info().element; "the encoder did not take the wish for a key frame");
+        self.gate.thinning.let_next_through();
+        let in_use = self.in_use();
+        if !in_use.encoder.force_key_frame() {
+            log::warn!(element = in_use.info().element; "the encoder did not take the wish for a key frame");
         }
     }
 
@@ -186,179 +294,95 @@ impl Encode {
     }
 
     pub fn counters(&self) -> Counters {
+        let handover = &self.serving.0;
         Counters {
             frames_in: self.inputs.frames(),
-            frames_dropped: self.gates.dropped.load(Ordering::Relaxed) + self.inputs.frames_refused(),
-            frames_crowded: self.gates.crowded.load(Ordering::Relaxed),
-            frames_thinned: self.gates.thinned.load(Ordering::Relaxed),
-            frames_out: self.gates.coded.load(Ordering::Relaxed),
-            bytes_out: ByteCount::new(self.gates.coded_bytes.load(Ordering::Relaxed)),
+            frames_dropped: handover.dropped() + self.inputs.frames_refused(),
+            frames_lost: handover.lost(),
+            frames_crowded: self.gate.crowded.load(Ordering::Relaxed),
+            frames_thinned: self.gate.thinned.load(Ordering::Relaxed),
+            frames_out: handover.coded(),
+            bytes_out: handover.coded_bytes(),
             sound_dropped: self.inputs.sound_refused(),
-            sound_frames_out: self.gates.coded_sound.load(Ordering::Relaxed),
+            sound_frames_out: self.coded_sound.load(Ordering::Relaxed),
             last_live_frame: self.inputs.newest_frame().map(clock::to_instant),
         }
     }
 
-    pub fn encoder(&self) -> &EncoderInfo {
-        self.encoder.info()
+    /// How far the encoder in use has come: whether pictures go in and nothing comes out.
+    pub fn encoder_progress(&self) -> EncoderProgress {
+        self.in_use().progress()
     }
 
-    /// Stops the pipeline; what is in it is lost (one picture at most: nothing is reordered).
+    pub fn encoder(&self) -> &'static EncoderInfo {
+        self.in_use().info()
+    }
+
+    /// How pictures get to the encoder from system memory.
+    pub fn memory(&self) -> MemoryPath {
+        self.in_use().encoder.memory()
+    }
+
+    /// A property of the encoder's element as GStreamer writes it; `None` where it has no such property.
+    pub fn encoder_property(&self, name: &str) -> Option<String> {
+        self.in_use().encoder.property(name)
+    }
+
+    /// Stops switch and encoder; what is in them is lost (one picture at most: nothing is reordered).
     pub fn stop(self) {
-        let Encode { slate, graph, .. } = self;
+        let Encode { slate, graph, serving, .. } = self;
         drop(slate);
         drop(graph);
+        drop(serving);
+    }
+
+    fn in_use(&self) -> Arc<Encoding> {
+        self.serving.0.in_use().expect("an encoder is in use from the start to the end")
+    }
+
+    fn orders(&self) -> MutexGuard<'_, Orders> {
+        lock(&self.orders)
     }
 }
 
-/// Counters that pad probes keep.
-#[derive(Clone, Default)]
-struct Gates {
-    /// Pictures that went into the queue before the encoder: each is numbered with the count before it.
-    queued: Arc<AtomicU64>,
-    /// The number that the queue's next picture has if none before it was dropped.
-    expected: Arc<AtomicU64>,
-    /// Numbers that were missing when the one after them came out of the queue.
-    dropped: Arc<AtomicU64>,
-    /// Left out because they came too soon after the picture before.
-    crowded: Arc<AtomicU64>,
-    /// Left out since only a share is wanted.
-    thinned: Arc<AtomicU64>,
-    thinning: Arc<Thinning>,
-    coded: Arc<AtomicU64>,
-    coded_bytes: Arc<AtomicU64>,
-    coded_sound: Arc<AtomicU64>,
-    /// Time of the picture that left the switch last.
-    last_out: Arc<AtomicU64>,
-}
-
-/// The manual switch between live and slate.
-#[derive(Clone)]
-struct Switch {
-    element: gst::Element,
-    live: gst::Pad,
-    slate: gst::Pad,
-    on_air: OnAir,
-}
-
-impl Switch {
-    fn to_live(&self) {
-        self.element.set_property("active-pad", &self.live);
-        self.on_air.set(true);
-    }
-
-    fn to_slate(&self) {
-        self.on_air.set(false);
-        self.element.set_property("active-pad", &self.slate);
+impl Serving {
+    /// Starts an encoder and puts it in the place of the one in use, which ends.
+    fn put_in_use(&self, plan: &Arc<Plan>, info: &'static EncoderInfo, orders: Orders) -> Result<(), Error> {
+        let Serving(handover) = self;
+        let Orders { preset, reduction, target } = orders;
+        let order = Order { info, preset, generation: handover.next_generation(), reduction, target };
+        let next = Encoding::start(plan, order, handover)?;
+        match handover.install(next.clone()) {
+            Ok(before) => {
+                if let Some(before) = before {
+                    before.end();
+                }
+                Ok(())
+            }
+            Err(error) => {
+                next.inbox.close();
+                next.end();
+                Err(error)
+            }
+        }
     }
 }
 
-/// Where raw pictures come in: two may wait, then the newest is lost ([`Inputs`] sees to that).
-fn picture_inlet(formats: &Formats) -> gst_app::AppSrc {
-    gst_app::AppSrc::builder()
-        .caps(&formats.picture)
-        .format(gst::Format::Time)
-        .is_live(true)
-        .max_bytes(0)
-        .max_buffers(2)
-        .build()
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
-fn picture_branch(
-    graph: &Graph,
-    live: &gst_app::AppSrc,
-    slate: &gst_app::AppSrc,
-    encoder: [&gst::Element; 5],
-    gates: &Gates,
-    sink: impl Fn(Unit) + Send + Sync + 'static,
-) -> Result<Switch, Error> {
-    let element = graph::make("fallbackswitch", |switch| switch.property("auto-switch", false))?;
-    let parse = graph::make("h264parse", |parse| parse.property("config-interval", -1))?;
-    let coded = (gates.coded.clone(), gates.coded_bytes.clone());
-    let output = unit::sink(Track::Video, &coded_caps(Codec::H264), move |unit| {
-        coded.0.fetch_add(1, Ordering::Relaxed);
-        coded.1.fetch_add(unit.size.get(), Ordering::Relaxed);
-        sink(unit);
-    })?;
-    graph.add(&[live.upcast_ref(), slate.upcast_ref()])?;
-    graph.chain(&[&[&element], encoder.as_slice(), &[&parse, &output]].concat())?;
-
-    let (live_pad, slate_pad) = (switch_pad(graph, &element, live)?, switch_pad(graph, &element, slate)?);
-    Ok(Switch { element, live: live_pad, slate: slate_pad, on_air: OnAir::new() })
-}
-
-fn queue_before_encoder(framerate: config::Framerate, gates: &Gates) -> Result<gst::Element, Error> {
-    let queue = graph::make("queue", |queue| {
-        queue
-            .property_from_str("leaky", "downstream")
-            .property("max-size-buffers", QUEUE_BEFORE_ENCODER)
-            .property("max-size-bytes", 0u32)
-            .property("max-size-time", 0u64)
-            .property("silent", true)
-    })?;
-    keep_apart(&graph::pad(&queue, "sink"), framerate.frame_duration() / 2, gates);
-    count_dropped(&graph::pad(&queue, "src"), gates);
-    Ok(queue)
-}
-
-/// What leaves the encoder: whole access units with their start codes.
-pub(super) fn coded_caps(codec: Codec) -> gst::Caps {
-    let name = match codec {
-        Codec::H264 => "video/x-h264",
-        Codec::H265 => "video/x-h265",
-    };
-    gst::Caps::builder(name).field("stream-format", "byte-stream").field("alignment", "au").build()
-}
-
-fn switch_pad(graph: &Graph, switch: &gst::Element, source: &gst_app::AppSrc) -> Result<gst::Pad, Error> {
-    let pad = switch
-        .request_pad_simple("sink_%u")
-        .ok_or_else(|| graph.not_assembled(gst::glib::bool_error!("the switch gives no further input")))?;
-    let output = graph::pad(source.upcast_ref(), "src");
-    output
-        .link(&pad)
-        .map_err(|error| graph.not_assembled(gst::glib::bool_error!("switch input: {error}")))?;
-    Ok(pad)
-}
-
-/// Leaves out a picture that would follow the one before by less than half a frame, or precede it:
-/// when live and slate alternate, timestamps keep rising and the rate stays the stream's. Of the
-/// others those go on, numbered, that are not thinned out.
-fn keep_apart(pad: &gst::Pad, half_a_frame: Duration, gates: &Gates) {
-    let half_a_frame = u64::try_from(half_a_frame.as_nanos()).unwrap_or(u64::MAX); // at most half a second
-    let gates = gates.clone();
-    // Left out with `Handled`: with `Drop`, GStreamer 1.22 wants to release a buffer that is not there.
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        let Some(picture) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
-        let Some(at) = picture.pts() else {
-            return gst::PadProbeReturn::Handled; // every inlet's buffers are stamped
-        };
-        let last = gates.last_out.load(Ordering::Relaxed);
-        if last != 0 && at.nseconds() < last + half_a_frame {
-            gates.crowded.fetch_add(1, Ordering::Relaxed);
-            return gst::PadProbeReturn::Handled;
-        }
-        gates.last_out.store(at.nseconds(), Ordering::Relaxed);
-        if gates.thinning.leaves_out() {
-            gates.thinned.fetch_add(1, Ordering::Relaxed);
-            return gst::PadProbeReturn::Handled;
-        }
-        picture.make_mut().set_offset(gates.queued.fetch_add(1, Ordering::Relaxed));
-        gst::PadProbeReturn::Ok
-    });
-}
-
-/// Counts the pictures that are missing between one that leaves the queue and the one before. Differences
-/// of what went in and what came out would not do: they hold pictures that are still on their way.
-fn count_dropped(pad: &gst::Pad, gates: &Gates) {
-    let (expected, dropped) = (gates.expected.clone(), gates.dropped.clone());
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        if let Some(number) = info.buffer().map(|picture| picture.offset()) {
-            let missing = number.saturating_sub(expected.swap(number + 1, Ordering::Relaxed));
-            dropped.fetch_add(missing, Ordering::Relaxed);
-        }
-        gst::PadProbeReturn::Ok
-    });
+/// The row of the table for an encoder of the stream's codec.
+fn of_codec(info: &'static EncoderInfo, video: &config::Video) -> Result<&'static EncoderInfo, Error> {
+    if info.codec == video.codec {
+        return Ok(info);
+    }
+    Err(Error::Unavailable {
+        what: format!("{} for this stream", info.element),
+        reason: format!("the stream's codec is {}", video.codec),
+    })
 }
 
 /// Keeps the newest live picture for the slate.
@@ -372,101 +396,11 @@ fn hold_frames(live: &gst_app::AppSrc, held: &Held) {
     });
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 const PIPELINE: &str = "encode";
 
-/// Pictures that wait for the encoder; when it is full, the oldest is dropped and counted.
-const QUEUE_BEFORE_ENCODER: u32 = 2;
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::media::{events, init};
-
-    #[test]
-    fn a_failing_encoder_is_an_event_with_its_element_and_reason() {
-        let (sender, mut receiver) = events();
-        let encode = Encode::start(&stream(), sender, |_| ()).unwrap();
-        assert!(receiver.try_recv().is_err(), "all is well");
-
-        let element = &encode.encoder.element;
-        let message = gst::message::Error::builder(gst::LibraryError::Encode, "Can not encode.").src(element);
-        element.post_message(message.build()).unwrap();
-        let MediaEvent::EncoderFailed { element, reason } = receiver.try_recv().unwrap() else {
-            panic!("another event");
-        };
-        assert!(element.starts_with("x264enc"), "{element}");
-        assert_eq!(reason, "Can not encode");
-    }
-
-    #[test]
-    fn an_end_that_nobody_asked_for_is_a_failure_with_a_name() {
-        let (sender, mut receiver) = events();
-        let encode = Encode::start(&stream(), sender, |_| ()).unwrap();
-        let pipeline = encode.graph.downgrade().upgrade().unwrap();
-        pipeline.bus().unwrap().post(gst::message::Eos::builder().src(&pipeline).build()).unwrap();
-        let MediaEvent::EncoderFailed { element, reason } = receiver.try_recv().unwrap() else {
-            panic!("another event");
-        };
-        assert_eq!((element.as_str(), reason.as_str()), ("encode", "the encode pipeline ended by itself"));
-    }
-
-    #[test]
-    fn every_picture_that_the_queue_drops_is_counted_once() {
-        init().unwrap();
-        let (graph, gates) = (Graph::new("test"), Gates::default());
-        let inlet = gst_app::AppSrc::builder().format(gst::Format::Time).build();
-        let outlet = gst_app::AppSink::builder().sync(false).async_(false).build();
-        let queue = queue_before_encoder(config::Framerate::new(30, 1).unwrap(), &gates).unwrap();
-        graph.chain(&[inlet.upcast_ref(), &queue, outlet.upcast_ref()]).unwrap();
-        let entry = graph::pad(outlet.upcast_ref(), "sink");
-        let block = entry
-            .add_probe(gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER, |_, _| gst::PadProbeReturn::Ok);
-        graph.play(clock::now()).unwrap();
-        for second in 1..=3 {
-            push(&inlet, second);
-            wait_until(|| entry.is_blocking() && queued(&gates) == second);
-        }
-        assert_eq!(dropped(&gates), 0, "one is with the encoder, two wait");
-        for second in 4..=10 {
-            push(&inlet, second);
-            wait_until(|| queued(&gates) == second);
-        }
-        entry.remove_probe(block.unwrap());
-        push(&inlet, 11);
-        let came: Vec<u64> = std::iter::from_fn(|| outlet.try_pull_sample(gst::ClockTime::SECOND / 2))
-            .map(|sample| sample.buffer().unwrap().pts().unwrap().seconds())
-            .collect();
-        assert_eq!((came.first(), came.last()), (Some(&1), Some(&11)));
-        assert_eq!(dropped(&gates), 11 - came.len() as u64, "{came:?} came");
-        assert!(dropped(&gates) >= 7);
-    }
-
-    fn push(inlet: &gst_app::AppSrc, second: u64) {
-        let mut picture = gst::Buffer::new();
-        picture.make_mut().set_pts(gst::ClockTime::from_seconds(second));
-        inlet.push_buffer(picture).unwrap();
-    }
-
-    fn queued(gates: &Gates) -> u64 {
-        gates.queued.load(Ordering::Relaxed)
-    }
-
-    fn dropped(gates: &Gates) -> u64 {
-        gates.dropped.load(Ordering::Relaxed)
-    }
-
-    fn wait_until(is_so: impl Fn() -> bool) {
-        let limit = Instant::now() + Duration::from_secs(5);
-        while !is_so() {
-            assert!(Instant::now() < limit, "waited for too long");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn stream() -> config::Stream {
-        init().unwrap();
-        let document = "[streams.main.video]\nsource = 'test'\nwidth = 64\nheight = 64\n\
-                        [[streams.main.outputs]]\nname = 'a'\nurl = 'srt://127.0.0.1:9000'\n";
-        config::parse(document).unwrap().streams.into_values().next().unwrap()
-    }
-}
+mod tests;

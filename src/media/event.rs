@@ -20,8 +20,12 @@ pub enum MediaEvent {
     SoundFailed { reason: String },
     /// The sound's source gives sound again.
     SoundRestored,
-    /// The encode pipeline stopped. Start a new one.
-    EncoderFailed { element: String, reason: String },
+    /// The encoder in use failed, and gives nothing more: replace it
+    /// ([`Encode::replace`](super::Encode::replace)). What one that was replaced says is no event.
+    /// `encoder` is the one that was in use, by its name in the table; `element` the part of it that said so.
+    EncoderFailed { encoder: &'static str, element: String, reason: String },
+    /// The pipeline of switch and sound stopped. Start a new [`Encode`](super::Encode).
+    ProgramFailed { element: String, reason: String },
 }
 
 /// Where events go. Make one channel for each [`Encode`](super::Encode) and each

@@ -8,6 +8,7 @@ use gst::element_factory::ElementBuilder;
 use gst::prelude::*;
 
 use super::clock;
+use super::contexts::Contexts;
 use super::error::Error;
 use super::event::{self, Report};
 
@@ -15,15 +16,28 @@ use super::event::{self, Report};
 pub(super) struct Graph {
     name: &'static str,
     pipeline: gst::Pipeline,
+    contexts: Contexts,
 }
 
 impl Graph {
     /// An empty pipeline on the shared clock, whose base time is ours to choose.
     pub(super) fn new(name: &'static str) -> Graph {
+        Graph::sharing(name, &Contexts::default())
+    }
+
+    /// As [`Graph::new`], with the contexts of other pipelines, which have its own in their turn.
+    pub(super) fn sharing(name: &'static str, contexts: &Contexts) -> Graph {
         let pipeline = gst::Pipeline::with_name(name);
         pipeline.use_clock(Some(&clock::shared()));
         pipeline.set_start_time(gst::ClockTime::NONE);
-        Graph { name, pipeline }
+        contexts.give(&pipeline);
+        let graph = Graph { name, pipeline, contexts: contexts.clone() };
+        let contexts = contexts.clone();
+        graph.bus().set_sync_handler(move |_, message| {
+            contexts.heed(message);
+            gst::BusSyncReply::Pass
+        });
+        graph
     }
 
     /// Adds elements and links each to the next.
@@ -62,8 +76,9 @@ impl Graph {
             Some(report) => handler(report),
             None => {}
         });
-        let later = handler.clone();
+        let (later, contexts) = (handler.clone(), self.contexts.clone());
         self.bus().set_sync_handler(move |_, message| {
+            contexts.heed(message);
             later(message);
             gst::BusSyncReply::Drop
         });
@@ -97,7 +112,14 @@ impl Graph {
         Error::Start { graph: self.name, reason }
     }
 
-    fn bus(&self) -> gst::Bus {
+    /// One of its elements, by the name of its factory.
+    #[cfg(test)]
+    pub(super) fn find(&self, factory: &str) -> Option<gst::Element> {
+        let is_it = |element: &gst::Element| element.factory().is_some_and(|it| it.name() == factory);
+        self.pipeline.iterate_recurse().into_iter().flatten().find(is_it)
+    }
+
+    pub(super) fn bus(&self) -> gst::Bus {
         self.pipeline.bus().expect("a pipeline has a bus from its creation on")
     }
 }
@@ -160,7 +182,7 @@ fn package_of(element: &str) -> &'static str {
         "queue" | "capsfilter" | "filesrc" => "libgstreamer1.0-0",
         "x264enc" => "gstreamer1.0-plugins-ugly",
         "avenc_aac" => "gstreamer1.0-libav",
-        "h264parse" | "mpegtsmux" | "voaacenc" | "fdkaacenc" => "gstreamer1.0-plugins-bad",
+        "h264parse" | "h265parse" | "mpegtsmux" | "voaacenc" | "fdkaacenc" => "gstreamer1.0-plugins-bad",
         "aacparse" | "jpegdec" | "v4l2src" => "gstreamer1.0-plugins-good",
         "alsasrc" => "gstreamer1.0-alsa",
         "textoverlay" | "timeoverlay" => "gstreamer1.0-x",

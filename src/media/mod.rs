@@ -19,18 +19,24 @@
 //!   (`reduction`). Behind the encoder nothing is dropped here.
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
-//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `live_sound`, `file`, `slate`, `sound`, `mux`, `ts`.
+//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `live_sound`, `file`, `slate`, `sound`, `mux`, `ts`;
+//! and `trial`, which only asks what an encoder is worth.
 
+mod apart;
 mod capture;
 mod check;
 mod clock;
+mod contexts;
 mod encode;
 mod encoder;
+mod encoding;
 mod error;
 mod event;
 mod file;
 mod format;
 mod graph;
+mod handover;
+mod inbox;
 mod inputs;
 mod live_sound;
 mod mux;
@@ -38,19 +44,24 @@ mod reduction;
 mod slate;
 mod sound;
 mod source;
+mod switch;
 mod thinning;
+mod trial;
 mod ts;
 mod unit;
 
+pub use self::apart::threads_left_behind;
 pub use self::capture::Capture;
 pub use self::check::{Finding, Severity, check};
 pub use self::encode::{Counters, Encode, Picture};
-pub use self::encoder::EncoderInfo;
+pub use self::encoder::{EncoderInfo, Limits, MemoryPath, Offer, back_ends, offers};
+pub use self::encoding::EncoderProgress;
 pub use self::error::Error;
 pub use self::event::{EventSender, MediaEvent, events};
 pub use self::inputs::Inputs;
 pub use self::mux::Mux;
 pub use self::reduction::Reduction;
+pub use self::trial::{CodedPicture, Decoded, End, Mode, Trace, Trial};
 pub use self::unit::{Track, Tracks, Unit};
 
 /// Starts GStreamer and the plugins that are built in. Comes before everything else here; may be
@@ -70,6 +81,14 @@ pub fn init() -> Result<(), Error> {
 /// GStreamer's version, as it calls itself.
 pub fn version() -> String {
     gst::version_string().to_string()
+}
+
+/// The version of the plugin that holds this element; `None` where there is no such element.
+pub fn plugin_version(element: &str) -> Option<String> {
+    use gst::prelude::PluginFeatureExt;
+
+    let plugin = gst::ElementFactory::find(element)?.plugin()?;
+    Some(plugin.version().to_string())
 }
 
 /// GStreamer's own log goes to ours, errors only: what concerns a stream comes over the bus anyway.

@@ -1,7 +1,7 @@
 //! Fewer and smaller pictures for the encoder, changed while it runs.
 //!
 //! ```text
-//! queue ─▶ (1 of n) ─▶ videoscale ─▶ capsfilter ─▶ encoder
+//! inbox ─▶ (1 of n) ─▶ videoscale ─▶ capsfilter ─▶ encoder
 //! ```
 //! At the full mode nothing is scaled or copied: videoscale passes buffers on. A change comes into force
 //! between two pictures: new caps go ahead of the next one, and the encoder begins anew with a key frame
@@ -29,6 +29,13 @@ pub struct Reduction {
     pub height: u32,
 }
 
+impl Reduction {
+    /// All of the stream's pictures as they are.
+    pub(super) fn none(video: &config::Video) -> Reduction {
+        Reduction { one_of: 1, width: video.width, height: video.height }
+    }
+}
+
 /// The elements before the encoder, and how they are told.
 pub(super) struct Reducer {
     pub(super) scale: gst::Element,
@@ -54,10 +61,15 @@ struct Course {
 }
 
 impl Reducer {
-    /// For pictures that come out of `before`, at the full mode to begin with.
-    pub(super) fn new(before: &gst::Pad, formats: &Formats, video: &config::Video) -> Result<Reducer, Error> {
+    /// For pictures that come out of `before`, reduced from the first on.
+    pub(super) fn new(
+        before: &gst::Pad,
+        formats: &Formats,
+        video: &config::Video,
+        reduction: Reduction,
+    ) -> Result<Reducer, Error> {
         let scale = graph::make("videoscale", |scale| scale.property("add-borders", false))?;
-        let size = graph::only(&size_caps(video.width, video.height))?;
+        let size = graph::only(&size_caps(reduction.width, reduction.height))?;
         let wanted = Arc::new(Mutex::new(None));
         let course = Course {
             wanted: wanted.clone(),
@@ -65,7 +77,7 @@ impl Reducer {
             caps: formats.picture.clone(),
             frame: nanoseconds(video.framerate.frame_duration()),
             keyframe_interval: nanoseconds(video.keyframe_interval),
-            one_of: AtomicU32::new(1),
+            one_of: AtomicU32::new(reduction.one_of.max(1)),
             last_kept: AtomicU64::new(0),
             last_key: AtomicU64::new(0),
         };
@@ -183,7 +195,8 @@ mod tests {
         let inlet =
             gst_app::AppSrc::builder().caps(&formats.picture).format(gst::Format::Time).is_live(true).build();
         let queue = graph::plain("queue").unwrap();
-        let reducer = Reducer::new(&graph::pad(&queue, "src"), &formats, &video).unwrap();
+        let reducer =
+            Reducer::new(&graph::pad(&queue, "src"), &formats, &video, Reduction::none(&video)).unwrap();
         let outlet = gst_app::AppSink::builder().sync(false).async_(false).build();
         let chain = [inlet.upcast_ref(), &queue, &reducer.scale, &reducer.size, outlet.upcast_ref()];
         graph.chain(&chain).unwrap();

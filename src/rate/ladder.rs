@@ -32,8 +32,8 @@ pub struct Rung {
     pub scale: Scale,
 }
 
-/// A picture's sides against the mode's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A picture's sides against the mode's; a greater one is a smaller picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scale {
     Full,
     ThreeQuarters,
@@ -145,6 +145,14 @@ impl Mode {
 impl Rung {
     /// The whole mode.
     pub const FULL: Rung = Rung { framerate_divisor: 1, scale: Scale::Full };
+
+    /// What both allow.
+    pub fn and(self, other: Rung) -> Rung {
+        Rung {
+            framerate_divisor: self.framerate_divisor.max(other.framerate_divisor),
+            scale: self.scale.max(other.scale),
+        }
+    }
 }
 
 /// Half the frame rate is hardly missed; a third of it is. So the size gives way in between, where it may.
@@ -281,6 +289,14 @@ mod tests {
         let up = run(&mut machine, 30, 60, |_| 6000.0);
         assert!(up[0].0 - 30.0 >= UP_AFTER.as_secs_f64() - 1e-6);
         assert!(up.windows(2).all(|two| two[1].0 - two[0].0 >= UP_AFTER.as_secs_f64() - 1e-6), "{up:?}");
+    }
+
+    #[test]
+    fn what_two_rungs_allow_is_the_less_of_each() {
+        let slow = Rung { framerate_divisor: 2, scale: Scale::Full };
+        let small = Rung { framerate_divisor: 1, scale: Scale::ThreeQuarters };
+        assert_eq!(slow.and(small), Rung { framerate_divisor: 2, scale: Scale::ThreeQuarters });
+        assert_eq!(Rung::FULL.and(small).and(Rung::FULL), small);
     }
 
     #[test]

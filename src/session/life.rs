@@ -56,6 +56,8 @@ pub struct Parts<'a> {
     pub slate: Option<&'a str>,
     /// Why silence is sent in place of sound; `None` while there is sound, or none is wanted.
     pub silence: Option<&'a str>,
+    /// Why another encoder is in use than the best one, or smaller pictures; `None` while all is well.
+    pub encoder: Option<&'a str>,
     pub outputs: &'a [OutputView<'a>],
     /// Something that was taken down still delivers what it had.
     pub draining: bool,
@@ -72,7 +74,10 @@ pub struct OutputView<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Encoder {
     Down,
-    Starting,
+    /// What is still to be found out first, where something is.
+    Starting {
+        reason: Option<String>,
+    },
     Running {
         since: Instant,
     },
@@ -131,7 +136,7 @@ impl Life {
             && match &self.encoder {
                 Encoder::Down => true,
                 Encoder::Failed { retry_at, .. } => retry_at.is_some_and(|at| now >= at),
-                Encoder::Starting | Encoder::Running { .. } => false,
+                Encoder::Starting { .. } | Encoder::Running { .. } => false,
             }
     }
 
@@ -160,8 +165,15 @@ impl Life {
 
     /// The driver has begun to build the encoder's pipeline.
     pub fn encoder_starting(&mut self, now: Instant) {
-        self.encoder = Encoder::Starting;
+        self.encoder = Encoder::Starting { reason: None };
         self.enter(now, State::Starting, None);
+    }
+
+    /// Which encoder is to be built is still to be found out; `reason` says how. Then
+    /// [`Life::encoder_starting`] comes.
+    pub fn encoder_sought(&mut self, now: Instant, reason: String) {
+        self.encoder = Encoder::Starting { reason: Some(reason.clone()) };
+        self.enter(now, State::Starting, Some(reason));
     }
 
     /// It gives units.
@@ -171,7 +183,7 @@ impl Life {
                 self.backoff.reset()
             }
             Encoder::Running { .. } => {}
-            Encoder::Down | Encoder::Starting | Encoder::Failed { .. } => {
+            Encoder::Down | Encoder::Starting { .. } | Encoder::Failed { .. } => {
                 self.encoder = Encoder::Running { since: now };
             }
         }
@@ -198,7 +210,8 @@ impl Life {
 
     fn wanted_state(&self, parts: &Parts<'_>) -> (State, Option<String>) {
         match &self.encoder {
-            Encoder::Down | Encoder::Starting => (State::Starting, None),
+            Encoder::Down => (State::Starting, None),
+            Encoder::Starting { reason } => (State::Starting, reason.clone()),
             Encoder::Failed { reason, retry_at: Some(_) } => (State::BackingOff, Some(reason.clone())),
             Encoder::Failed { reason, retry_at: None } => (State::Failed, Some(reason.clone())),
             Encoder::Running { .. } => on_air(parts),
@@ -230,6 +243,7 @@ fn on_air(parts: &Parts<'_>) -> (State, Option<String>) {
     let expected = parts.outputs.len() - is(OutputState::Waiting);
     let is_whole = parts.slate.is_none()
         && parts.silence.is_none()
+        && parts.encoder.is_none()
         && parts.outputs.iter().all(|output| output.reason.is_none() || output.state == OutputState::Waiting);
     let state = if streaming == expected && streaming > 0 && is_whole {
         State::Streaming
@@ -260,7 +274,9 @@ fn reasons(parts: &Parts<'_>) -> Option<String> {
         };
         Some(format!("output {}: {reason}", output.name))
     });
-    let inputs = [named("slate", parts.slate), named("sound", parts.silence)].into_iter().flatten();
+    let inputs =
+        [named("slate", parts.slate), named("sound", parts.silence), named("encoder", parts.encoder)];
+    let inputs = inputs.into_iter().flatten();
     let reasons: Vec<_> = inputs.chain(outputs).collect();
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }
@@ -285,7 +301,7 @@ mod tests {
     }
 
     fn parts<'a>(slate: Option<&'a str>, outputs: &'a [OutputView<'a>]) -> Parts<'a> {
-        Parts { slate, silence: None, outputs, draining: false }
+        Parts { slate, silence: None, encoder: None, outputs, draining: false }
     }
 
     fn running(now: Instant) -> Life {
@@ -343,6 +359,29 @@ mod tests {
         let silence = Some("no such device");
         life.observe(now, &Parts { silence, ..parts(None, &[output(OutputState::Streaming)]) });
         assert_eq!((life.state(), life.reason()), (State::Degraded, Some("sound: no such device")));
+    }
+
+    #[test]
+    fn another_encoder_than_the_best_degrades_the_stream() {
+        let now = Instant::now();
+        let mut life = running(now);
+        let encoder = Some("vah264enc gave nothing for 1 s");
+        life.observe(now, &Parts { encoder, ..parts(None, &[output(OutputState::Streaming)]) });
+        let reason = Some("encoder: vah264enc gave nothing for 1 s");
+        assert_eq!((life.state(), life.reason()), (State::Degraded, reason));
+    }
+
+    #[test]
+    fn an_encoder_that_is_sought_is_starting_with_a_reason_and_not_sought_twice() {
+        let now = Instant::now();
+        let mut life = Life::new(now, true);
+        life.encoder_sought(now, "trying x264enc".into());
+        life.observe(now, &parts(None, &[]));
+        assert_eq!((life.state(), life.reason()), (State::Starting, Some("trying x264enc")));
+        assert!(!life.wants_encoder(now));
+        life.encoder_starting(now);
+        life.observe(now, &parts(None, &[]));
+        assert_eq!((life.state(), life.reason()), (State::Starting, None));
     }
 
     #[test]

@@ -4,15 +4,15 @@
 //! - [`source`]: whether the picture comes from the camera or from the slate, and when capture is tried again.
 //! - [`life`]: the whole stream, from the two above and the encoder: the state that users see.
 //! - [`backoff`]: how long to wait before the next try.
-//! - [`progress`]: whether the encoder still works.
+//! - [`encoders`]: which encoder is in use and why; when it is replaced, and how much of the picture it manages.
 //! - [`meter`]: rates measured from counters.
 //!
 //! Each takes `now` as an argument. The supervisor drives them: it looks at each every 50 ms, and
 //! at an output's [`next_deadline`](output::OutputMachine::next_deadline).
 
 pub mod backoff;
+pub mod encoders;
 pub mod life;
 pub mod meter;
 pub mod output;
-pub mod progress;
 pub mod source;

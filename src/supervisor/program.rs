@@ -6,40 +6,78 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::fanout::Fanout;
+use super::selection::Pick;
 use crate::causes::with_causes;
 use crate::config;
 use crate::media::{
-    self, Capture, Counters, Encode, EncoderInfo, Error, Inputs, MediaEvent, Picture, Reduction,
+    self, Capture, Counters, Encode, EncoderInfo, Error, Inputs, MediaEvent, Picture, Reduction, Track,
 };
-use crate::rate::{Actuator, ChangeCost, LadderMachine, Mode};
+use crate::rate::{Actuator, ChangeCost, LadderMachine, Mode, Rung};
+use crate::session::encoders::Observation;
 use crate::session::meter::Meter;
-use crate::session::progress::Progress;
 use crate::units::Bitrate;
 
 /// Encoder and capture. Dropped, both are torn down.
 pub struct Program {
-    encode: Encode,
+    /// Shared with the thread on which an encoder is replaced.
+    encode: Arc<Encode>,
     events: mpsc::Receiver<MediaEvent>,
     capture: Option<CaptureSlot>,
     /// As configured.
     mode: Mode,
+    in_use: Setup,
+    wanted: Setup,
+    change: Option<Change>,
     actuator: Actuator,
     ladder: LadderMachine,
+    /// What the encoder manages.
+    sustained: Rung,
+    /// Share of the pictures that is left out.
+    thin: f64,
     /// What the encoder was told last.
     told: Bitrate,
     started: Instant,
     encoded: Meter,
     frames: Meter,
-    progress: Progress,
+    key_frames: Arc<AtomicU64>,
     /// Whether its units go to the fan-out.
     on_air: Arc<AtomicBool>,
+}
+
+/// News of a program.
+#[derive(Debug)]
+pub enum News {
+    Media(MediaEvent),
+    /// The encoder that was wanted is on air.
+    Replaced {
+        element: &'static str,
+    },
+    /// It could not be started; the one before is still there, for what it is worth.
+    NotReplaced {
+        element: &'static str,
+        reason: String,
+    },
+}
+
+/// An encoder and what it is given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Setup {
+    info: &'static EncoderInfo,
+    preset: Option<&'static str>,
+    reduction: Reduction,
+}
+
+/// An encoder that is being started, on a thread where its driver may take its time.
+struct Change {
+    to: Setup,
+    done: JoinHandle<Result<(), Error>>,
 }
 
 /// A capture that is being opened, is open, or could not be.
@@ -58,48 +96,108 @@ impl Program {
     /// When the machine lacks an element, or a pipeline cannot be started.
     pub fn start(
         config: &config::Stream,
+        encoder: Pick,
         target: Bitrate,
         fanout: Fanout,
         slate: String,
     ) -> Result<Self, Error> {
         let (sender, events) = media::events();
-        let on_air = Arc::new(AtomicBool::new(true));
-        let is_on_air = on_air.clone();
-        let encode = Encode::start(config, sender, move |unit| {
+        let (on_air, key_frames) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+        let (is_on_air, keys) = (on_air.clone(), key_frames.clone());
+        let encode = Encode::start_with(encoder.info, encoder.preset, config, sender, move |unit| {
+            if unit.track == Track::Video && unit.key {
+                keys.fetch_add(1, Ordering::Relaxed);
+            }
             if is_on_air.load(Ordering::Relaxed) {
                 fanout.deliver(&unit);
             }
         })?;
         encode.show(Picture::Slate { reason: slate });
-        let info = encode.encoder();
-        let actuator = Actuator::new(ChangeCost {
-            step: info.rate_step,
-            interval: info.rate_interval,
-            key_frame: info.rate_change_is_key_frame,
-        });
-        let ladder = if info.resizes { config.rate.ladder } else { config::Ladder::Off };
         let mode = Mode {
             width: config.video.width,
             height: config.video.height,
             framerate: config.video.framerate,
         };
         let started = Instant::now();
+        let Pick { info, preset, sustained } = encoder;
+        let whole = Setup { info, preset, reduction: encode.reduction() };
         let mut program = Program {
-            encode,
+            encode: Arc::new(encode),
             events,
             capture: None,
             mode,
-            actuator,
-            ladder: LadderMachine::new(ladder, mode),
+            in_use: whole,
+            wanted: whole,
+            change: None,
+            actuator: actuator(info),
+            ladder: LadderMachine::new(config.rate.ladder, mode),
+            sustained: Rung::FULL,
+            thin: 0.0,
             told: Bitrate::ZERO,
             started,
             encoded: Meter::default(),
             frames: Meter::default(),
-            progress: Progress::new(started),
+            key_frames,
             on_air,
         };
         program.follow(started, target, 0.0);
+        program.sustain(sustained);
         Ok(program)
+    }
+
+    /// Has this encoder take the place of the one in use, which stays on air until it is ready: then
+    /// [`News::Replaced`] comes.
+    pub fn replace(&mut self, encoder: Pick) {
+        (self.wanted.info, self.wanted.preset) = (encoder.info, encoder.preset);
+        self.sustain(encoder.sustained);
+    }
+
+    /// Gives the encoder no more than so much of the mode; what the rate allows may be less.
+    pub fn sustain(&mut self, rung: Rung) {
+        self.sustained = rung;
+        self.bring_in_line();
+    }
+
+    /// Has the encoder be what is wanted, unless it is being changed: then once that is done.
+    fn bring_in_line(&mut self) {
+        let Mode { width, height, .. } = self.mode();
+        let one_of = self.ladder.rung().and(self.sustained).framerate_divisor;
+        self.wanted.reduction = Reduction { one_of, width, height };
+        if self.change.is_some() || self.wanted == self.in_use {
+            return;
+        }
+        let (to, target, encode) = (self.wanted, self.told, self.encode.clone());
+        let Setup { info, preset, .. } = to;
+        if info == self.in_use.info && info.resizes {
+            match encode.reduce(to.reduction) {
+                Ok(()) => self.in_use = to,
+                Err(error) => log::error!(element = info.element, error:%; "picture not reduced"),
+            }
+            return;
+        }
+        let done = spawn_blocking(move || encode.replace(info, preset, to.reduction, target));
+        self.change = Some(Change { to, done });
+    }
+
+    fn changed(&mut self, to: Setup, result: Result<Result<(), Error>, JoinError>) -> News {
+        let element = to.info.element;
+        let reason = match result {
+            Ok(Ok(())) => {
+                self.in_use = to;
+                // Nothing that was learnt of the one before holds for this one.
+                self.actuator = actuator(to.info);
+                self.encoded = Meter::default();
+                self.bring_in_line();
+                return News::Replaced { element };
+            }
+            Ok(Err(error)) => with_causes(&error),
+            Err(_) => "starting it panicked".to_owned(),
+        };
+        if self.wanted == to {
+            self.wanted = self.in_use; // whoever hears of this says what is to be tried next
+        }
+        self.bring_in_line();
+        News::NotReplaced { element, reason }
     }
 
     /// Opens the source, anew where it is open already. How it went comes from [`Program::next_event`].
@@ -135,17 +233,26 @@ impl Program {
     }
 
     /// The next thing that encoder or capture has to say; cancel safe.
-    pub async fn next_event(&mut self) -> MediaEvent {
+    pub async fn next(&mut self) -> News {
         let capture = async {
             match &mut self.capture {
                 Some(slot) => slot.next_event().await,
                 None => pending().await,
             }
         };
-        tokio::select! {
-            Some(event) = self.events.recv() => event,
-            event = capture => event,
-        }
+        let change = async {
+            match &mut self.change {
+                Some(change) => (&mut change.done).await,
+                None => pending().await,
+            }
+        };
+        let result = tokio::select! {
+            Some(event) = self.events.recv() => return News::Media(event),
+            event = capture => return News::Media(event),
+            result = change => result,
+        };
+        let Change { to, .. } = self.change.take().expect("it has ended just now, and nobody else takes it");
+        self.changed(to, result)
     }
 
     /// Measures. To be called at each tick.
@@ -153,21 +260,34 @@ impl Program {
         let counters = self.encode.counters();
         self.encoded.observe(now, counters.bytes_out.get());
         self.frames.observe(now, counters.frames_out);
-        self.progress.observe(now, counters.frames_out, counters.frames_thinned);
         counters
     }
 
-    /// How long nothing has left the encoder, though live picture or slate went in.
-    pub fn silence(&self, now: Instant) -> Duration {
-        self.progress.silence(now)
+    /// What is seen of the encoder in use; `None` while it changes.
+    pub fn observation(&self, counters: &Counters) -> Option<Observation> {
+        let progress = self.encode.encoder_progress();
+        (progress.element == self.in_use.info.element).then(|| Observation {
+            element: progress.element,
+            pictures_in: progress.pictures_offered,
+            dropped: counters.frames_dropped,
+            withheld: counters.frames_thinned,
+            taken: progress.pictures_in,
+            units_out: progress.units_out,
+            key_frames: self.key_frames.load(Ordering::Relaxed),
+            told: self.told,
+            encoded: self.encoded(),
+            out_of_reach: self.actuator.ignores_target(),
+            reduced: self.thin > 0.0 || self.ladder.rung() != Rung::FULL,
+        })
     }
 
     pub fn counters(&self) -> Counters {
         self.encode.counters()
     }
 
+    /// Whether the encoder in use has given anything.
     pub fn has_given_units(&self) -> bool {
-        self.progress.has_begun()
+        self.encode.encoder_progress().units_out > 0
     }
 
     /// Has the encoder give `target`, and leave out a share of the pictures, 0 to 1: as soon and as
@@ -178,12 +298,11 @@ impl Program {
             self.told = rate;
             self.encode.set_target(rate);
         }
+        self.thin = thin;
         self.encode.set_thinning(thin);
-        let rung = self.ladder.observe(since_start, target)?;
-        let mode = self.mode.at(rung);
-        let (width, height) = (mode.width, mode.height);
-        self.encode.reduce(Reduction { one_of: rung.framerate_divisor, width, height });
-        Some(mode)
+        self.ladder.observe(since_start, target)?;
+        self.bring_in_line();
+        Some(self.mode())
     }
 
     /// What the encoder was told last: the target, corrected for what it makes of it.
@@ -191,9 +310,10 @@ impl Program {
         self.told
     }
 
-    /// What the encoder is given: the configured mode, or less where the rate is too low for that.
+    /// What the encoder is given: the configured mode, or less where the rate is too low or the encoder too
+    /// slow for that.
     pub fn mode(&self) -> Mode {
-        self.mode.at(self.ladder.rung())
+        self.mode.at(self.ladder.rung().and(self.sustained))
     }
 
     pub fn show(&self, picture: Picture) {
@@ -204,8 +324,8 @@ impl Program {
         self.encode.force_key_frame();
     }
 
-    pub fn encoder(&self) -> &EncoderInfo {
-        self.encode.encoder()
+    pub fn encoder(&self) -> &'static EncoderInfo {
+        self.in_use.info
     }
 
     /// Encoded, over the last second.
@@ -227,12 +347,22 @@ impl Program {
     pub async fn stop(mut self) {
         let closing = self.close_capture();
         let encode = self.encode;
-        for ended in [spawn_blocking(move || encode.stop()).await, closing.await] {
+        // A thread that replaces an encoder at this moment ends it in its turn.
+        for ended in [spawn_blocking(move || drop(encode)).await, closing.await] {
             if let Err(error) = ended {
                 log::error!(error:%; "stopping encoder or capture failed");
             }
         }
     }
+}
+
+/// For an encoder that has been told nothing yet.
+fn actuator(info: &EncoderInfo) -> Actuator {
+    Actuator::new(ChangeCost {
+        step: info.rate_step,
+        interval: info.rate_interval,
+        key_frame: info.rate_change_is_key_frame,
+    })
 }
 
 impl CaptureSlot {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{OutputName, StreamName};
 use crate::rate::Mode;
+pub use crate::session::encoders::Demotion;
 pub use crate::session::life::State;
 pub use crate::session::output::OutputState;
 pub use crate::session::source::SourceState;
@@ -53,7 +54,14 @@ pub struct EncoderStatus {
     /// GStreamer's name of the element.
     pub element: &'static str,
     pub hardware: bool,
-    /// What it is given: the configured size and frame rate, or less where the rate is too low for that.
+    /// Why this one.
+    pub reason: Option<String>,
+    /// Why it is given less than the configured mode, where it does not manage that.
+    pub lowered: Option<String>,
+    /// Those that are not used, because they failed or did not pass their probe.
+    pub demoted: Vec<Demotion>,
+    /// What it is given: the configured size and frame rate, or less where the rate is too low or the encoder
+    /// too slow for that.
     pub mode: Mode,
     /// What it was told.
     pub target: Bitrate,
@@ -63,6 +71,8 @@ pub struct EncoderStatus {
     pub fps: f64,
     /// Frames that had to be dropped before it, because it was not ready for them.
     pub dropped_frames: u64,
+    /// Frames that were stuck in an encoder when it was replaced.
+    pub lost_frames: u64,
     /// Frames left out where live and slate meet.
     pub crowded_frames: u64,
     /// Frames left out because the link could not carry them.

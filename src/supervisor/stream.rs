@@ -18,14 +18,16 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::departures::Departures;
 use super::fanout::Fanout;
 use super::output::{OutputHandle, StreamContext};
-use super::program::Program;
+use super::program::{News, Program};
 use super::recorder::Recorders;
+use super::selection::{Begin, Selection};
 use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
 use crate::causes::with_causes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName};
-use crate::media::{MediaEvent, Picture, Tracks};
+use crate::media::{Counters, MediaEvent, Picture, Tracks};
 use crate::rate::{self, Decision, Mode};
+use crate::session::encoders::Action;
 use crate::session::life::{Life, OutputView, Parts};
 use crate::session::source::{Show, SourceMachine};
 use crate::units::Bitrate;
@@ -61,6 +63,9 @@ pub struct StreamTask<'a> {
     memory: &'a mut Memory,
     life: Life,
     source: SourceMachine,
+    selection: Selection,
+    /// Nothing can be encoded before an encoder is found.
+    is_seeking: bool,
     program: Option<Program>,
     outputs: BTreeMap<OutputName, OutputHandle>,
     departures: Departures,
@@ -94,6 +99,8 @@ impl<'a> StreamTask<'a> {
             life: Life::new(now, memory.wanted),
             memory,
             source: SourceMachine::new(now),
+            selection: Selection::default(),
+            is_seeking: false,
             program: None,
             outputs: BTreeMap::new(),
             departures: Departures::default(),
@@ -122,8 +129,9 @@ impl<'a> StreamTask<'a> {
                     None | Some(Command::Shutdown) => break,
                     Some(command) => self.obey(command),
                 },
-                event = next_event(&mut self.program) => self.heed(event),
+                news = next_news(&mut self.program) => self.hear(news),
                 () = self.departures.next() => {}
+                () = self.selection.next() => self.found(),
                 () = key_frame_wanted.notified() => {
                     self.force_key_frame();
                     continue;
@@ -171,6 +179,9 @@ impl<'a> StreamTask<'a> {
 
     fn start(&mut self, now: Instant) {
         self.memory.wanted = true;
+        if self.program.is_none() {
+            self.selection.forget(); // they may have mended it
+        }
         self.life.start(now);
     }
 
@@ -193,6 +204,7 @@ impl<'a> StreamTask<'a> {
                 Effect::Slate | Effect::RestartStream => {
                     self.rate_settings.send_replace(rate_settings(&self.memory.config));
                     self.abandon_program();
+                    self.selection.forget();
                 }
                 Effect::Enabled if self.memory.config.enabled => self.start(Instant::now()),
                 Effect::Enabled => self.stop("not enabled"),
@@ -205,6 +217,26 @@ impl<'a> StreamTask<'a> {
         if Tracks::of(config) != Tracks::of(&before) || peak(config) > peak(&before) {
             let names: Vec<_> = self.outputs.keys().cloned().collect();
             names.iter().for_each(|name| self.close_output(name));
+        }
+    }
+
+    /// More is known of encoders.
+    fn found(&mut self) {
+        if self.is_seeking {
+            self.is_seeking = false;
+            self.life.encoder_down(); // and so it is wanted again
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        let (now, stream) = (Instant::now(), self.name.as_str());
+        match news {
+            News::Media(event) => self.heed(event),
+            News::Replaced { element } => log::info!(stream, element; "encoder is on air"),
+            News::NotReplaced { element, reason } => {
+                let action = self.selection.failed(now, element, &reason);
+                self.act(now, action);
+            }
         }
     }
 
@@ -225,8 +257,13 @@ impl<'a> StreamTask<'a> {
                 log::info!(stream; "sound is back");
                 self.silence = None;
             }
-            MediaEvent::EncoderFailed { element, reason } => {
-                self.encoder_failed(now, format!("{element}: {reason}"), false);
+            MediaEvent::EncoderFailed { encoder, element, reason } => {
+                log::warn!(stream, encoder, element, reason; "encoder failed");
+                let action = self.selection.failed(now, encoder, &reason);
+                self.act(now, action);
+            }
+            MediaEvent::ProgramFailed { element, reason } => {
+                self.program_failed(now, format!("{element}: {reason}"), false);
             }
         }
     }
@@ -252,21 +289,44 @@ impl<'a> StreamTask<'a> {
 
     fn open_program(&mut self, now: Instant) {
         let config = &self.memory.config;
+        self.is_seeking = false;
+        let mut encoder = match self.selection.start(now, &config.video) {
+            Begin::With(first) => first,
+            Begin::Seeking(reason) => {
+                log::info!(stream = self.name.as_str(), reason; "encoder is sought");
+                self.is_seeking = true;
+                return self.life.encoder_sought(now, reason);
+            }
+            Begin::Nothing(reason) => return self.program_failed(now, reason, true),
+        };
         self.life.encoder_starting(now);
         self.source.opened(now, config.video.framerate.frame_duration());
         self.silence = None;
-        let slate = self.source.reason().unwrap_or_default().to_string();
-        let (target, fanout) = (self.rate.target, self.fanout.clone());
-        // Plugins are loaded, threads started and the slate is drawn here; meanwhile the runtime's
-        // other tasks go on elsewhere.
-        match block_in_place(|| Program::start(config, target, fanout, slate)) {
-            Ok(mut program) => {
-                let (stream, element) = (self.name.as_str(), program.encoder().element);
-                log::info!(stream, element, target_kbps = target.as_kbps(); "encoder started");
-                program.open_capture(config);
-                self.program = Some(program);
+        let slate = self.source.reason().unwrap_or_default();
+        loop {
+            let (target, fanout) = (self.rate.target, self.fanout.clone());
+            // Plugins are loaded, threads started and the slate is drawn here; meanwhile the runtime's
+            // other tasks go on elsewhere.
+            let started =
+                block_in_place(|| Program::start(config, encoder, target, fanout, slate.to_string()));
+            let (stream, element) = (self.name.as_str(), encoder.info.element);
+            let error = match started {
+                Ok(mut program) => {
+                    let reason = self.selection.reason();
+                    log::info!(stream, element, reason, target_kbps = target.as_kbps(); "encoder started");
+                    program.open_capture(config);
+                    self.program = Some(program);
+                    return;
+                }
+                Err(error) => error,
+            };
+            let reason = with_causes(&error);
+            log::warn!(stream, element, reason; "encoder not started");
+            self.selection.failed(now, element, &reason);
+            match self.selection.in_use() {
+                Some(next) => encoder = next, // each that fails is demoted: this ends
+                None => return self.program_failed(now, reason, error.is_hopeless()),
             }
-            Err(error) => self.encoder_failed(now, with_causes(&error), error.is_hopeless()),
         }
     }
 
@@ -284,10 +344,42 @@ impl<'a> StreamTask<'a> {
             self.silence = None;
             program.open_capture(&self.memory.config);
         }
-        if program.silence(now) > ENCODER_STALL {
-            let reason =
-                format!("{} gave nothing for {} s", program.encoder().element, ENCODER_STALL.as_secs());
-            self.encoder_failed(now, reason, false);
+        self.watch_encoder(now, &counters);
+    }
+
+    fn watch_encoder(&mut self, now: Instant, counters: &Counters) {
+        let Some(seen) = self.program.as_ref().and_then(|program| program.observation(counters)) else {
+            return;
+        };
+        let action = self.selection.observe(now, &seen);
+        self.act(now, action);
+    }
+
+    /// Has what was decided about encoders be done.
+    fn act(&mut self, now: Instant, action: Action) {
+        let (stream, Some(program)) = (self.name.as_str(), &mut self.program) else { return };
+        match action {
+            Action::Keep => {}
+            Action::Replace { element, reason } => {
+                log::warn!(stream, element, instead_of = program.encoder().element, reason; "encoder is replaced");
+                if let Some(next) = self.selection.in_use() {
+                    program.replace(next);
+                }
+            }
+            Action::Lower { rung, reason } => {
+                log::warn!(stream, reason; "encoded picture lowered");
+                program.sustain(rung);
+            }
+            Action::Raise { rung, reason } => {
+                log::info!(stream, reason; "encoded picture raised");
+                program.sustain(rung);
+            }
+            Action::ForceKeyFrame => self.force_key_frame(),
+            Action::Probe { element } => {
+                log::info!(stream, element; "encoder is probed again");
+                self.selection.probe(element, &self.memory.config.video);
+            }
+            Action::GiveUp { reason } => self.program_failed(now, reason, false),
         }
     }
 
@@ -302,9 +394,9 @@ impl<'a> StreamTask<'a> {
         }
     }
 
-    fn encoder_failed(&mut self, now: Instant, reason: String, hopeless: bool) {
+    fn program_failed(&mut self, now: Instant, reason: String, hopeless: bool) {
         let stream = self.name.as_str();
-        log::error!(stream, reason, hopeless; "encoder failed");
+        log::error!(stream, reason, hopeless; "nothing is encoded");
         self.abandon_program();
         self.life.encoder_failed(now, reason, hopeless, rand::random());
     }
@@ -408,6 +500,7 @@ impl<'a> StreamTask<'a> {
         self.key_frame_is_due = is_too_soon;
         if !is_too_soon && let Some(program) = &self.program {
             program.force_key_frame();
+            self.selection.key_frame_forced(now);
             self.key_frame_forced = Some(now);
         }
     }
@@ -422,9 +515,10 @@ impl<'a> StreamTask<'a> {
                 reason: output.reason.as_deref(),
             })
             .collect();
-        let (slate, silence) = (self.source.reason(), self.silence.as_deref());
-        let draining = !self.departures.is_empty();
-        if self.life.observe(now, &Parts { slate, silence, outputs: &outputs, draining }) {
+        let (slate, silence, trouble) =
+            (self.source.reason(), self.silence.as_deref(), self.selection.trouble());
+        let (encoder, draining) = (trouble.as_deref(), !self.departures.is_empty());
+        if self.life.observe(now, &Parts { slate, silence, encoder, outputs: &outputs, draining }) {
             let (stream, reason) = (self.name.as_str(), self.life.reason().unwrap_or_default());
             log::info!(stream, state:? = self.life.state(), reason; "state changed");
         }
@@ -438,11 +532,15 @@ impl<'a> StreamTask<'a> {
                 backend: info.backend,
                 element: info.element,
                 hardware: info.hardware,
+                reason: self.selection.reason(),
+                lowered: self.selection.lowered().map(str::to_string),
+                demoted: self.selection.demoted(),
                 mode,
                 target: program.target(),
                 encoded: program.encoded(),
                 fps: program.fps(),
                 dropped_frames: counters.frames_dropped,
+                lost_frames: counters.frames_lost,
                 crowded_frames: counters.frames_crowded,
                 thinned_frames: counters.frames_thinned,
                 dropped_sounds: counters.sound_dropped,
@@ -460,9 +558,9 @@ impl<'a> StreamTask<'a> {
     }
 }
 
-async fn next_event(program: &mut Option<Program>) -> MediaEvent {
+async fn next_news(program: &mut Option<Program>) -> News {
     match program {
-        Some(program) => program.next_event().await,
+        Some(program) => program.next().await,
         None => pending().await,
     }
 }
@@ -535,9 +633,6 @@ fn peak(config: &config::Stream) -> Bitrate {
 
 /// How often machines are looked at: a twentieth of a second is what the slate's half second allows.
 const TICK: Duration = Duration::from_millis(50);
-
-/// The slate feeds the encoder even when no camera does: one that gives nothing for so long is broken.
-const ENCODER_STALL: Duration = Duration::from_secs(3);
 
 /// At most three forced key frames a second, however many outputs come and go.
 const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(300);

@@ -20,14 +20,29 @@ pub struct Daemon {
 impl Daemon {
     /// Starts it with this configuration (without `[api]`, which is added) and waits until it is ready.
     pub fn start(configuration: &str) -> Daemon {
+        Daemon::start_as(Command::new(env!("CARGO_BIN_EXE_uplinkd")), configuration)
+    }
+
+    /// The same with fakes in place of encoders, as `fake_encoders::quirks::parse` reads them.
+    pub fn start_with_fakes(fakes: &str, configuration: &str) -> Daemon {
+        let beside = Path::new(env!("CARGO_BIN_EXE_uplinkd")).with_file_name("examples");
+        let program = beside.join("uplinkd-with-fakes");
+        assert!(program.exists(), "cargo build --example uplinkd-with-fakes comes first");
+        let mut command = Command::new(program);
+        command.env("UPLINKD_FAKES", fakes);
+        Daemon::start_as(command, configuration)
+    }
+
+    fn start_as(mut command: Command, configuration: &str) -> Daemon {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let address = free_tcp_address();
         let path = directory.path().join("uplinkd.toml");
         std::fs::write(&path, with_api(&address, configuration)).expect("the configuration is written");
         let log = File::create(directory.path().join("log")).expect("the log file is made");
-        let child = Command::new(env!("CARGO_BIN_EXE_uplinkd"))
+        let child = command
             .args(["run", "--config"])
             .arg(&path)
+            .env("STATE_DIRECTORY", directory.path()) // what probes find is this daemon's alone
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -2,6 +2,7 @@
 //! `srt-live-transmit`, in GStreamer and in ffmpeg.
 
 mod api;
+mod encoders;
 mod harness;
 mod lifecycle;
 mod listener;

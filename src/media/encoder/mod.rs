@@ -1,25 +1,43 @@
 //! The encoder back ends: one row each. Nothing about an encoder stands anywhere else.
+//!
+//! A row ([`Backend`]) says which element of which versions of GStreamer it is, in which unit and where it
+//! is told its rate, what a change costs, how its buffer and groups of pictures are set, what it takes and
+//! how that gets to it, what it cannot do, and how a key frame is asked for. What others may know of a row
+//! is its [`EncoderInfo`].
+//!
+//! Reading order: this file, `backend` (what a row says), `setting` (properties by name), `running` (an
+//! encoder in a pipeline), then the rows, a family a file.
 
+mod backend;
+mod nvidia;
+mod openh264;
+mod qsv;
+mod rockchip;
+mod running;
+mod setting;
+mod v4l2;
+mod vaapi;
 mod x264;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use gst::element_factory::ElementBuilder;
-use gst::prelude::*;
-
+use self::backend::Backend;
+pub(super) use self::backend::Settings;
+pub(super) use self::running::Encoder;
 use super::error::Error;
-use super::graph;
-use crate::config::{Codec, EncoderChoice, Framerate};
+use crate::config::{Codec, EncoderChoice, Framerate, Video};
 use crate::units::Bitrate;
 
 /// What a stream's pictures are encoded with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EncoderInfo {
-    /// The family, as in `video.encoder`.
+    /// The family, as in `video.encoder` where it stands there.
     pub backend: &'static str,
     /// GStreamer's name of the element.
     pub element: &'static str,
+    /// The Debian package that holds it, or its vendor's.
+    pub package: &'static str,
+    pub codec: Codec,
     pub hardware: bool,
     /// Smallest relative change of its rate that is worth making: 0.02 is 2 %.
     pub rate_step: f64,
@@ -29,154 +47,148 @@ pub struct EncoderInfo {
     pub rate_change_is_key_frame: bool,
     /// Whether its pictures can change in size and rate while it runs ([`super::Encode::reduce`]).
     pub resizes: bool,
+    /// How much it can be told to try, from most to least; empty where it has no choice, or none that is worth it.
+    pub presets: &'static [&'static str],
+    pub limits: Limits,
+    /// How pictures get to it that are in the first of its pixel formats.
+    pub memory: MemoryPath,
 }
 
-/// One row of the table.
-pub(super) struct Backend {
-    info: EncoderInfo,
+/// What a back end can do at the most, wherever it runs. What the hardware at hand allows may be less:
+/// [`offers`] asks the element too.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    pub max_width: u32,
+    pub max_height: u32,
+    /// Pictures a second, below which it does not work: of the full mode and of a reduced one.
+    pub min_framerate: f64,
+    /// A higher target is told as this one.
+    pub max_bitrate: Bitrate,
+    /// Bytes of which a picture's lines are a multiple in its memory: a picture of another width is laid out
+    /// anew by the copy that it takes in any case.
+    pub stride: u32,
+}
+
+/// How a picture gets from system memory into an encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPath {
+    /// The element that changes its format or its memory, where one is needed.
+    pub converter: Option<&'static str>,
+    /// Times that the picture is copied on the way, within the encoder too; a conversion is one.
+    pub copies: u32,
+    pub description: &'static str,
+}
+
+/// A back end and whether it can be tried here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offer {
+    pub info: &'static EncoderInfo,
+    /// Why not, and what would help. That there is a reason to try does not mean that it works: a driver
+    /// may still refuse, which only a probe shows.
+    pub unavailable: Option<String>,
+}
+
+/// Every back end that `choice` and `codec` allow, in order of preference: hardware before software, those
+/// that change their rate without a key frame before those that do not, the legacy one last. Empty where
+/// `choice` names an element that is not in the table. [`init`](super::init) comes first.
+pub fn offers(
+    choice: &EncoderChoice,
     codec: Codec,
-    /// The pixel format that the element takes without converting.
-    pub(super) pixels: &'static str,
-    /// The element's bitrate property, a `guint`.
-    rate_property: &'static str,
-    /// One step of that property.
-    rate_unit: Bitrate,
-    /// The property's smallest and largest value.
-    rate_range: (u32, u32),
-    /// What is asked of the element's output, beside byte-stream access units.
-    profile: &'static str,
-    configure: for<'a> fn(ElementBuilder<'a>, &Settings) -> ElementBuilder<'a>,
+    width: u32,
+    height: u32,
+    framerate: Framerate,
+) -> Vec<Offer> {
+    candidates(choice, codec)
+        .map(|backend| Offer {
+            info: &backend.info,
+            unavailable: backend.obstacle(width, height, framerate).map(|obstacle| obstacle.to_string()),
+        })
+        .collect()
 }
 
-/// What a stream asks of its encoder when it starts.
-pub(super) struct Settings {
-    pub(super) framerate: Framerate,
-    pub(super) keyframe_interval: Duration,
-    pub(super) start: Bitrate,
+/// All back ends that this version knows, in order of preference.
+pub fn back_ends() -> impl Iterator<Item = &'static EncoderInfo> {
+    BACKENDS.iter().map(|backend| &backend.info)
 }
 
-/// An encoder in a pipeline.
-pub(super) struct Encoder {
-    backend: &'static Backend,
-    pub(super) element: gst::Element,
-    /// The element's output, narrowed to the row's profile.
-    pub(super) output: gst::Element,
-    /// The property's value that was set last: some encoders answer even an equal value with a key frame.
-    set: AtomicU64,
+/// The row of a back end.
+pub(super) fn row(info: &EncoderInfo) -> &'static Backend {
+    BACKENDS
+        .iter()
+        .find(|backend| backend.info.element == info.element)
+        .expect("every EncoderInfo is that of a row: nobody else makes one")
 }
 
-/// The best back end that fits `choice` and that this machine has.
-pub(super) fn choose(choice: &EncoderChoice, codec: Codec) -> Result<&'static Backend, Error> {
-    let mut missing = None;
-    for backend in BACKENDS.iter().filter(|backend| backend.codec == codec && backend.is(choice)) {
-        match graph::require(backend.info.element) {
-            Ok(()) => return Ok(backend),
-            Err(error) => missing = missing.or(Some(error)),
+/// The back end to begin with that fits the configuration and that this machine seems to have. Left to
+/// itself (`auto`) it is software where there is some, since nothing here has proven that hardware works;
+/// what is named is taken at its word.
+///
+/// # Errors
+/// When there is none: with the reason of each that was asked for.
+pub(super) fn choose(video: &Video) -> Result<&'static EncoderInfo, Error> {
+    let Video { encoder: choice, codec, width, height, framerate, .. } = video;
+    let mut wanted: Vec<&'static Backend> = candidates(choice, *codec).collect();
+    if *choice == EncoderChoice::Auto {
+        wanted.sort_by_key(|backend| backend.info.hardware); // stable: else in order of preference
+    }
+    let mut obstacles = Vec::new();
+    for backend in wanted {
+        match backend.obstacle(*width, *height, *framerate) {
+            None => return Ok(&backend.info),
+            Some(obstacle) => obstacles.push((backend, obstacle)),
         }
     }
-    Err(missing.unwrap_or_else(|| Error::Unavailable {
-        what: format!("video.encoder = \"{choice}\" with video.codec = \"{codec}\""),
-        reason: format!("this version has {}", known_backends()),
-    }))
+    Err(match obstacles.as_slice() {
+        [(backend, obstacle)] if obstacle.is_missing_package() => {
+            Error::MissingElement { element: backend.info.element, package: backend.info.package }
+        }
+        [] => unavailable(video, format!("this version has {}", known_backends())),
+        several => {
+            let reason =
+                |(backend, obstacle): &(&Backend, _)| format!("{}: {obstacle}", backend.info.element);
+            unavailable(video, several.iter().map(reason).collect::<Vec<_>>().join("; "))
+        }
+    })
 }
 
-impl Backend {
-    pub(super) fn build(&'static self, settings: &Settings) -> Result<Encoder, Error> {
-        let rate = self.rate_value(settings.start);
-        let element = graph::make(self.info.element, |builder| {
-            (self.configure)(builder, settings).property(self.rate_property, rate)
-        })?;
-        let output = graph::only(
-            &gst::Caps::builder("video/x-h264")
-                .field("stream-format", "byte-stream")
-                .field("alignment", "au")
-                .field("profile", self.profile)
-                .build(),
-        )?;
-        Ok(Encoder { backend: self, element, output, set: AtomicU64::new(u64::from(rate)) })
-    }
-
-    fn is(&self, choice: &EncoderChoice) -> bool {
-        match choice {
-            EncoderChoice::Auto => true,
-            EncoderChoice::Element(name) => name == self.info.element,
-            EncoderChoice::Vaapi
-            | EncoderChoice::V4l2M2m
-            | EncoderChoice::Nvenc
-            | EncoderChoice::Qsv
-            | EncoderChoice::Software => choice.to_string() == self.info.backend,
-        }
-    }
-
-    /// `target` in the property's unit, within its range.
-    fn rate_value(&self, target: Bitrate) -> u32 {
-        let steps = target.as_bps() / self.rate_unit.as_bps();
-        let (smallest, largest) = self.rate_range;
-        u32::try_from(steps).unwrap_or(largest).clamp(smallest, largest)
-    }
+fn unavailable(video: &Video, reason: String) -> Error {
+    let what = format!("video.encoder = \"{}\" with video.codec = \"{}\"", video.encoder, video.codec);
+    Error::Unavailable { what, reason }
 }
 
-impl Encoder {
-    pub(super) fn info(&self) -> &'static EncoderInfo {
-        &self.backend.info
-    }
-
-    /// Changes the rate of the running encoder; an unchanged value does not reach it.
-    pub(super) fn set_target(&self, target: Bitrate) {
-        let value = self.backend.rate_value(target);
-        if self.set.swap(u64::from(value), Ordering::Relaxed) != u64::from(value) {
-            self.element.set_property(self.backend.rate_property, value);
-        }
-    }
-
-    /// Has the next frame coded as a key frame with all parameter sets. False: the element did not take it.
-    pub(super) fn force_key_frame(&self) -> bool {
-        let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
-        graph::pad(&self.element, "src").send_event(event)
-    }
+fn candidates(choice: &EncoderChoice, codec: Codec) -> impl Iterator<Item = &'static Backend> {
+    BACKENDS.iter().copied().filter(move |backend| backend.info.codec == codec && backend.is(choice))
 }
 
 fn known_backends() -> String {
-    let rows = BACKENDS
-        .iter()
-        .map(|backend| format!("{} ({}, {})", backend.info.backend, backend.info.element, backend.codec));
+    let rows = back_ends().map(|info| format!("{} ({}, {})", info.element, info.backend, info.codec));
     rows.collect::<Vec<_>>().join(", ")
 }
 
-/// In order of preference.
-static BACKENDS: &[Backend] = &[x264::BACKEND];
+/// In order of preference, as [`offers`] promises it.
+static BACKENDS: &[&Backend] = &[
+    &qsv::H264,
+    &qsv::H265,
+    &nvidia::CUDA_H264,
+    &nvidia::CUDA_H265,
+    &nvidia::NVENC_H264,
+    &nvidia::NVENC_H265,
+    &nvidia::AUTO_H264,
+    &nvidia::AUTO_H265,
+    &nvidia::JETSON_H264,
+    &nvidia::JETSON_H265,
+    &v4l2::H264,
+    &v4l2::H265,
+    &rockchip::H264,
+    &rockchip::H265,
+    &vaapi::LOW_POWER_H264,
+    &vaapi::LOW_POWER_H265,
+    &vaapi::H264,
+    &vaapi::H265,
+    &x264::H264,
+    &openh264::H264,
+    &vaapi::LEGACY_H264,
+];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn software_is_x264_and_the_rest_is_said_to_be_missing() {
-        gst::init().unwrap();
-        let x264 = EncoderChoice::Element("x264enc".to_owned());
-        for choice in [EncoderChoice::Auto, EncoderChoice::Software, x264] {
-            assert_eq!(choose(&choice, Codec::H264).ok().unwrap().info.element, "x264enc");
-        }
-        let other = EncoderChoice::Element("openh264enc".to_owned());
-        for choice in
-            [EncoderChoice::Vaapi, EncoderChoice::V4l2M2m, EncoderChoice::Nvenc, EncoderChoice::Qsv, other]
-        {
-            let error = choose(&choice, Codec::H264).err().unwrap();
-            assert!(matches!(error, Error::Unavailable { .. }), "{error}");
-        }
-        let error = choose(&EncoderChoice::Auto, Codec::H265).err().unwrap().to_string();
-        assert_eq!(
-            error,
-            "video.encoder = \"auto\" with video.codec = \"h265\" is not available: \
-             this version has software (x264enc, h264)"
-        );
-    }
-
-    #[test]
-    fn a_target_becomes_the_elements_unit() {
-        let backend = &x264::BACKEND;
-        assert_eq!(backend.rate_value(Bitrate::from_kbps(6_000)), 6_000);
-        assert_eq!(backend.rate_value(Bitrate::from_bps(999)), 1, "never zero, which x264 takes as free");
-        assert_eq!(backend.rate_value(Bitrate::from_kbps(9_000_000)), 2_048_000);
-    }
-}
+mod tests;

@@ -4,49 +4,67 @@ use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
-use gst::element_factory::ElementBuilder;
-
-use super::{Backend, EncoderInfo, Settings};
+use super::backend::{Backend, Input, KeyFrames, Place, Rate, Settings, Versions, no_controls};
+use super::setting::{Setting, must};
+use super::{EncoderInfo, Limits, MemoryPath};
 use crate::config::Codec;
 use crate::units::Bitrate;
 
 /// A changed bitrate takes effect in place, without a key frame; other caps make it begin anew, which takes
-/// milliseconds. `nal-hrd` stays unset: with it, decreases are ignored.
-pub(super) const BACKEND: Backend = Backend {
+/// milliseconds. Its buffer is told as a time and follows the rate. `nal-hrd` stays unset: with it,
+/// decreases are ignored.
+pub(super) static H264: Backend = Backend {
     info: EncoderInfo {
         backend: "software",
         element: "x264enc",
+        package: "gstreamer1.0-plugins-ugly",
+        codec: Codec::H264,
         hardware: false,
         rate_step: 0.02,
         rate_interval: Duration::ZERO,
         rate_change_is_key_frame: false,
         resizes: true,
+        presets: &["veryfast", "superfast", "ultrafast"],
+        limits: Limits {
+            max_width: 7680,
+            max_height: 4320,
+            min_framerate: 1.0,
+            max_bitrate: Bitrate::from_kbps(2_048_000),
+            stride: 1,
+        },
+        memory: MemoryPath {
+            converter: None,
+            copies: 1,
+            description: "system memory; copied by the encoder into its own picture",
+        },
     },
-    codec: Codec::H264,
-    pixels: "I420",
-    rate_property: "bitrate",
-    rate_unit: Bitrate::from_kbps(1),
-    rate_range: (1, 2_048_000),
-    profile: "high",
-    configure,
+    versions: Versions::since((1, 22, 0)),
+    plugin: "x264",
+    wants: "is software and wants nothing else",
+    pixels: &["I420", "NV12"],
+    input: Input::System,
+    conversion: None,
+    rate: Rate { place: Place::Property("bitrate"), unit: Bitrate::from_kbps(1), range: (1, 2_048_000) },
+    buffer: None,
+    key_frames: KeyFrames::EVENT,
+    profiles: &["high"],
+    level: None,
+    settings,
+    controls: no_controls,
 };
 
-fn configure<'a>(builder: ElementBuilder<'a>, settings: &Settings) -> ElementBuilder<'a> {
-    builder
-        .property_from_str("tune", "zerolatency")
-        .property_from_str("speed-preset", SPEED_PRESET)
-        .property_from_str("pass", "cbr")
-        .property("vbv-buf-capacity", VBV_MILLISECONDS)
-        .property("bframes", 0u32)
-        .property("key-int-max", frames_between_key_frames(settings))
-        .property("byte-stream", true)
-        .property("option-string", OPTIONS)
-        .property("threads", threads())
-}
-
-fn frames_between_key_frames(settings: &Settings) -> u32 {
-    let frames = settings.framerate.as_f64() * settings.keyframe_interval.as_secs_f64();
-    (frames.round() as u32).max(1) // at most 20 s at 240 frames per second
+fn settings(settings: &Settings) -> Vec<Setting> {
+    vec![
+        must(&["tune"], "zerolatency"),
+        must(&["speed-preset"], settings.preset.unwrap_or(SPEED_PRESET)),
+        must(&["pass"], "cbr"),
+        must(&["vbv-buf-capacity"], VBV_MILLISECONDS),
+        must(&["bframes"], 0),
+        must(&["key-int-max"], settings.group()),
+        must(&["byte-stream"], true),
+        must(&["option-string"], OPTIONS),
+        must(&["threads"], threads()),
+    ]
 }
 
 /// zerolatency codes a slice a thread: more threads cost picture quality.

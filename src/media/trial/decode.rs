@@ -1,0 +1,138 @@
+//! What a decoder of another make says of a trial's pictures.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use gst::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{End, KeptPicture, parser, sink, wait};
+use crate::config::Codec;
+use crate::media::encoding::coded_caps;
+use crate::media::error::Error;
+use crate::media::graph::{self, Graph};
+
+/// What decoding gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decoded {
+    With {
+        /// GStreamer's name of the decoder.
+        decoder: String,
+        /// Whole pictures that it gave.
+        pictures: u32,
+        /// Width and height of the last of them.
+        size: Option<(u32, u32)>,
+        /// What it complained of.
+        error: Option<String>,
+    },
+    /// There is no software decoder on this machine: only the parser has looked at the pictures.
+    Parsed {
+        /// Pictures that it found.
+        pictures: u32,
+        error: Option<String>,
+    },
+}
+
+pub(super) fn decode(codec: Codec, parse: &'static str, coded: &[KeptPicture]) -> Result<Decoded, Error> {
+    let found = decoders(codec).iter().find(|name| gst::ElementFactory::find(name).is_some()).copied();
+    let graph = Graph::new("trial decode");
+    let source = gst_app::AppSrc::builder().caps(&coded_caps(codec)).format(gst::Format::Time).build();
+    source.set_max_bytes(0); // all of it is there already, a megabyte or so
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let watcher = seen.clone();
+    let sink = sink(&gst::Caps::new_any(), move |sample| {
+        watcher.lock().unwrap_or_else(PoisonError::into_inner).take(sample);
+    });
+    let parse = parser(parse)?;
+    match found {
+        Some(name) => {
+            let decoder = strict(name)?;
+            graph.chain(&[source.upcast_ref(), &parse, &decoder, sink.upcast_ref()])?;
+        }
+        None => graph.chain(&[source.upcast_ref(), &parse, sink.upcast_ref()])?,
+    }
+    graph.play(gst::ClockTime::ZERO)?;
+    for picture in coded {
+        let mut buffer = gst::Buffer::from_slice(picture.bytes.clone());
+        buffer.make_mut().set_pts(picture.at);
+        if let Err(error) = source.push_buffer(buffer) {
+            log::debug!(error:%; "the decoder takes no more pictures");
+            break; // the bus says why
+        }
+    }
+    if let Err(error) = source.end_of_stream() {
+        log::debug!(error:%; "the decoder takes no end");
+    }
+    let error = match wait(&graph, PATIENCE) {
+        End::Complete => None,
+        End::OutOfPatience => Some(format!("it did not come to an end within {PATIENCE:?}")),
+        End::Failed(reason) => Some(reason),
+    };
+    drop(graph);
+    let Seen { pictures, size, broken } =
+        std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+    let error = error.or_else(|| (broken > 0).then(|| format!("{broken} pictures are damaged")));
+    Ok(match found {
+        Some(decoder) => Decoded::With { decoder: decoder.to_owned(), pictures, size, error },
+        None => Decoded::Parsed { pictures, error },
+    })
+}
+
+/// A decoder that ends with its first error and hides nothing, as far as it can be told to.
+fn strict(name: &'static str) -> Result<gst::Element, Error> {
+    let decoder = graph::plain(name)?;
+    if decoder.has_property_with_type("max-errors", i32::static_type()) {
+        decoder.set_property("max-errors", 0i32);
+    }
+    Ok(decoder)
+}
+
+#[derive(Default)]
+struct Seen {
+    pictures: u32,
+    size: Option<(u32, u32)>,
+    broken: u32,
+}
+
+impl Seen {
+    fn take(&mut self, sample: &gst::Sample) {
+        self.pictures += 1;
+        if sample.buffer().is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::CORRUPTED)) {
+            self.broken += 1;
+        }
+        let format = sample.caps().and_then(|caps| caps.structure(0));
+        let side = |name| format.and_then(|format| u32::try_from(format.get::<i32>(name).ok()?).ok());
+        self.size = side("width").zip(side("height"));
+    }
+}
+
+/// In software, and none that shares a driver with what is tried.
+fn decoders(codec: Codec) -> &'static [&'static str] {
+    match codec {
+        Codec::H264 => &["avdec_h264", "openh264dec"],
+        Codec::H265 => &["avdec_h265", "libde265dec"],
+    }
+}
+
+/// Software decodes a hundred pictures of 1080p in a second or two on a Raspberry Pi.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::init;
+
+    #[test]
+    fn a_broken_stream_is_found() {
+        init().unwrap();
+        let garbage = KeptPicture {
+            at: gst::ClockTime::ZERO,
+            after: Duration::ZERO,
+            bytes: [vec![0, 0, 0, 1, 0x65], vec![0x5a; 500]].concat(),
+        };
+        let decoded = decode(Codec::H264, "h264parse", &[garbage]).unwrap();
+        let Decoded::With { pictures, error, .. } = decoded else { panic!("a decoder is installed") };
+        assert!(pictures == 0 || error.is_some());
+    }
+}

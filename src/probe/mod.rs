@@ -1,0 +1,211 @@
+//! Whether an encoder works here: not by its name, but because it has just encoded.
+//!
+//! ```text
+//! Probes ─▶ Cache ─ known ─▶ Finding ─▶ rank ─▶ Choice, Choice, …
+//!    │                          ▲
+//!    └─▶ Prober ─▶ child: Request ─▶ Trial ─▶ Measurements ─▶ Verdict
+//! ```
+//! The child is this program again (`uplinkd probe-encoder`): a driver that hangs or crashes takes only that
+//! along, costs its time limit and gives a reason.
+//!
+//! Reading order: [`plan`] (what is asked and measured), [`verdict`], [`ranking`], all of which only decide;
+//! [`child`], [`parent`], [`cache`], [`machine`].
+
+pub mod cache;
+pub mod child;
+pub mod machine;
+pub mod parent;
+pub mod plan;
+pub mod ranking;
+pub mod verdict;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use self::cache::{Cache, Entry, Key, Results};
+use self::machine::Machine;
+use self::parent::Prober;
+use self::plan::{Measurements, Request};
+use self::ranking::{Choice, Finding};
+use self::verdict::Verdict;
+use crate::causes::with_causes;
+use crate::config::{Codec, EncoderChoice, Framerate, Word};
+use crate::media::{self, EncoderInfo, Mode, Offer};
+
+/// Probes of this machine's encoders, and what is known of them. Cloning shares nothing but the file.
+#[derive(Clone, Debug)]
+pub struct Probes {
+    prober: Prober,
+    cache: Cache,
+    machine: Machine,
+}
+
+/// A row of the encoder table on this machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackEnd {
+    pub offer: Offer,
+    /// In every mode in which it was probed, the oldest first.
+    pub probes: Vec<Entry>,
+}
+
+/// When to leave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// With the first that is proven, in the order of the offers: the rest stays unproven.
+    FirstProven,
+    /// With the last.
+    All,
+}
+
+impl Probes {
+    /// Of this user's cache. [`media::init`] comes before any use.
+    ///
+    /// # Errors
+    /// When the system does not tell which file this program is.
+    pub fn of_this_machine() -> Result<Probes, parent::Error> {
+        Ok(Probes::new(Prober::this_program()?, Cache::of_this_user()))
+    }
+
+    /// With another command or file.
+    pub fn new(prober: Prober, cache: Cache) -> Probes {
+        Probes { prober, cache, machine: Machine::this() }
+    }
+
+    /// The encoders to take for `mode`, the best first; what is not known is probed, one after the other, which
+    /// takes seconds for each.
+    pub async fn prove(&self, mode: Mode, offers: &[Offer], until: Until) -> Vec<Choice> {
+        let results = self.load().await;
+        let mut findings = Vec::new();
+        for offer in offers.iter().filter(|offer| offer.unavailable.is_none()) {
+            let finding = match self.known(&results, offer.info, mode) {
+                Some(finding) => finding,
+                None => self.probe(offer.info, mode).await,
+            };
+            let proven = finding.verdict.is_proven();
+            findings.push(finding);
+            if proven && until == Until::FirstProven {
+                break;
+            }
+        }
+        ranking::rank(offers, &findings)
+    }
+
+    /// The same by what is known already, at once; reads a file.
+    pub fn choices(&self, mode: Mode, offers: &[Offer]) -> Vec<Choice> {
+        let results = self.cache.load();
+        let finding = |offer: &Offer| self.known(&results, offer.info, mode);
+        ranking::rank(offers, &offers.iter().filter_map(finding).collect::<Vec<_>>())
+    }
+
+    /// Probes one encoder, whatever is known of it, and keeps the result. Of one that has a choice of how much
+    /// it tries, the most is taken that leaves a reserve.
+    pub async fn probe(&self, info: &'static EncoderInfo, mode: Mode) -> Finding {
+        let mut presets = info.presets.iter().copied().map(Some).collect::<Vec<_>>();
+        if presets.is_empty() {
+            presets.push(None);
+        }
+        let mut best: Option<(Finding, Option<Measurements>)> = None;
+        for preset in presets {
+            let next = self.probe_once(&Request { info, mode, preset }).await;
+            let better = best.as_ref().is_none_or(|(before, _)| is_better(&next.0.verdict, &before.verdict));
+            if better {
+                best = Some(next);
+            }
+            if best.as_ref().is_some_and(|(finding, _)| ranking::has_reserve(&finding.verdict)) {
+                break;
+            }
+        }
+        let (finding, measured) = best.expect("there is a preset, or the lack of one");
+        log::info!(element = info.element, mode:%, preset = finding.preset; "{}", finding.verdict.reason());
+        self.keep(self.entry(&finding, mode, measured)).await;
+        finding
+    }
+
+    /// Every row of the table for a mode, with what is known of it; reads a file.
+    pub fn back_ends(&self, mode: Mode) -> Vec<BackEnd> {
+        let results = self.cache.load();
+        let offers = Codec::WORDS.iter().flat_map(|(_, codec)| {
+            media::offers(&EncoderChoice::Auto, *codec, mode.width, mode.height, mode.framerate)
+        });
+        let back_end = |offer: Offer| {
+            let key = self.key(offer.info, mode);
+            let probes = results.of_element(&key, &self.machine.boot).cloned().collect();
+            BackEnd { offer, probes }
+        };
+        offers.map(back_end).collect()
+    }
+
+    async fn probe_once(&self, request: &Request) -> (Finding, Option<Measurements>) {
+        let (verdict, measured) = match self.prober.probe(request).await {
+            Ok(measured) => (Verdict::of(&measured, request.mode), Some(measured)),
+            Err(error) => (Verdict::Refused { reason: with_causes(&error) }, None),
+        };
+        (Finding { info: request.info, verdict, preset: request.preset }, measured)
+    }
+
+    fn known(&self, results: &Results, info: &'static EncoderInfo, mode: Mode) -> Option<Finding> {
+        let entry = results.find(&self.key(info, mode), &self.machine.boot)?;
+        let preset = match &entry.preset {
+            // A preset that this version no longer has was another encoder.
+            Some(name) => Some(*info.presets.iter().find(|preset| *preset == name)?),
+            None => None,
+        };
+        Some(Finding { info, verdict: entry.verdict.clone(), preset })
+    }
+
+    async fn load(&self) -> Results {
+        let cache = self.cache.clone();
+        tokio::task::spawn_blocking(move || cache.load()).await.unwrap_or_default() // it does not panic
+    }
+
+    async fn keep(&self, entry: Entry) {
+        let cache = self.cache.clone();
+        match tokio::task::spawn_blocking(move || cache.keep(entry)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => log::warn!("{}; it will be probed again", with_causes(&error)),
+            Err(error) => log::error!(error:%; "keeping a probe's result failed"),
+        }
+    }
+
+    fn entry(&self, finding: &Finding, mode: Mode, measured: Option<Measurements>) -> Entry {
+        Entry {
+            key: self.key(finding.info, mode),
+            verdict: finding.verdict.clone(),
+            preset: finding.preset.map(str::to_owned),
+            measured,
+            boot: self.machine.boot.clone(),
+            probed_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        }
+    }
+
+    fn key(&self, info: &EncoderInfo, mode: Mode) -> Key {
+        Key {
+            element: info.element.to_owned(),
+            codec: info.codec.to_string(),
+            width: mode.width,
+            height: mode.height,
+            framerate: mode.framerate.to_string(),
+            plugin: media::plugin_version(info.element).unwrap_or_default(),
+            gstreamer: media::version(),
+            kernel: self.machine.kernel.clone(),
+            drivers: if info.hardware { self.machine.drivers.clone() } else { String::new() },
+            uplinkd: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// Of two ways to drive one encoder.
+fn is_better(new: &Verdict, before: &Verdict) -> bool {
+    let worth = |verdict: &Verdict| match verdict {
+        Verdict::Proven { factor } => (2, *factor),
+        Verdict::TooSlow { factor, .. } => (1, *factor),
+        Verdict::Refused { .. } => (0, 0.0),
+    };
+    worth(new) > worth(before)
+}
+
+/// What a configuration has where it says nothing: what `uplinkd devices` probes with.
+pub const USUAL_MODE: Mode = Mode {
+    width: 1280,
+    height: 720,
+    framerate: Framerate::new(30, 1).expect("30 pictures a second are a frame rate"),
+};

@@ -1,0 +1,367 @@
+//! Runs a child that probes, with a time limit: whatever a driver does to it, the daemon only gets a reason.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::child::Answer;
+use super::plan::{Measurements, Request};
+
+/// The command that probes, and how long it may take.
+#[derive(Clone, Debug)]
+pub struct Prober {
+    program: PathBuf,
+    /// Before those that say what is probed.
+    arguments: Vec<OsString>,
+    limit: Duration,
+}
+
+/// Why there are no measurements.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("this program's own file is not known")]
+    Program(#[source] io::Error),
+    #[error("the probe does not start")]
+    Start(#[source] io::Error),
+    #[error("the probe cannot be waited for")]
+    Wait(#[source] io::Error),
+    #[error("the probe gave no answer within {} s and was killed{said}", limit.as_secs_f64())]
+    TimeLimit { limit: Duration, said: Said },
+    #[error("the probe crashed ({signal}){said}")]
+    Signal { signal: &'static str, said: Said },
+    #[error("the probe failed with exit code {code}{said}")]
+    ExitCode { code: i32, said: Said },
+    #[error("the probe's answer is not one{said}")]
+    Answer { said: Said },
+    #[error("{0}")]
+    NotTried(String),
+}
+
+/// The last thing that a child said on its standard error, for people.
+#[derive(Debug, Default)]
+pub struct Said(Option<String>);
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Some(line) => write!(f, ": {line}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Prober {
+    /// This program itself.
+    ///
+    /// # Errors
+    /// When the system does not tell which file it is.
+    pub fn this_program() -> Result<Prober, Error> {
+        let program = std::env::current_exe().map_err(Error::Program)?;
+        Ok(Prober { program, arguments: Vec::new(), limit: TIME_LIMIT })
+    }
+
+    /// Another command, which is given the same arguments after its own.
+    pub fn command(program: impl Into<PathBuf>, arguments: &[&str], limit: Duration) -> Prober {
+        let arguments = arguments.iter().map(Into::into).collect();
+        Prober { program: program.into(), arguments, limit }
+    }
+
+    /// Has one encoder probed. One probe at a time: the sessions of hardware encoders are few, and two at once
+    /// would slow each other down. Dropped halfway, it kills the child.
+    ///
+    /// # Errors
+    /// Whatever kept the child from measuring: the words are the reason why the encoder is not used.
+    pub async fn probe(&self, request: &Request) -> Result<Measurements, Error> {
+        static ALONE: Mutex<()> = Mutex::const_new(());
+        let _alone = ALONE.lock().await;
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).args(arguments(request));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0).kill_on_drop(true);
+        let mut child = command.spawn().map_err(Error::Start)?;
+        let group = Group::of(&child);
+        let answer = Listener::new(child.stdout.take(), LARGEST_ANSWER);
+        let words = Listener::new(child.stderr.take(), LARGEST_COMPLAINT);
+
+        let exit = timeout(self.limit, child.wait()).await;
+        drop(group); // also what the child left behind; then nobody holds its outputs any more
+        if exit.is_err() && timeout(MOMENT, child.wait()).await.is_err() {
+            log::error!(element = request.info.element; "a killed probe stays: its driver hangs in the kernel");
+        }
+        let (answer, words) = (answer.heard().await, words.heard().await);
+        let said = Said::last_line(&words);
+        match exit {
+            Err(_) => Err(Error::TimeLimit { limit: self.limit, said }),
+            Ok(Err(error)) => Err(Error::Wait(error)),
+            Ok(Ok(status)) => read(status, &answer, said),
+        }
+    }
+}
+
+fn arguments(request: &Request) -> Vec<String> {
+    let Request { info, mode, preset } = request;
+    let mut arguments = vec!["probe-encoder".to_owned()];
+    let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+    add("--element", info.element.to_owned());
+    add("--codec", info.codec.to_string());
+    add("--width", mode.width.to_string());
+    add("--height", mode.height.to_string());
+    add("--framerate", mode.framerate.to_string());
+    if let Some(preset) = preset {
+        add("--preset", (*preset).to_owned());
+    }
+    arguments
+}
+
+fn read(status: ExitStatus, answer: &[u8], said: Said) -> Result<Measurements, Error> {
+    use std::os::unix::process::ExitStatusExt;
+
+    if let Some(signal) = status.signal() {
+        let signal = signal_name(signal);
+        return Err(Error::Signal { signal, said });
+    }
+    match status.code() {
+        Some(0) => {}
+        Some(code) => return Err(Error::ExitCode { code, said }),
+        None => return Err(Error::Answer { said }),
+    }
+    match serde_json::from_slice(answer) {
+        Ok(Answer::Measured(measured)) => Ok(measured),
+        Ok(Answer::NotTried(reason)) => Err(Error::NotTried(reason)),
+        Err(error) => {
+            log::debug!(error:%; "the probe's answer cannot be read");
+            Err(Error::Answer { said })
+        }
+    }
+}
+
+/// The child's process group, which is killed as a whole when this is dropped: with it go what the child has
+/// started, such as helpers of a driver.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Group {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Group(id.and_then(Pid::from_raw))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let Some(group) = self.0 else { return };
+        // A child that was waited for just now and left nobody behind has no group any more. That its number
+        // belongs to another group already would take all numbers to have been given out in between.
+        match kill_process_group(group, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(error) => log::warn!(group:? = group, error:%; "a probe's processes cannot be killed"),
+        }
+    }
+}
+
+/// Hears one of a child's outputs to its end, so that the child never waits for us, and keeps a part.
+struct Listener(Option<JoinHandle<Vec<u8>>>);
+
+impl Listener {
+    fn new(output: Option<impl AsyncRead + Unpin + Send + 'static>, keep: usize) -> Listener {
+        Listener(output.map(|output| tokio::spawn(hear(output, keep))))
+    }
+
+    /// What was kept. Not waited for longer than a moment: a process that left the child's group may still
+    /// hold the output.
+    async fn heard(mut self) -> Vec<u8> {
+        let Some(hearing) = &mut self.0 else { return Vec::new() };
+        match timeout(MOMENT, hearing).await {
+            Ok(Ok(heard)) => heard,
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(hearing) = &self.0 {
+            hearing.abort();
+        }
+    }
+}
+
+/// Keeps the newest bytes: an answer is all that is said, and a complaint's end tells the most.
+async fn hear(mut output: impl AsyncRead + Unpin, keep: usize) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut piece = vec![0; PIECE];
+    loop {
+        match output.read(&mut piece).await {
+            Ok(0) => return kept,
+            Ok(count) => {
+                kept.extend_from_slice(&piece[..count]);
+                let excess = kept.len().saturating_sub(keep);
+                kept.drain(..excess);
+            }
+            Err(error) => {
+                log::debug!(error:%; "a probe's output cannot be read to its end");
+                return kept;
+            }
+        }
+    }
+}
+
+impl Said {
+    fn last_line(words: &[u8]) -> Said {
+        let text = String::from_utf8_lossy(words);
+        let line = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+        let printable = |c: char| if c.is_control() { ' ' } else { c };
+        Said(line.map(|line| line.chars().take(LONGEST_LINE).map(printable).collect()))
+    }
+}
+
+/// The signals that a crash is; the numbers are the same on all of Linux's architectures that GStreamer is
+/// built for in Debian, but MIPS's SIGBUS.
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        15 => "SIGTERM",
+        31 => "SIGSYS",
+        _ => "another signal",
+    }
+}
+
+/// A trial ends after 5 s of patience at most, its decoding after as many; the first one on a slow machine waits for
+/// GStreamer to list its plugins.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// For what is left when the child has ended or was killed.
+const MOMENT: Duration = Duration::from_millis(500);
+
+/// In bytes; of a child that says more, no answer can be read. An answer has about one kilobyte.
+const LARGEST_ANSWER: usize = 64 * 1024;
+
+/// In bytes; what a child said before is lost.
+const LARGEST_COMPLAINT: usize = 8 * 1024;
+
+/// In characters.
+const LONGEST_LINE: usize = 200;
+
+/// In bytes; what is read at once.
+const PIECE: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config::Framerate;
+    use crate::media::{self, Mode};
+
+    #[tokio::test]
+    async fn each_end_of_a_child_has_its_reason() {
+        let cases: &[(&str, &str)] = &[
+            ("kill -SEGV $$", "the probe crashed (SIGSEGV)"),
+            ("echo driver: bad luck >&2; kill -ABRT $$", "the probe crashed (SIGABRT): driver: bad luck"),
+            ("echo one >&2; echo two >&2; exit 3", "the probe failed with exit code 3: two"),
+            ("echo hello", "the probe's answer is not one"),
+            ("true", "the probe's answer is not one"),
+            ("head -c 9000000 /dev/zero", "the probe's answer is not one"),
+            ("echo '{\"not_tried\":\"no such device\"}'", "no such device"),
+        ];
+        for (script, expected) in cases {
+            let error = shell(script, Duration::from_secs(10)).probe(&request()).await.unwrap_err();
+            assert_eq!(error.to_string(), *expected, "{script}");
+        }
+        let error = Prober::command("/no/such/program", &[], TIME_LIMIT).probe(&request()).await.unwrap_err();
+        assert!(matches!(error, Error::Start(_)));
+    }
+
+    #[tokio::test]
+    async fn a_child_that_hangs_costs_its_limit() {
+        for script in [
+            "sleep 100",
+            "yes",
+            "while true; do echo complaint >&2; done",
+            "trap '' TERM INT; sleep 100 & wait",
+        ] {
+            let begin = Instant::now();
+            let error = shell(script, Duration::from_millis(400)).probe(&request()).await.unwrap_err();
+            let words = error.to_string();
+            assert!(words.starts_with("the probe gave no answer within 0.4 s and was killed"), "{words}");
+            assert!(begin.elapsed() < Duration::from_secs(3), "{script}: {:?}", begin.elapsed());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_child_starts_ends_with_it() {
+        for (script, limit) in [
+            ("sleep 1001.$$ & echo $! >&2; wait", Duration::from_millis(400)), // is killed
+            ("sleep 1001.$$ & echo $! >&2; exit 3", Duration::from_secs(10)),  // leaves it behind
+        ] {
+            let begin = Instant::now();
+            let error = shell(script, limit).probe(&request()).await.unwrap_err().to_string();
+            assert!(begin.elapsed() < Duration::from_secs(5), "it waited for the grandchild");
+            let grandchild = error.rsplit(' ').next().unwrap();
+            let gone = |pid: &str| match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+                Ok(stat) => stat.contains(") Z "), // dead, and not yet waited for by init
+                Err(_) => true,
+            };
+            assert!(grandchild.parse::<u32>().is_ok(), "{error}");
+            let limit = Instant::now() + Duration::from_secs(2);
+            while !gone(grandchild) {
+                assert!(Instant::now() < limit, "{grandchild} still runs");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_is_no_longer_wanted_is_killed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("pid");
+        let script = format!("echo $$ > {}; sleep 100", file.display());
+        let prober = shell(&script, Duration::from_secs(60));
+        assert!(timeout(Duration::from_millis(500), prober.probe(&request())).await.is_err());
+        let pid = std::fs::read_to_string(&file).unwrap();
+        let limit = Instant::now() + Duration::from_secs(2);
+        while std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+        {
+            assert!(Instant::now() < limit, "{pid} still runs");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[test]
+    fn the_child_is_told_what_to_probe() {
+        let request = Request { preset: Some("superfast"), ..request() };
+        assert_eq!(
+            arguments(&request).join(" "),
+            "probe-encoder --element x264enc --codec h264 --width 640 --height 360 --framerate 30000/1001 \
+             --preset superfast"
+        );
+    }
+
+    fn shell(script: &str, limit: Duration) -> Prober {
+        Prober::command("/bin/sh", &["-c", script], limit)
+    }
+
+    fn request() -> Request {
+        let mode = Mode { width: 640, height: 360, framerate: Framerate::new(30_000, 1001).unwrap() };
+        Request {
+            info: media::back_ends().find(|info| info.element == "x264enc").unwrap(),
+            mode,
+            preset: None,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Whether an encoder keeps up with the pictures, and how much of them it is given.
+
+use std::time::{Duration, Instant};
+
+use super::{Observation, wait};
+use crate::rate::{Mode, Rung, Scale};
+use crate::session::meter::Meter;
+
+/// How much of the configured mode one encoder manages.
+///
+/// ```text
+///               pictures are dropped before it    3 s (LACKING)
+///          ┌───────────────────────────────────▶ Lacking ─────────▶ one step down, Level
+///   Level ─┤◀── otherwise
+///          └───────────────────────────────────▶ Ample ───────────▶ one step up, Level
+///               lowered, and nothing is dropped    1 min, or longer where that step failed before
+/// ```
+/// The size gives way first, since the work goes with the pixels and motion stays smooth; then the frame
+/// rate. There is no telling from what it does how much more an encoder could do: each step up is a trial.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    /// Into [`STEPS`].
+    step: usize,
+    /// Why it does not stand on the first step.
+    reason: Option<String>,
+    trend: Trend,
+    raised_at: Option<Duration>,
+    /// How often each step was gone back from soon after it was tried.
+    failed: [usize; STEPS.len()],
+    offered: Meter,
+    dropped: Meter,
+    dropped_in_all: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trend {
+    Level,
+    Lacking { since: Duration },
+    Ample { since: Duration },
+}
+
+/// A change of step, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Down(String),
+    Up(String),
+}
+
+impl Pace {
+    /// Of an encoder that was proven to be so fast, as a multiple of real time at the whole mode.
+    pub(super) fn new(speed: Option<f64>) -> Self {
+        let step = speed.map_or(0, fitting);
+        let reason = (step > 0).then(|| {
+            let speed = speed.unwrap_or_default();
+            format!("the whole picture was proven at {speed:.1} × real time")
+        });
+        Pace {
+            step,
+            reason,
+            trend: Trend::Level,
+            raised_at: None,
+            failed: [0; STEPS.len()],
+            offered: Meter::default(),
+            dropped: Meter::default(),
+            dropped_in_all: 0,
+        }
+    }
+
+    /// The encoder is used from now on, with the step where it stood.
+    pub(super) fn begin(&mut self) {
+        self.trend = Trend::Level;
+        self.raised_at = None;
+        self.offered = Meter::default();
+        self.dropped = Meter::default();
+        self.dropped_in_all = 0;
+    }
+
+    pub(super) fn rung(&self) -> Rung {
+        STEPS[self.step]
+    }
+
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// `now` is the clock's, `time` what was looked at; `mode` is the whole one.
+    pub(super) fn observe(
+        &mut self,
+        now: Instant,
+        time: Duration,
+        mode: Mode,
+        seen: &Observation,
+    ) -> Option<Step> {
+        self.offered.observe(now, seen.pictures_in);
+        self.dropped.observe(now, seen.dropped);
+        let is_dropping = seen.dropped != self.dropped_in_all;
+        self.dropped_in_all = seen.dropped;
+
+        let is_lacking = self.dropped.per_second() > MOST_DROPPED * self.offered.per_second();
+        let may_rise = self.step > 0 && !is_dropping && !seen.reduced;
+        self.trend = match self.trend {
+            Trend::Lacking { since } if is_lacking => Trend::Lacking { since },
+            Trend::Level | Trend::Ample { .. } if is_lacking => Trend::Lacking { since: time },
+            Trend::Ample { since } if may_rise => Trend::Ample { since },
+            Trend::Level | Trend::Lacking { .. } if may_rise => Trend::Ample { since: time },
+            Trend::Level | Trend::Lacking { .. } | Trend::Ample { .. } => Trend::Level,
+        };
+        match self.trend {
+            Trend::Lacking { since } if time - since >= LACKING && self.step + 1 < STEPS.len() => {
+                Some(self.lower(time, mode, seen))
+            }
+            Trend::Ample { since } if time - since >= wait(1 + self.failed[self.step - 1]) => {
+                Some(self.raise(time, mode, seen))
+            }
+            Trend::Level | Trend::Lacking { .. } | Trend::Ample { .. } => None,
+        }
+    }
+
+    fn lower(&mut self, time: Duration, mode: Mode, seen: &Observation) -> Step {
+        if self.raised_at.take().is_some_and(|at| time - at < TRIAL) {
+            self.failed[self.step] += 1;
+        }
+        let (offered, dropped) = (self.offered.per_second(), self.dropped.per_second());
+        let kept = (offered - dropped).max(0.0);
+        let Mode { width, height, .. } = mode.at(self.rung());
+        let element = seen.element;
+        let reason =
+            format!("{element} keeps {kept:.0} of {offered:.0} pictures a second at {width}×{height}");
+        self.step += 1;
+        self.trend = Trend::Level;
+        self.reason = Some(reason.clone());
+        Step::Down(reason)
+    }
+
+    fn raise(&mut self, time: Duration, mode: Mode, seen: &Observation) -> Step {
+        let Mode { width, height, .. } = mode.at(self.rung());
+        self.step -= 1;
+        self.trend = Trend::Level;
+        self.raised_at = Some(time);
+        if self.step == 0 {
+            self.reason = None;
+        }
+        Step::Up(format!("{} has kept every picture at {width}×{height} for a while", seen.element))
+    }
+}
+
+/// The first step that leaves some room, by what the encoder was proven to do at the whole mode.
+fn fitting(speed: f64) -> usize {
+    let fits = |&step: &usize| speed >= ROOM * work(STEPS[step]);
+    (0..STEPS.len()).find(fits).unwrap_or(STEPS.len() - 1)
+}
+
+/// What a rung costs, as a share of the whole mode: work goes with pixels and pictures.
+fn work(rung: Rung) -> f64 {
+    let side = match rung.scale {
+        Scale::Full => 1.0,
+        Scale::ThreeQuarters => 0.75,
+        Scale::Half => 0.5,
+    };
+    side * side / f64::from(rung.framerate_divisor)
+}
+
+/// From the whole mode down; what is below is no picture to send.
+const STEPS: [Rung; 4] = [
+    Rung::FULL,
+    Rung { framerate_divisor: 1, scale: Scale::ThreeQuarters },
+    Rung { framerate_divisor: 1, scale: Scale::Half },
+    Rung { framerate_divisor: 2, scale: Scale::Half },
+];
+
+/// Share of the pictures whose loss is not worth another mode: one in ten is hardly seen.
+const MOST_DROPPED: f64 = 0.1;
+
+/// A pause of the machine is over by then.
+const LACKING: Duration = Duration::from_secs(3);
+
+/// A step up that is gone back from within so long has failed: a minute's load shows at once, the heat of a
+/// small machine after some.
+const TRIAL: Duration = Duration::from_secs(5 * 60);
+
+/// Room that an encoder needs above what it was proven to do: other work, other scenes.
+const ROOM: f64 = 1.2;

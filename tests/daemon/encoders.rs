@@ -1,0 +1,110 @@
+//! Encoders that fail while they are on air, and the stream that does not.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{Daemon, Peer, eventually, eventually_or, free_port, test_stream};
+use crate::ts::{assert_clean, assert_decodes, check};
+
+/// A second without picture is a stall, and half of it what is left for the swap.
+const SWAP: Duration = Duration::from_secs(2);
+
+#[test]
+fn a_stalled_encoder_is_replaced_on_air() {
+    survives("stall_after=150", "gave nothing for 1 s", SWAP);
+}
+
+#[test]
+fn one_whose_driver_blocks_is_replaced_on_air() {
+    survives("block_after=150", "gave nothing for 1 s", SWAP);
+}
+
+#[test]
+fn one_that_reports_an_error_is_replaced_on_air() {
+    survives("error_after=150", "vah264enc: ", SWAP);
+}
+
+#[test]
+fn one_that_gives_far_too_much_is_replaced_on_air() {
+    survives("excess=3,excess_after=60", "ignores its target", Duration::from_secs(15));
+}
+
+#[test]
+fn one_that_hangs_when_it_is_opened_costs_a_limit_and_a_reason() {
+    for stage in ["ready", "first"] {
+        let (daemon, _peer) = streaming("vaapi", &format!("vah264enc:hang={stage};vapostproc"));
+        let element = eventually_or(Duration::from_secs(12), || in_use(&daemon) == "x264enc");
+        assert!(element.is_some(), "{stage}: {:#}\n{}", daemon.status(), daemon.log());
+        daemon.wait_for("degraded", Duration::from_secs(10));
+        assert!(demoted(&daemon).contains("vah264enc"), "{:#}", daemon.status());
+    }
+}
+
+#[test]
+fn a_probe_that_crashes_costs_a_reason_and_nothing_else() {
+    let (daemon, _peer) = streaming("auto", "vah264enc:crash=first;vapostproc");
+    let streams = eventually_or(Duration::from_secs(60), || daemon.state() == "streaming");
+    assert!(streams.is_some(), "{:#}\n{}", daemon.status(), daemon.log());
+    assert_eq!(in_use(&daemon), "x264enc");
+    assert!(demoted(&daemon).contains("crashed"), "{:#}", daemon.status());
+}
+
+/// Streams with a fake VA encoder that goes wrong so, and looks at what the receiver got.
+fn survives(knobs: &str, reason: &str, within: Duration) {
+    let (mut daemon, peer) = streaming("vaapi", &format!("vah264enc:{knobs};vapostproc"));
+    daemon.wait_for("streaming", Duration::from_secs(15));
+    assert_eq!(in_use(&daemon), "vah264enc", "{:#}", daemon.status());
+    let (mut frames, mut moved) = (0, Instant::now());
+    let swapped = eventually_or(Duration::from_secs(40), || {
+        let encoder = daemon.status()["encoder"].clone();
+        if encoder["element"] == "vah264enc" && encoder["frames"] != frames {
+            (frames, moved) = (encoder["frames"].as_u64().unwrap_or_default(), Instant::now());
+        }
+        encoder["element"] == "x264enc"
+    });
+    assert!(swapped.is_some(), "{:#}\n{}", daemon.status(), daemon.log());
+    assert!(moved.elapsed() < within, "{:?} without picture", moved.elapsed());
+    eventually("the stream says why", Duration::from_secs(5), || {
+        let status = daemon.status();
+        let encoder = &status["encoder"];
+        status["state"] == "degraded"
+            && contains(&status["reason"], reason)
+            && contains(&encoder["reason"], reason)
+            && contains(&encoder["demoted"][0]["reason"], reason)
+    });
+    assert!(daemon.log().contains("encoder is replaced"), "{}", daemon.log());
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(daemon.status()["outputs"][0]["connections"], 1);
+    assert!(daemon.status()["encoder"]["lost_frames"].as_u64().is_some_and(|lost| lost <= 45));
+
+    daemon.signal("TERM");
+    assert!(daemon.wait(Duration::from_secs(8)).success(), "{}", daemon.log());
+    let sent = daemon.logged_number("sent_bytes");
+    eventually("everything arrives", Duration::from_secs(4), || peer.received().len() as u64 == sent);
+    let report = check(&peer.received());
+    assert_clean(&report, 200);
+    let video = report.video.expect("a picture track");
+    assert!(video.longest_step < within + Duration::from_millis(500), "{video:#?}");
+    assert_decodes(peer.recording());
+}
+
+fn streaming(encoder: &str, fakes: &str) -> (Daemon, Peer) {
+    let port = free_port();
+    let peer = Peer::srt_live_transmit(port, "");
+    let stream = test_stream(port, 1000, "");
+    let stream = stream.replacen("encoder = \"software\"", &format!("encoder = \"{encoder}\""), 1);
+    (Daemon::start_with_fakes(fakes, &stream), peer)
+}
+
+fn in_use(daemon: &Daemon) -> String {
+    daemon.status()["encoder"]["element"].as_str().unwrap_or_default().to_owned()
+}
+
+fn demoted(daemon: &Daemon) -> String {
+    daemon.status()["encoder"]["demoted"].to_string()
+}
+
+fn contains(value: &Value, text: &str) -> bool {
+    value.as_str().is_some_and(|value| value.contains(text))
+}
