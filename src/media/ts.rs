@@ -474,6 +474,12 @@ mod tests {
         );
         // A CRC over a section with its CRC gives zero.
         assert_eq!(crc32(&pmt_section(BOTH)), 0);
+        // Stream types of table 2-34, each behind the PCR's PID and no descriptors, with its own PID.
+        for (video, stream_type) in [(Codec::H264, 0x1b), (Codec::H265, 0x24)] {
+            let pmt = pmt_section(Tracks { video, ..BOTH });
+            assert_eq!(pmt[8..17], [0xe1, 0x00, 0xf0, 0x00, stream_type, 0xe1, 0x00, 0xf0, 0x00]);
+            assert_eq!(pmt[17..22], [0x0f, 0xe1, 0x01, 0xf0, 0x00]);
+        }
     }
 
     #[test]

@@ -132,9 +132,19 @@ pub(super) enum Way {
 
 /// Why a row cannot be tried here.
 pub(super) enum Obstacle {
-    Version { versions: Versions, here: Version },
-    MissingPackage { package: &'static str, wants: &'static str },
-    NoDevice { plugin: &'static str, wants: &'static str },
+    Version {
+        versions: Versions,
+        here: Version,
+    },
+    MissingPackage {
+        package: &'static str,
+        wants: &'static str,
+    },
+    NoDevice {
+        plugin: &'static str,
+        wants: &'static str,
+    },
+    /// What is asked for cannot be, with what there is.
     Mode(String),
 }
 
@@ -170,8 +180,17 @@ impl Backend {
                 None => Obstacle::MissingPackage { package: self.info.package, wants },
             });
         };
+        if let Some(converter) = self.missing_converter() {
+            return Some(Obstacle::Mode(format!("its pictures come through {converter}, which is missing")));
+        }
         let refused = self.refusal(width, height, framerate);
         refused.or_else(|| refusal_of(&factory, width, height, framerate)).map(Obstacle::Mode)
+    }
+
+    /// The element that it cannot do without and that is not here.
+    fn missing_converter(&self) -> Option<&'static str> {
+        let elements = self.conversion.filter(|_| self.input != Input::System)?.elements;
+        elements.iter().copied().find(|element| gst::ElementFactory::find(element).is_none())
     }
 
     /// What of the mode is beyond the row's limits.

@@ -88,7 +88,7 @@ impl Backend {
             return Ok((Vec::new(), self.info.memory));
         }
         let has = |element: &&'static str| gst::ElementFactory::find(element).is_some();
-        let own = self.conversion.filter(|own| own.elements.iter().all(|element| has(element)));
+        let own = self.conversion.filter(|own| own.elements.iter().all(has));
         let conversion = match (own, self.input) {
             (Some(own), _) => own,
             (None, Input::System) => BY_CPU,
