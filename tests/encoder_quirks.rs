@@ -1,9 +1,14 @@
-//! The fake encoders do what they say, in the daemon's own pipeline: what is built on them can be believed.
+//! The fake encoders do what they say, in the daemon's own pipeline and in plain ones: what is built on them can
+//! be believed.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 #[path = "fake_encoders/mod.rs"]
 mod fake_encoders;
+#[path = "fake_encoders/rig.rs"]
+mod rig;
+#[path = "fake_encoders/tests/mod.rs"]
+mod tests;
 
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -46,7 +51,7 @@ fn a_third_more_than_asked_for() {
 
 /// Coded pictures with their seconds: 950 kbit/s, from 3 s on 1000, from 5 s on 400.
 fn run(quirks: Quirks) -> Vec<(f64, Unit)> {
-    let _fake = pretend(quirks);
+    let fake = pretend(quirks);
     media::init().unwrap();
     let document = "[streams.main.video]\nsource = 'test'\nwidth = 320\nheight = 180\n\
                     keyframe_interval_ms = 20000\n[streams.main.rate]\nstart_kbps = 950\n\
@@ -60,6 +65,7 @@ fn run(quirks: Quirks) -> Vec<(f64, Unit)> {
         sink.lock().unwrap().push((at, unit));
     });
     let encode = encode.unwrap();
+    drop(fake); // it keeps the quirks that it was made with: the next test may begin
     let capture = Capture::start(&stream, &encode.inputs(), media::events().0).unwrap();
     for (until, kbps) in [(3.0, 950), (5.0, 1_000), (7.5, 400)] {
         encode.set_target(Bitrate::from_kbps(kbps));

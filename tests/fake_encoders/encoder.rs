@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use gst::glib::{self, ParamSpec, Value};
 use gst::prelude::*;
 
-use super::gate::{Gate, Passing, with_memory};
+use super::gate::{Gate, Passing, raw};
 use super::model::{Codec, Live, Mode, Model, Plan, Property, Setting, Settings, Start};
 use super::quirks::{ForceKey, Quirks, Stage, When};
 
@@ -115,11 +115,11 @@ impl Shared {
 
     /// Puts the elements into the bin, and gives it its pads.
     pub fn furnish(self: &Arc<Self>, bin: &gst::Bin) {
-        let (sink, takes) = match self.model {
-            Some(model) => memories(model.sink),
-            None => (vec![""], None),
+        let sink = match self.model {
+            Some(model) => gst::Caps::from_str(model.sink).unwrap(),
+            None => raw(&[""]),
         };
-        let passing = Passing { sink, src: vec![""], takes, encoder: Arc::downgrade(self) };
+        let passing = Passing { sink, src: vec![""], encoder: Arc::downgrade(self) };
         let gate = Gate::new(passing).upcast::<gst::Element>();
         let mut chain = vec![gate.clone()];
         if self.model.is_some_and(|model| model.codec == Codec::H265) {
@@ -225,17 +225,27 @@ impl Shared {
             Start::Hangs => *hangs = true,
         }
         let plan = (model.plan)(settings, &mode);
-        state.mode = mode;
+        let is_new = !state.running;
         state.running = true;
+        if is_new {
+            self.set_up(model.codec, &plan, &mode);
+        }
+        state.mode = mode;
         self.apply(&mut state, plan);
-        let level = state.mode.level.clone();
-        drop(state);
+        Ok(())
+    }
+
+    /// What the coder takes in READY only, of which no caps are known yet.
+    fn set_up(&self, codec: Codec, plan: &Plan, mode: &Mode) {
+        self.coder.set_locked_state(true);
+        self.coder.set_state(gst::State::Ready).unwrap();
         self.coder.set_property("key-int-max", i32_or_u32(&self.coder, plan.key_distance));
-        if model.codec == Codec::H264 {
-            let level = level.map_or(String::new(), |level| format!(":level={level}"));
+        if codec == Codec::H264 {
+            let level = mode.level.as_ref().map_or(String::new(), |level| format!(":level={level}"));
             self.coder.set_property("option-string", format!("{CODER_OPTIONS}{level}"));
         }
-        Ok(())
+        self.coder.set_locked_state(false);
+        self.coder.sync_state_with_parent().unwrap();
     }
 
     /// A picture is at the gate. Returns when it may go on: never, where the encoder hangs.
@@ -470,19 +480,6 @@ fn force_key_event(shared: &Weak<Shared>, info: &gst::PadProbeInfo<'_>) -> gst::
     if shared.takes_force_key(&state.quirks) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
 }
 
-/// Memory features of the caps, and the caps without them.
-fn memories(caps: &str) -> (Vec<&'static str>, Option<gst::Caps>) {
-    let caps = gst::Caps::from_str(caps).unwrap();
-    let mut found = Vec::new();
-    for (_, features) in caps.iter_with_features() {
-        let memory = MEMORIES.into_iter().find(|memory| features.contains(*memory)).unwrap_or("");
-        if !found.contains(&memory) {
-            found.push(memory);
-        }
-    }
-    (found, Some(with_memory(&caps, &[""])))
-}
-
 fn coder(codec: Codec) -> gst::Element {
     super::real(codec).expect("a fake is registered only where its coder exists").create().build().unwrap()
 }
@@ -555,8 +552,6 @@ pub fn alive() -> MutexGuard<'static, Vec<Weak<Shared>>> {
 
 /// How often those that hang were released.
 static HANGS: (Mutex<u64>, Condvar) = (Mutex::new(0), Condvar::new());
-
-const MEMORIES: [&str; 4] = ["memory:VAMemory", "memory:VASurface", "memory:CUDAMemory", "memory:NVMM"];
 
 /// As the daemon sets x264enc: key frames only when they are due, and only the buffer bounds the rate.
 const CODER_OPTIONS: &str = "scenecut=0:ratetol=100";
