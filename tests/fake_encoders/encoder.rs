@@ -126,9 +126,18 @@ impl Shared {
             chain.push(gst::ElementFactory::make("videoconvert").build().unwrap()); // x265enc takes no NV12
         }
         chain.push(self.coder.clone());
+        if let Some(model) = self.model {
+            let given = gst::Caps::from_str(model.src).unwrap();
+            chain.push(gst::ElementFactory::make("capsfilter").property("caps", &given).build().unwrap());
+        }
         bin.add_many(&chain).unwrap();
         gst::Element::link_many(&chain).unwrap();
-        for (name, target) in [("sink", gate.static_pad("sink")), ("src", self.coder.static_pad("src"))] {
+        let last = chain.last().expect("the coder at least");
+        let ends = [
+            ("sink", gate.static_pad("sink"), gst::PadProbeType::EVENT_DOWNSTREAM),
+            ("src", last.static_pad("src"), gst::PadProbeType::EVENT_UPSTREAM),
+        ];
+        for (name, target, events) in ends {
             let ghost = match bin.pad_template(name) {
                 Some(template) => {
                     gst::GhostPad::builder_from_template_with_target(&template, &target.unwrap())
@@ -137,7 +146,6 @@ impl Shared {
             };
             let ghost = ghost.unwrap().name(name).build();
             let shared = Arc::downgrade(self);
-            let events = gst::PadProbeType::EVENT_UPSTREAM | gst::PadProbeType::EVENT_DOWNSTREAM;
             ghost.add_probe(events, move |_, info| force_key_event(&shared, info));
             bin.add_pad(&ghost).unwrap();
         }
@@ -477,7 +485,8 @@ fn force_key_event(shared: &Weak<Shared>, info: &gst::PadProbeInfo<'_>) -> gst::
     }
     let mut state = shared.state();
     state.seen.key_frames_asked += 1;
-    if shared.takes_force_key(&state.quirks) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
+    // Not Drop: GStreamer would let go of an event that the bindings have let go of already.
+    if shared.takes_force_key(&state.quirks) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
 }
 
 fn coder(codec: Codec) -> gst::Element {

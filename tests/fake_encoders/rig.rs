@@ -1,5 +1,7 @@
 //! One fake in a plain pipeline, picture by picture: what is set between two pictures is set there in each run.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use gst::prelude::*;
@@ -83,7 +85,9 @@ impl Rig {
 
     /// So many pictures, of which each must come out.
     pub fn pictures(&mut self, count: usize) -> Vec<Unit> {
-        (0..count).map(|_| self.picture().unwrap_or_else(|| panic!("{:?}", self.error()))).collect()
+        (0..count)
+            .map(|_| self.picture().unwrap_or_else(|| panic!("{}: {:?}", self.encoder.name(), self.error())))
+            .collect()
     }
 
     pub fn push(&mut self) {
@@ -104,11 +108,14 @@ impl Rig {
     }
 
     pub fn error(&self) -> Option<String> {
-        let message = self.pipeline.bus().unwrap().pop_filtered(&[gst::MessageType::Error])?;
-        match message.view() {
-            gst::MessageView::Error(error) => Some(error.error().to_string()),
-            _ => None,
+        let bus = self.pipeline.bus().unwrap();
+        let mut errors = Vec::new();
+        while let Some(message) = bus.pop_filtered(&[gst::MessageType::Error]) {
+            if let gst::MessageView::Error(error) = message.view() {
+                errors.push(format!("{} ({:?})", error.error(), error.debug()));
+            }
         }
+        (!errors.is_empty()).then(|| errors.join(", "))
     }
 
     pub fn ask_for_key_frame(&self) {
@@ -135,8 +142,15 @@ pub fn keys(units: &[Unit]) -> Vec<usize> {
     units.iter().enumerate().filter(|(_, unit)| unit.key).map(|(at, _)| at).collect()
 }
 
-/// A pattern that moves, with noise on it: any rate is used up, and none is missed.
+/// A pattern that moves, with noise on it: any rate is used up, and none is missed. It repeats.
 fn scene(mode: &Mode, at: u64) -> Vec<u8> {
+    static SCENES: Mutex<BTreeMap<(usize, u64), Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let mut scenes = SCENES.lock().unwrap();
+    let at = at % SCENES_BEFORE_IT_REPEATS;
+    scenes.entry((mode.width * mode.height, at)).or_insert_with(|| drawn(mode, at)).clone()
+}
+
+fn drawn(mode: &Mode, at: u64) -> Vec<u8> {
     let luma = mode.width * mode.height;
     let mut state = at.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut picture = vec![128; luma * 3 / 2];
@@ -150,5 +164,7 @@ fn scene(mode: &Mode, at: u64) -> Vec<u8> {
     }
     picture
 }
+
+const SCENES_BEFORE_IT_REPEATS: u64 = 16;
 
 const PATIENCE: Duration = Duration::from_secs(5);
