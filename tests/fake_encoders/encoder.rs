@@ -218,11 +218,12 @@ impl Shared {
         }
     }
 
-    /// The coder is set up for these pictures. An error: the real one would not take them.
-    pub fn start(&self, caps: &gst::CapsRef) -> Result<(), String> {
+    /// The coder is set up for these pictures; whether it began anew for them. An error: the real one would not
+    /// take them.
+    pub fn start(&self, caps: &gst::CapsRef) -> Result<bool, String> {
         let Some(model) = self.model else {
             self.state().running = true;
-            return Ok(());
+            return Ok(false);
         };
         let mode = Mode::of(caps, &self.coder.static_pad("src").unwrap().peer_query_caps(None));
         let mut state = self.state();
@@ -240,7 +241,7 @@ impl Shared {
         }
         state.mode = mode;
         self.apply(&mut state, plan);
-        Ok(())
+        Ok(is_new)
     }
 
     /// What the coder takes in READY only, of which no caps are known yet.

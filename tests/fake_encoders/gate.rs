@@ -123,17 +123,20 @@ impl GateImp {
 
     fn take_caps(&self, caps: &gst::CapsRef) -> bool {
         let plain = with_memory(caps, &[""]);
-        if let Some(encoder) = self.encoder()
-            && let Err(reason) = encoder.start(&plain)
-        {
-            gst::element_imp_error!(self, gst::StreamError::Encode, ["{reason}"]);
-            return false;
-        }
-        // The encoder began anew for its settings: what came before the caps is told again.
-        if let (Some(stream), Some(peer)) =
-            (self.src.sticky_event::<gst::event::StreamStart>(0), self.src.peer())
-        {
-            peer.send_event(stream);
+        let started = self.encoder().map_or(Ok(false), |encoder| encoder.start(&plain));
+        match started {
+            // The coder began anew for its settings: what came before the caps is told again.
+            Ok(true) => {
+                let stream = self.src.sticky_event::<gst::event::StreamStart>(0);
+                if let (Some(stream), Some(peer)) = (stream, self.src.peer()) {
+                    peer.send_event(stream);
+                }
+            }
+            Ok(false) => {}
+            Err(reason) => {
+                gst::element_imp_error!(self, gst::StreamError::Encode, ["{reason}"]);
+                return false;
+            }
         }
         let fits = |memory: &&&str| {
             let caps = with_memory(&plain, &[memory]);

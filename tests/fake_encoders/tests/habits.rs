@@ -81,6 +81,22 @@ fn a_rate_lands_in_each_ones_unit() {
 }
 
 #[test]
+fn the_fake_of_x264_is_x264() {
+    let _fakes = pretend_each(&[("x264enc", Quirks::NONE)]);
+    let settings =
+        [("tune", "zerolatency"), ("pass", "cbr"), ("bitrate", "800"), ("vbv-buf-capacity", "300")];
+    let encoder = make("x264enc", &settings);
+    let mut rig = Rig::new(&encoder, &[], None, Mode::USUAL);
+    rig.play();
+    let first = kbps(&rig.pictures(90)[30..]);
+    encoder.set_property("bitrate", 400u32);
+    let units = rig.pictures(90);
+    let second = kbps(&units[30..]);
+    assert!((640.0..960.0).contains(&first) && (300.0..500.0).contains(&second), "{first}, {second}");
+    assert!(keys(&units).is_empty(), "a change of the rate is none of the picture");
+}
+
+#[test]
 fn units_of_nvidia_are_1024_bits_and_steps_of_v4l2_are_25_kbit() {
     let fakes = pretend_each(&[("nvcudah264enc", Quirks::NONE), ("v4l2h264enc", Quirks::NONE)]);
     for (element, bits_per_second, expected) in [
