@@ -201,6 +201,11 @@ fn put(element: &'static str, type_: gst::glib::Type) {
     }
 }
 
+/// A real x264enc, whatever that name leads to by now: what its fake is measured by.
+pub fn real_x264enc() -> gst::Element {
+    real(Codec::H264).expect("x264enc is installed").create().build().unwrap()
+}
+
 /// The real coder, whatever its name leads to by now.
 fn real(codec: Codec) -> Option<gst::ElementFactory> {
     static REAL: OnceLock<[Option<gst::ElementFactory>; 2]> = OnceLock::new();
