@@ -1,9 +1,14 @@
-//! The fake encoders do what they say, in the daemon's own pipeline: what is built on them can be believed.
+//! The fake encoders do what they say, in the daemon's own pipeline and in plain ones: what is built on them can
+//! be believed.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 #[path = "fake_encoders/mod.rs"]
 mod fake_encoders;
+#[path = "fake_encoders/rig.rs"]
+mod rig;
+#[path = "fake_encoders/tests/mod.rs"]
+mod tests;
 
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -25,7 +30,12 @@ fn without_quirks_it_is_the_real_encoder() {
 #[test]
 fn each_change_is_a_key_frame() {
     let units = run(Quirks { key_frame_each_change: true, ..Quirks::NONE });
-    assert_eq!(keys(&units, 2.95, 3.3), 1);
+    assert_eq!(
+        keys(&units, 2.95, 3.3),
+        1,
+        "{:?}",
+        units.iter().filter(|(_, unit)| unit.key).map(|(at, _)| at).collect::<Vec<_>>()
+    );
     assert_eq!(keys(&units, 4.95, 5.3), 1);
 }
 

@@ -1,14 +1,13 @@
 //! Converters of the hardware encoders' families: they bring pictures into the memory that an encoder takes, in
 //! name only. Those whose real one converts formats and sizes too have software for it inside.
 
-use std::str::FromStr;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, Weak};
 
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use super::gate::{Gate, Passing, with_memory};
+use super::gate::{Gate, Passing, raw};
 
 /// A converter that can be registered.
 pub struct Converter {
@@ -82,14 +81,12 @@ converters! {
 fn furnish(bin: &gst::Bin, converts: bool, memories: &[&'static str]) {
     // One gate takes the memory's name off, so that software can work, another gives it one.
     let mut chain = Vec::new();
-    let inputs = inputs(memories);
-    chain.push(
-        Gate::new(Passing { sink: inputs, src: vec![""], ..Passing::default() }).upcast::<gst::Element>(),
-    );
+    let off = Passing { sink: raw(&inputs(memories)), src: vec![""], encoder: Weak::new() };
+    chain.push(Gate::new(off).upcast::<gst::Element>());
     if converts {
         chain.push(gst::ElementFactory::make("videoconvertscale").build().unwrap());
     }
-    let out = Passing { sink: vec![""], src: memories.to_vec(), ..Passing::default() };
+    let out = Passing { sink: raw(&[""]), src: memories.to_vec(), encoder: Weak::new() };
     chain.push(Gate::new(out).upcast());
     bin.add_many(&chain).unwrap();
     gst::Element::link_many(&chain).unwrap();
@@ -110,9 +107,8 @@ fn inputs(memories: &[&'static str]) -> Vec<&'static str> {
 }
 
 fn templates(memories: &[&'static str]) -> Vec<gst::PadTemplate> {
-    let raw = gst::Caps::from_str("video/x-raw").unwrap();
     let template = |name, direction, memories: &[&str]| {
-        let caps = with_memory(&raw, memories);
+        let caps = raw(memories);
         gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).unwrap()
     };
     vec![

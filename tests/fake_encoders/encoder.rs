@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use gst::glib::{self, ParamSpec, Value};
 use gst::prelude::*;
 
-use super::gate::{Gate, Passing, with_memory};
+use super::gate::{Gate, Passing, raw};
 use super::model::{Codec, Live, Mode, Model, Plan, Property, Setting, Settings, Start};
 use super::quirks::{ForceKey, Quirks, Stage, When};
 
@@ -115,20 +115,29 @@ impl Shared {
 
     /// Puts the elements into the bin, and gives it its pads.
     pub fn furnish(self: &Arc<Self>, bin: &gst::Bin) {
-        let (sink, takes) = match self.model {
-            Some(model) => memories(model.sink),
-            None => (vec![""], None),
+        let sink = match self.model {
+            Some(model) => gst::Caps::from_str(model.sink).unwrap(),
+            None => raw(&[""]),
         };
-        let passing = Passing { sink, src: vec![""], takes, encoder: Arc::downgrade(self) };
+        let passing = Passing { sink, src: vec![""], encoder: Arc::downgrade(self) };
         let gate = Gate::new(passing).upcast::<gst::Element>();
         let mut chain = vec![gate.clone()];
         if self.model.is_some_and(|model| model.codec == Codec::H265) {
             chain.push(gst::ElementFactory::make("videoconvert").build().unwrap()); // x265enc takes no NV12
         }
         chain.push(self.coder.clone());
+        if let Some(model) = self.model {
+            let given = gst::Caps::from_str(model.src).unwrap();
+            chain.push(gst::ElementFactory::make("capsfilter").property("caps", &given).build().unwrap());
+        }
         bin.add_many(&chain).unwrap();
         gst::Element::link_many(&chain).unwrap();
-        for (name, target) in [("sink", gate.static_pad("sink")), ("src", self.coder.static_pad("src"))] {
+        let last = chain.last().expect("the coder at least");
+        let ends = [
+            ("sink", gate.static_pad("sink"), gst::PadProbeType::EVENT_DOWNSTREAM),
+            ("src", last.static_pad("src"), gst::PadProbeType::EVENT_UPSTREAM),
+        ];
+        for (name, target, events) in ends {
             let ghost = match bin.pad_template(name) {
                 Some(template) => {
                     gst::GhostPad::builder_from_template_with_target(&template, &target.unwrap())
@@ -137,7 +146,6 @@ impl Shared {
             };
             let ghost = ghost.unwrap().name(name).build();
             let shared = Arc::downgrade(self);
-            let events = gst::PadProbeType::EVENT_UPSTREAM | gst::PadProbeType::EVENT_DOWNSTREAM;
             ghost.add_probe(events, move |_, info| force_key_event(&shared, info));
             bin.add_pad(&ghost).unwrap();
         }
@@ -210,11 +218,12 @@ impl Shared {
         }
     }
 
-    /// The coder is set up for these pictures. An error: the real one would not take them.
-    pub fn start(&self, caps: &gst::CapsRef) -> Result<(), String> {
+    /// The coder is set up for these pictures; whether it began anew for them. An error: the real one would not
+    /// take them.
+    pub fn start(&self, caps: &gst::CapsRef) -> Result<bool, String> {
         let Some(model) = self.model else {
             self.state().running = true;
-            return Ok(());
+            return Ok(false);
         };
         let mode = Mode::of(caps, &self.coder.static_pad("src").unwrap().peer_query_caps(None));
         let mut state = self.state();
@@ -225,17 +234,27 @@ impl Shared {
             Start::Hangs => *hangs = true,
         }
         let plan = (model.plan)(settings, &mode);
-        state.mode = mode;
+        let is_new = !state.running;
         state.running = true;
+        if is_new {
+            self.set_up(model.codec, &plan, &mode);
+        }
+        state.mode = mode;
         self.apply(&mut state, plan);
-        let level = state.mode.level.clone();
-        drop(state);
+        Ok(is_new)
+    }
+
+    /// What the coder takes in READY only, of which no caps are known yet.
+    fn set_up(&self, codec: Codec, plan: &Plan, mode: &Mode) {
+        self.coder.set_locked_state(true);
+        self.coder.set_state(gst::State::Ready).unwrap();
         self.coder.set_property("key-int-max", i32_or_u32(&self.coder, plan.key_distance));
-        if model.codec == Codec::H264 {
-            let level = level.map_or(String::new(), |level| format!(":level={level}"));
+        if codec == Codec::H264 {
+            let level = mode.level.as_ref().map_or(String::new(), |level| format!(":level={level}"));
             self.coder.set_property("option-string", format!("{CODER_OPTIONS}{level}"));
         }
-        Ok(())
+        self.coder.set_locked_state(false);
+        self.coder.sync_state_with_parent().unwrap();
     }
 
     /// A picture is at the gate. Returns when it may go on: never, where the encoder hangs.
@@ -467,20 +486,8 @@ fn force_key_event(shared: &Weak<Shared>, info: &gst::PadProbeInfo<'_>) -> gst::
     }
     let mut state = shared.state();
     state.seen.key_frames_asked += 1;
-    if shared.takes_force_key(&state.quirks) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
-}
-
-/// Memory features of the caps, and the caps without them.
-fn memories(caps: &str) -> (Vec<&'static str>, Option<gst::Caps>) {
-    let caps = gst::Caps::from_str(caps).unwrap();
-    let mut found = Vec::new();
-    for (_, features) in caps.iter_with_features() {
-        let memory = MEMORIES.into_iter().find(|memory| features.contains(*memory)).unwrap_or("");
-        if !found.contains(&memory) {
-            found.push(memory);
-        }
-    }
-    (found, Some(with_memory(&caps, &[""])))
+    // Not Drop: GStreamer would let go of an event that the bindings have let go of already.
+    if shared.takes_force_key(&state.quirks) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
 }
 
 fn coder(codec: Codec) -> gst::Element {
@@ -555,8 +562,6 @@ pub fn alive() -> MutexGuard<'static, Vec<Weak<Shared>>> {
 
 /// How often those that hang were released.
 static HANGS: (Mutex<u64>, Condvar) = (Mutex::new(0), Condvar::new());
-
-const MEMORIES: [&str; 4] = ["memory:VAMemory", "memory:VASurface", "memory:CUDAMemory", "memory:NVMM"];
 
 /// As the daemon sets x264enc: key frames only when they are due, and only the buffer bounds the rate.
 const CODER_OPTIONS: &str = "scenecut=0:ratetol=100";

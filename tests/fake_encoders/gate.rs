@@ -10,13 +10,11 @@ use gst::subclass::prelude::*;
 use super::encoder::{Passage, Shared};
 
 /// What a gate lies between. Memories are caps features; the empty name is system memory.
-#[derive(Default)]
 pub struct Passing {
-    pub sink: Vec<&'static str>,
-    /// In order of preference.
+    /// What it takes, of each memory.
+    pub sink: gst::Caps,
+    /// In order of preference: the first that is taken downstream is the one.
     pub src: Vec<&'static str>,
-    /// What the sink takes, as caps without features.
-    pub takes: Option<gst::Caps>,
     /// The encoder that stands behind it.
     pub encoder: Weak<Shared>,
 }
@@ -125,11 +123,20 @@ impl GateImp {
 
     fn take_caps(&self, caps: &gst::CapsRef) -> bool {
         let plain = with_memory(caps, &[""]);
-        if let Some(encoder) = self.encoder()
-            && let Err(reason) = encoder.start(&plain)
-        {
-            gst::element_imp_error!(self, gst::StreamError::Encode, ["{reason}"]);
-            return false;
+        let started = self.encoder().map_or(Ok(false), |encoder| encoder.start(&plain));
+        match started {
+            // The coder began anew for its settings: what came before the caps is told again.
+            Ok(true) => {
+                let stream = self.src.sticky_event::<gst::event::StreamStart>(0);
+                if let (Some(stream), Some(peer)) = (stream, self.src.peer()) {
+                    peer.send_event(stream);
+                }
+            }
+            Ok(false) => {}
+            Err(reason) => {
+                gst::element_imp_error!(self, gst::StreamError::Encode, ["{reason}"]);
+                return false;
+            }
         }
         let fits = |memory: &&&str| {
             let caps = with_memory(&plain, &[memory]);
@@ -144,18 +151,14 @@ impl GateImp {
     fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
         match query.view_mut() {
             gst::QueryViewMut::Caps(caps) => {
-                let below = with_memory(&self.src.peer_query_caps(None), &[""]);
-                let taken = match &self.passing().takes {
-                    Some(takes) => takes.intersect(&below),
-                    None => below,
-                };
-                answer(caps, with_memory(&taken, &self.passing().sink));
+                let below = self.src.peer_query_caps(None);
+                let of_memory = |memory: &&'static str| only_memory(&below, memory);
+                let below = self.passing().src.iter().map(of_memory).find(|caps| !caps.is_empty());
+                answer(caps, alike(&self.passing().sink, &below.unwrap_or_else(gst::Caps::new_empty)));
                 true
             }
             gst::QueryViewMut::AcceptCaps(accept) => {
-                let passing = self.passing();
-                let plain = passing.takes.clone().unwrap_or_else(|| raw(&[""]));
-                accept.set_result(accept.caps_owned().is_subset(&with_memory(&plain, &passing.sink)));
+                accept.set_result(accept.caps_owned().is_subset(&self.passing().sink));
                 true
             }
             gst::QueryViewMut::Allocation(_) => false,
@@ -166,7 +169,7 @@ impl GateImp {
     fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
         match query.view_mut() {
             gst::QueryViewMut::Caps(caps) => {
-                let above = self.sink.peer_query_caps(None);
+                let above = with_memory(&self.sink.peer_query_caps(None), &[""]);
                 answer(caps, with_memory(&above, &self.passing().src));
                 true
             }
@@ -181,6 +184,37 @@ fn answer(query: &mut gst::query::Caps, caps: gst::Caps) {
         None => caps,
     };
     query.set_result(&result);
+}
+
+/// What `wanted` has of the pictures of `plain`, which is in system memory, each in its own memory.
+fn alike(wanted: &gst::CapsRef, plain: &gst::CapsRef) -> gst::Caps {
+    let mut result = gst::Caps::new_empty();
+    for (structure, features) in wanted.iter_with_features() {
+        let one = with_memory(&gst::Caps::builder_full().structure(structure.to_owned()).build(), &[""]);
+        let mut common = one.intersect(plain);
+        let in_place = common.make_mut();
+        for at in 0..in_place.size() {
+            in_place.set_features(at, Some(features.to_owned()));
+        }
+        result.merge(common);
+    }
+    result
+}
+
+/// Those in this memory, as if they were in system memory.
+fn only_memory(caps: &gst::CapsRef, memory: &str) -> gst::Caps {
+    if caps.is_any() {
+        return raw(&[""]);
+    }
+    let name = if memory.is_empty() { SYSTEM_MEMORY } else { memory };
+    let mut result = gst::Caps::new_empty();
+    let into = result.make_mut();
+    for (structure, features) in caps.iter_with_features() {
+        if features.is_any() || features.contains(name) {
+            into.append_structure(structure.to_owned());
+        }
+    }
+    result
 }
 
 /// The same pictures in these memories.
@@ -199,6 +233,9 @@ pub fn with_memory(caps: &gst::CapsRef, memories: &[&str]) -> gst::Caps {
     result
 }
 
-fn raw(memories: &[&str]) -> gst::Caps {
+/// Any picture in these memories.
+pub fn raw(memories: &[&str]) -> gst::Caps {
     with_memory(&gst::Caps::new_empty_simple("video/x-raw"), memories)
 }
+
+const SYSTEM_MEMORY: &str = "memory:SystemMemory";

@@ -36,9 +36,8 @@ pub static LEGACY_NVH264ENC: Model = Model {
     properties: legacy_properties,
     codec: Codec::H264,
     sink: "video/x-raw(memory:CUDAMemory), format={ NV12, YV12, I420, BGRA, RGBA }, width=[ 145, 4096 ], \
-           height=[ 49, 4096 ], interlace-mode=progressive; \
-           video/x-raw, format={ NV12, YV12, I420, BGRA, RGBA }, width=[ 145, 4096 ], height=[ 49, 4096 ], \
-           interlace-mode=progressive",
+           height=[ 49, 4096 ]; \
+           video/x-raw, format={ NV12, YV12, I420, BGRA, RGBA }, width=[ 145, 4096 ], height=[ 49, 4096 ]",
     src: H264,
     plan: legacy_plan,
     start: always_runs,
