@@ -168,7 +168,8 @@ impl Trial {
         let parse = parser(encoder.parser)?;
         let kept = Kept::default();
         let sink = kept.sink(self.info.codec);
-        graph.chain(&[vec![source.upcast_ref()], encoder.chain(), vec![&parse, sink.upcast_ref()]].concat())?;
+        graph
+            .chain(&[vec![source.upcast_ref()], encoder.chain(), vec![&parse, sink.upcast_ref()]].concat())?;
         Ok((graph, source, kept))
     }
 

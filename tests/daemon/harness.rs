@@ -28,6 +28,7 @@ impl Daemon {
         let child = Command::new(env!("CARGO_BIN_EXE_uplinkd"))
             .args(["run", "--config"])
             .arg(&path)
+            .env("STATE_DIRECTORY", directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -42,6 +43,11 @@ impl Daemon {
 
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.api)
+    }
+
+    /// Where it keeps what lasts.
+    pub fn state_directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Everything it has logged so far.
