@@ -62,6 +62,7 @@ async fn what_was_proven_is_not_probed_again() {
 
 #[tokio::test]
 async fn hardware_that_hangs_costs_its_limit_and_is_left_out() {
+    media::init().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let hangs = Prober::command("/bin/sh", &["-c", "sleep 100 & sleep 100"], Duration::from_millis(500));
     let probes = Probes::new(hangs, Cache::at(&directory.path().join("encoders.json")));
