@@ -163,3 +163,82 @@ fn paragraph(lines: Vec<String>, none: &str) -> String {
     let lines = if lines.is_empty() { vec![none.to_owned()] } else { lines };
     lines.iter().map(|line| format!("  {line}\n")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::capabilities::Memory;
+
+    #[test]
+    fn a_machine_as_people_read_it() {
+        let video = Video {
+            node: "/dev/video0".to_owned(),
+            name: "USB Camera".to_owned(),
+            driver: "uvcvideo".to_owned(),
+            by_id: Some("usb-Cam_0001-video-index0".to_owned()),
+            by_path: Some("pci-0".to_owned()),
+        };
+        let sound = Sound { device: "hw:CARD=Device,DEV=0".to_owned(), name: "USB Audio".to_owned() };
+        let here = Encoder {
+            probes: vec![
+                probe("proven at 3.1 times real time", Some("superfast")),
+                probe("keeps 0.6 of real time at 1920×1080, 30/s", None),
+            ],
+            ..encoder("x264enc", "software", true)
+        };
+        let not_probed =
+            Encoder { reason: Some("not probed".to_owned()), ..encoder("vah264enc", "vaapi", true) };
+        let missing =
+            Encoder { reason: Some("no device".to_owned()), ..encoder("v4l2h264enc", "v4l2m2m", false) };
+        let codecs = vec!["h264".to_owned()];
+        let capabilities = Capabilities { codecs, encoders: vec![here, not_probed, missing] };
+        let devices = Devices { video: vec![video], sound: vec![sound], capabilities };
+        let expected = "Capture devices\n  /dev/video0  USB Camera (uvcvideo)  by-id:usb-Cam_0001-video-index0\n\n\
+            Sound inputs\n  hw:CARD=Device,DEV=0  USB Audio\n\n\
+            Encoders, in order of preference\n  \
+            x264enc      h264  software  software  1920×1080, 30/s: proven at 3.1 times real time, preset superfast\n\
+            \x20                                        keeps 0.6 of real time at 1920×1080, 30/s\n\
+            \x20                                        1 copy a picture: system memory\n  \
+            vah264enc    h264  vaapi     hardware  not probed\n\
+            \x20                                        1 copy a picture: system memory\n  \
+            v4l2h264enc  h264  v4l2m2m   hardware  out: no device\n";
+        assert_eq!(devices.text(), expected);
+    }
+
+    #[test]
+    fn a_machine_without_anything_says_so() {
+        let capabilities = Capabilities { codecs: Vec::new(), encoders: Vec::new() };
+        let text = Devices { video: Vec::new(), sound: Vec::new(), capabilities }.text();
+        assert!(text.contains("none: no node /dev/videoN gives pictures"), "{text}");
+        assert!(text.contains("none: ALSA knows of no card that records"), "{text}");
+    }
+
+    fn encoder(element: &'static str, backend: &'static str, available: bool) -> Encoder {
+        Encoder {
+            backend,
+            element,
+            codec: "h264".to_owned(),
+            hardware: backend != "software",
+            key_frame_on_change: false,
+            memory: Memory { path: "system memory", converter: None, copies: 1 },
+            available,
+            reason: None,
+            probes: Vec::new(),
+        }
+    }
+
+    fn probe(reason: &str, preset: Option<&str>) -> Probe {
+        Probe {
+            width: 1920,
+            height: 1080,
+            framerate: "30".to_owned(),
+            verdict: "proven",
+            reason: reason.to_owned(),
+            preset: preset.map(str::to_owned),
+            factor: None,
+            rates: Vec::new(),
+            key_frame_on_change: None,
+            probed_at: 0,
+        }
+    }
+}

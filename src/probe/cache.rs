@@ -41,6 +41,9 @@ pub struct Entry {
     pub preset: Option<String>,
     /// Nothing where the probe itself failed.
     pub measured: Option<Measurements>,
+    /// Whether an idle machine would say no better. Otherwise it counts until the machine is started anew: a
+    /// driver may have been stuck, or the processor busy with something else.
+    pub lasting: bool,
     /// Which of the kernel's boots it was.
     pub boot: String,
     /// Seconds since 1970.
@@ -48,17 +51,15 @@ pub struct Entry {
 }
 
 /// All results that are kept, the oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Results {
     format: u32,
     results: Vec<Entry>,
 }
 
 impl Entry {
-    /// What was not proven counts until the machine is started anew: a driver may have been stuck, or the
-    /// machine busy.
     fn holds(&self, boot: &str) -> bool {
-        self.verdict.is_proven() || self.boot == boot
+        self.lasting || self.boot == boot
     }
 }
 
@@ -149,7 +150,7 @@ impl Cache {
 }
 
 impl Results {
-    fn empty() -> Results {
+    pub(super) fn empty() -> Results {
         Results { format: FORMAT, results: Vec::new() }
     }
 }
@@ -285,7 +286,8 @@ mod tests {
 
     fn entry(element: &str, verdict: Verdict) -> Entry {
         let (boot, preset) = ("boot".to_owned(), Some("superfast".to_owned()));
-        Entry { key: key(element), verdict, preset, measured: None, boot, probed_at: 1 }
+        let lasting = verdict.is_proven();
+        Entry { key: key(element), verdict, preset, measured: None, lasting, boot, probed_at: 1 }
     }
 
     fn key(element: &str) -> Key {

@@ -116,6 +116,12 @@ impl Probes {
         }
         let (finding, measured) = best.expect("there is a preset, or the lack of one");
         log::info!(element = info.element, mode:%, preset = finding.preset; "{}", finding.verdict.reason());
+        if let Some(measured) = measured.as_ref().filter(|_| finding.verdict.is_proven())
+            && measured.key_frame_on_change != info.rate_change_is_key_frame
+        {
+            let (claimed, seen) = (info.rate_change_is_key_frame, measured.key_frame_on_change);
+            log::info!(element = info.element, claimed, seen; "changes of the rate bring key frames, or not, unlike the table says");
+        }
         self.keep(self.entry(&finding, mode, measured)).await;
         finding
     }
@@ -154,7 +160,7 @@ impl Probes {
 
     async fn load(&self) -> Results {
         let cache = self.cache.clone();
-        tokio::task::spawn_blocking(move || cache.load()).await.unwrap_or_default() // it does not panic
+        tokio::task::spawn_blocking(move || cache.load()).await.unwrap_or_else(|_| Results::empty()) // it does not panic
     }
 
     async fn keep(&self, entry: Entry) {
@@ -167,8 +173,11 @@ impl Probes {
     }
 
     fn entry(&self, finding: &Finding, mode: Mode, measured: Option<Measurements>) -> Entry {
+        // Of an encoder that has a choice, less than the most was taken because of the time that it took.
+        let is_most = finding.preset == finding.info.presets.first().copied();
         Entry {
             key: self.key(finding.info, mode),
+            lasting: finding.verdict.is_proven() && is_most,
             verdict: finding.verdict.clone(),
             preset: finding.preset.map(str::to_owned),
             measured,

@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use uplinkd::config::Framerate;
+use uplinkd::media::{self, Mode};
+use uplinkd::probe::Probes;
+use uplinkd::probe::cache::Cache;
+use uplinkd::probe::parent::Prober;
 
 use crate::harness::{Daemon, Peer, free_port, test_stream};
 
@@ -53,6 +58,35 @@ fn routes_and_actions() {
     assert_eq!(daemon.act("restart"), 202);
     daemon.wait_for("starting", Duration::from_secs(5));
     daemon.wait_for("streaming", Duration::from_secs(10));
+}
+
+#[test]
+fn capabilities_are_the_tables_with_what_probes_said() {
+    let daemon = Daemon::start("");
+    let x264 = || {
+        let (status, _, body) = get(daemon.url("/v1/capabilities"), &[]);
+        assert_eq!(status, 200);
+        assert_eq!(body["codecs"][0], "h264", "{body:#}");
+        let encoders = body["encoders"].as_array().expect("a list").clone();
+        let missing = encoders.iter().find(|encoder| encoder["available"] == false);
+        assert!(missing.is_none_or(|encoder| encoder["reason"].is_string()), "{missing:?}");
+        encoders.into_iter().find(|encoder| encoder["element"] == "x264enc").expect("x264enc")
+    };
+    let before = x264();
+    assert_eq!((&before["available"], &before["hardware"]), (&Value::Bool(true), &Value::Bool(false)));
+    assert_eq!(before["reason"], "not probed: run uplinkd devices --probe");
+
+    media::init().expect("GStreamer starts");
+    let prober = Prober::command(env!("CARGO_BIN_EXE_uplinkd"), &[], Duration::from_secs(30));
+    let probes = Probes::new(prober, Cache::at(&daemon.state_directory().join("encoders.json")));
+    let info = media::back_ends().find(|info| info.element == "x264enc").expect("x264enc");
+    let mode = Mode { width: 320, height: 180, framerate: Framerate::new(15, 1).expect("a frame rate") };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(probes.probe(info, mode));
+    let after = x264();
+    assert_eq!(after["reason"], Value::Null, "{after:#}");
+    assert_eq!(after["probes"][0]["verdict"], "proven", "{after:#}");
+    assert_eq!(after["probes"][0]["width"], 320);
 }
 
 #[test]

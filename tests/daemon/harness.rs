@@ -59,6 +59,11 @@ impl Daemon {
         format!("{}{path}", self.api)
     }
 
+    /// Where it keeps what lasts.
+    pub fn state_directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Everything it has logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()

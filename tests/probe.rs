@@ -1,0 +1,157 @@
+//! Probes through the built program: the real encoders in software pass, and what goes wrong in a child is a
+//! reason and nothing else.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use uplinkd::config::{Codec, EncoderChoice, Framerate};
+use uplinkd::media::{self, Decoded, EncoderInfo, Mode, Offer};
+use uplinkd::probe::cache::Cache;
+use uplinkd::probe::parent::Prober;
+use uplinkd::probe::plan::Request;
+use uplinkd::probe::ranking::Standing;
+use uplinkd::probe::verdict::Verdict;
+use uplinkd::probe::{Probes, Until};
+
+#[tokio::test]
+async fn the_real_encoders_pass() {
+    for (element, preset) in [("x264enc", Some("ultrafast")), ("openh264enc", None)] {
+        let request = Request { info: info(element), mode: small(), preset };
+        let measured = itself().probe(&request).await.unwrap();
+        let verdict = Verdict::of(&measured, small());
+        assert!(verdict.is_proven(), "{element}: {}\n{measured:?}", verdict.reason());
+        assert_eq!(measured.coded, measured.given);
+        let Some(Decoded::With { pictures, size, error, .. }) = &measured.decoded else {
+            panic!("a decoder is installed: {measured:?}");
+        };
+        assert_eq!((*pictures, *size, error), (measured.coded, Some((320, 180)), &None));
+        let gave: Vec<u64> = measured.rates.iter().map(|step| step.gave.as_kbps()).collect();
+        assert!(gave[1] > gave[0] * 3 / 2 && gave[1] > gave[2] * 3 / 2, "{element}: {gave:?} kbit/s");
+        assert!(measured.key_frame_after.is_some_and(|after| after <= 1), "{measured:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_proven_is_not_probed_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::at(&directory.path().join("encoders.json"));
+    let offers = software_offers();
+    let chosen = Probes::new(itself(), cache.clone()).prove(small(), &offers, Until::FirstProven).await;
+    assert_eq!((chosen[0].info.element, chosen[0].standing), ("x264enc", Standing::Proven), "{chosen:?}");
+    assert!(chosen[0].preset.is_some());
+    let rest: Vec<_> = chosen[1..].iter().map(|choice| choice.standing).collect();
+    assert_eq!(rest, [Standing::Unproven], "the first that is proven is enough");
+
+    // A probe would fail now, and is not needed for what is known.
+    let crashes = Prober::command("/bin/sh", &["-c", "kill -SEGV $$"], Duration::from_secs(10));
+    let probes = Probes::new(crashes, cache);
+    assert_eq!(probes.choices(small(), &offers), chosen);
+    let all = probes.prove(small(), &offers, Until::All).await;
+    assert_eq!(all[0], chosen[0]);
+    assert_eq!(
+        (all[1].standing, all[1].reason.as_str()),
+        (Standing::LastResort, "the probe crashed (SIGSEGV)")
+    );
+    let larger = Mode { width: 640, height: 360, ..small() };
+    assert_eq!(probes.choices(larger, &offers)[0].standing, Standing::Unproven, "another mode is unknown");
+}
+
+#[tokio::test]
+async fn hardware_that_hangs_costs_its_limit_and_is_left_out() {
+    media::init().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let hangs = Prober::command("/bin/sh", &["-c", "sleep 100 & sleep 100"], Duration::from_millis(500));
+    let probes = Probes::new(hangs, Cache::at(&directory.path().join("encoders.json")));
+    let hardware = media::back_ends().find(|info| info.hardware).unwrap();
+    let offers = [Offer { info: hardware, unavailable: None }];
+    let begin = Instant::now();
+    assert_eq!(probes.prove(small(), &offers, Until::All).await, []);
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    let known = probes.back_ends(small());
+    let known = known.iter().find(|back_end| back_end.offer.info.element == hardware.element).unwrap();
+    assert_eq!(known.probes[0].verdict.reason(), "the probe gave no answer within 0.5 s and was killed");
+}
+
+#[test]
+fn devices_are_listed_whatever_is_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    let json = uplinkd(&["devices", "--json"], directory.path());
+    assert!(json.status.success(), "{json:?}");
+    let devices: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(devices["video"].is_array() && devices["sound"].is_array(), "{devices:#}");
+    assert_eq!(devices["codecs"][0], "h264");
+    let listed: Vec<&str> =
+        devices["encoders"].as_array().unwrap().iter().map(|row| row["element"].as_str().unwrap()).collect();
+    for info in media::back_ends() {
+        assert!(listed.contains(&info.element), "{} is not listed", info.element);
+    }
+    for row in devices["encoders"].as_array().unwrap() {
+        let mut keys: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        let promised = [
+            "available",
+            "backend",
+            "codec",
+            "element",
+            "hardware",
+            "key_frame_on_change",
+            "memory",
+            "probes",
+            "reason",
+        ];
+        assert_eq!(keys, promised);
+        assert!(
+            row["reason"].as_str().is_some_and(|reason| !reason.is_empty()),
+            "nothing is probed: {row:#}"
+        );
+    }
+
+    let text = uplinkd(&["devices"], directory.path());
+    assert!(text.status.success());
+    let text = String::from_utf8(text.stdout).unwrap();
+    let headings: Vec<&str> =
+        text.lines().filter(|line| !line.is_empty() && !line.starts_with(' ')).collect();
+    assert_eq!(headings, ["Capture devices", "Sound inputs", "Encoders, in order of preference"]);
+    let columns: Vec<usize> = text.lines().filter_map(|line| line.find("  h26")).collect();
+    assert!(columns.len() == listed.len() && columns.iter().all(|column| *column == columns[0]), "{text}");
+    assert!(text.contains("not probed: run uplinkd devices --probe"));
+}
+
+#[test]
+fn the_child_answers_in_words_and_is_not_advertised() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = "probe-encoder --element no264enc --codec h264 --width 320 --height 180 --framerate 30";
+    let answer = uplinkd(&arguments.split(' ').collect::<Vec<_>>(), directory.path());
+    let line: Value = serde_json::from_slice(&answer.stdout).unwrap();
+    assert_eq!(line["not_tried"], "this version has no encoder no264enc for h264");
+    let help = String::from_utf8(uplinkd(&["help"], directory.path()).stdout).unwrap();
+    assert!(help.contains("devices") && !help.contains("probe-encoder"), "{help}");
+}
+
+fn uplinkd(arguments: &[&str], state: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_uplinkd"));
+    command.args(arguments).env("STATE_DIRECTORY", state).output().unwrap()
+}
+
+fn itself() -> Prober {
+    media::init().unwrap();
+    Prober::command(env!("CARGO_BIN_EXE_uplinkd"), &[], Duration::from_secs(30))
+}
+
+fn software_offers() -> Vec<Offer> {
+    let Mode { width, height, framerate } = small();
+    media::offers(&EncoderChoice::Software, Codec::H264, width, height, framerate)
+}
+
+fn info(element: &str) -> &'static EncoderInfo {
+    media::back_ends().find(|info| info.element == element).unwrap()
+}
+
+/// What a busy machine can do many times over in real time.
+fn small() -> Mode {
+    Mode { width: 320, height: 180, framerate: Framerate::new(15, 1).unwrap() }
+}
