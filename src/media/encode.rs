@@ -17,7 +17,7 @@ use gst::prelude::*;
 
 use super::clock;
 use super::contexts::Contexts;
-use super::encoder::{self, Backend, EncoderInfo};
+use super::encoder::{self, EncoderInfo};
 use super::encoding::{EncoderProgress, Encoding, Order, Plan};
 use super::error::Error;
 use super::event::{EventSender, MediaEvent, Report};
@@ -105,28 +105,23 @@ impl Encode {
         events: EventSender,
         sink: impl Fn(Unit) + Send + Sync + 'static,
     ) -> Result<Encode, Error> {
-        let backend = encoder::choose(&stream.video.encoder, stream.video.codec)?;
-        Encode::on(backend, stream, events, sink)
+        let chosen = encoder::choose(&stream.video.encoder, stream.video.codec)?;
+        Encode::start_with(&chosen.info, stream, events, sink)
     }
 
     /// As [`Encode::start`], with an encoder that the caller has chosen.
+    ///
+    /// # Errors
+    /// As [`Encode::start`], and when the encoder is of another codec than the stream.
     pub fn start_with(
         info: &'static EncoderInfo,
         stream: &config::Stream,
         events: EventSender,
         sink: impl Fn(Unit) + Send + Sync + 'static,
     ) -> Result<Encode, Error> {
-        Encode::on(backend(info, &stream.video)?, stream, events, sink)
-    }
-
-    fn on(
-        backend: &'static Backend,
-        stream: &config::Stream,
-        events: EventSender,
-        sink: impl Fn(Unit) + Send + Sync + 'static,
-    ) -> Result<Encode, Error> {
         let video = &stream.video;
-        let formats = Formats::of(video, backend.pixels);
+        is_of_codec(info, video)?;
+        let formats = Formats::of(video, encoder::row(info).pixels);
         let contexts = Contexts::default();
         let graph = Graph::sharing(PIPELINE, &contexts);
         let (gate, coded_sound) = (Gate::default(), Arc::new(AtomicU64::new(0)));
@@ -142,7 +137,7 @@ impl Encode {
         let serving = Serving(Arc::new(Handover::new(events.clone(), move |unit| sink(unit))));
         let plan = Arc::new(Plan { video: video.clone(), formats: formats.clone(), contexts });
         let orders = Orders { reduction: Reduction::none(video), target: stream.rate.start };
-        serving.put_in_use(&plan, backend, orders)?;
+        serving.put_in_use(&plan, info, orders)?;
 
         let held = Held::default();
         let (live, slate_inlet) = (picture_inlet(&formats), picture_inlet(&formats));
@@ -222,7 +217,7 @@ impl Encode {
             in_use.reducer.set(reduction);
             self.orders().reduction = reduction;
         } else if reduction != before {
-            self.change(in_use.encoder.backend(), Orders { reduction, target })?;
+            self.change(in_use.info(), Orders { reduction, target })?;
         }
         Ok(())
     }
@@ -243,13 +238,14 @@ impl Encode {
         target: Bitrate,
     ) -> Result<(), Error> {
         let _one_at_a_time = lock(&self.changing);
-        self.change(backend(info, &self.plan.video)?, Orders { reduction, target })
+        is_of_codec(info, &self.plan.video)?;
+        self.change(info, Orders { reduction, target })
     }
 
     /// To be called by who holds `changing`.
-    fn change(&self, backend: &'static Backend, orders: Orders) -> Result<(), Error> {
+    fn change(&self, info: &'static EncoderInfo, orders: Orders) -> Result<(), Error> {
         let target_before = self.orders().target;
-        self.serving.put_in_use(&self.plan, backend, orders)?;
+        self.serving.put_in_use(&self.plan, info, orders)?;
         let mut told = self.orders();
         let target = if told.target == target_before { orders.target } else { told.target };
         *told = Orders { target, ..orders };
@@ -330,10 +326,10 @@ impl Encode {
 
 impl Serving {
     /// Starts an encoder and puts it in the place of the one in use, which ends.
-    fn put_in_use(&self, plan: &Arc<Plan>, backend: &'static Backend, orders: Orders) -> Result<(), Error> {
+    fn put_in_use(&self, plan: &Arc<Plan>, info: &'static EncoderInfo, orders: Orders) -> Result<(), Error> {
         let Serving(handover) = self;
         let Orders { reduction, target } = orders;
-        let order = Order { backend, generation: handover.next_generation(), reduction, target };
+        let order = Order { info, generation: handover.next_generation(), reduction, target };
         let next = Encoding::start(plan, order, handover)?;
         match handover.install(next.clone()) {
             Ok(before) => {
@@ -357,12 +353,13 @@ impl Drop for Serving {
     }
 }
 
-/// The row of the table for an encoder of the stream's codec.
-fn backend(info: &'static EncoderInfo, video: &config::Video) -> Result<&'static Backend, Error> {
-    let row = encoder::row(info.element).filter(|row| row.codec == video.codec);
-    row.ok_or_else(|| Error::Unavailable {
+fn is_of_codec(info: &EncoderInfo, video: &config::Video) -> Result<(), Error> {
+    if info.codec == video.codec {
+        return Ok(());
+    }
+    Err(Error::Unavailable {
         what: format!("{} for this stream", info.element),
-        reason: format!("the stream's codec is {}", video.codec),
+        reason: format!("it gives {}, and the stream is {}", info.codec, video.codec),
     })
 }
 

@@ -14,7 +14,7 @@ use gst::prelude::*;
 
 use super::apart;
 use super::contexts::Contexts;
-use super::encoder::{Backend, Encoder, EncoderInfo, Settings};
+use super::encoder::{self, Encoder, EncoderInfo, Settings};
 use super::error::Error;
 use super::event::Report;
 use super::format::Formats;
@@ -49,7 +49,7 @@ pub(super) struct Plan {
 /// What one encoder is built for.
 #[derive(Clone, Copy)]
 pub(super) struct Order {
-    pub(super) backend: &'static Backend,
+    pub(super) info: &'static EncoderInfo,
     pub(super) generation: u64,
     pub(super) reduction: Reduction,
     pub(super) target: Bitrate,
@@ -79,7 +79,7 @@ impl Encoding {
         handover: &Arc<Handover>,
     ) -> Result<Arc<Encoding>, Error> {
         let (plan, handover) = (plan.clone(), Arc::downgrade(handover));
-        let element = order.backend.info.element;
+        let element = order.info.element;
         let started =
             apart::within(START_LIMIT, "encoder start", element, move || play(&plan, order, &handover))?;
         let late = || Error::Start {
@@ -153,12 +153,13 @@ impl Drop for Encoding {
 
 /// Builds, starts and waits; on a thread where each of these may hang.
 fn play(plan: &Plan, order: Order, handover: &Weak<Handover>) -> Result<Encoding, Error> {
-    let Order { backend, generation, reduction, target } = order;
+    let Order { info, generation, reduction, target } = order;
     let graph = Graph::sharing(PIPELINE, &plan.contexts);
     let (inbox, health) = (Arc::new(Inbox::default()), Arc::new(Health::default()));
     let inlet = inlet(&plan.formats);
-    let reducer = Reducer::new(&graph::pad(inlet.upcast_ref(), "src"), &plan.formats, &plan.video, reduction)?;
-    let encoder = backend.build(&Settings {
+    let reducer =
+        Reducer::new(&graph::pad(inlet.upcast_ref(), "src"), &plan.formats, &plan.video, reduction)?;
+    let encoder = encoder::row(info).build(&Settings {
         framerate: plan.video.framerate,
         keyframe_interval: plan.video.keyframe_interval,
         start: target,

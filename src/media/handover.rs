@@ -88,7 +88,8 @@ impl Handover {
         if let Some(before) = &before {
             let left = before.inbox.close();
             self.totals.lost.fetch_add(left.lost, Ordering::Relaxed);
-            let dropped = left.pictures.into_iter().filter(|picture| !next.inbox.offer(picture.clone())).count();
+            let dropped =
+                left.pictures.into_iter().filter(|picture| !next.inbox.offer(picture.clone())).count();
             self.totals.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
         }
         Ok(before)

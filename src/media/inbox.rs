@@ -68,7 +68,8 @@ impl Inbox {
     /// The oldest that waits, or the next that comes; `None` once it is closed.
     pub(super) fn take(&self) -> Option<gst::Buffer> {
         let is_empty = |pictures: &mut Pictures| pictures.waiting.is_empty() && !pictures.is_closed;
-        let mut pictures = self.came.wait_while(self.lock(), is_empty).unwrap_or_else(PoisonError::into_inner);
+        let mut pictures =
+            self.came.wait_while(self.lock(), is_empty).unwrap_or_else(PoisonError::into_inner);
         let picture = pictures.waiting.pop_front()?;
         // The one before has entered, or the reduction has left it out.
         pictures.in_hand = Some(picture.clone());
@@ -99,8 +100,7 @@ impl Inbox {
             pictures.coding.pop_front();
         }
         let is_of_an_older_one = pictures.coding.len() == before;
-        pictures.coding_older =
-            if is_of_an_older_one { pictures.coding_older.saturating_sub(1) } else { 0 };
+        pictures.coding_older = if is_of_an_older_one { pictures.coding_older.saturating_sub(1) } else { 0 };
     }
 
     /// From now on nothing is taken, and what is offered is lost.

@@ -52,7 +52,7 @@ pub use self::apart::threads_left_behind;
 pub use self::capture::Capture;
 pub use self::check::{Finding, Severity, check};
 pub use self::encode::{Counters, Encode, Picture};
-pub use self::encoder::EncoderInfo;
+pub use self::encoder::{EncoderInfo, back_ends};
 pub use self::encoding::EncoderProgress;
 pub use self::error::Error;
 pub use self::event::{EventSender, MediaEvent, events};

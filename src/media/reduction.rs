@@ -195,7 +195,8 @@ mod tests {
         let inlet =
             gst_app::AppSrc::builder().caps(&formats.picture).format(gst::Format::Time).is_live(true).build();
         let queue = graph::plain("queue").unwrap();
-        let reducer = Reducer::new(&graph::pad(&queue, "src"), &formats, &video, Reduction::none(&video)).unwrap();
+        let reducer =
+            Reducer::new(&graph::pad(&queue, "src"), &formats, &video, Reduction::none(&video)).unwrap();
         let outlet = gst_app::AppSink::builder().sync(false).async_(false).build();
         let chain = [inlet.upcast_ref(), &queue, &reducer.scale, &reducer.size, outlet.upcast_ref()];
         graph.chain(&chain).unwrap();

@@ -21,6 +21,7 @@ pub struct EncoderInfo {
     pub backend: &'static str,
     /// GStreamer's name of the element.
     pub element: &'static str,
+    pub codec: Codec,
     pub hardware: bool,
     /// Smallest relative change of its rate that is worth making: 0.02 is 2 %.
     pub rate_step: f64,
@@ -35,7 +36,6 @@ pub struct EncoderInfo {
 /// One row of the table.
 pub(super) struct Backend {
     pub(super) info: EncoderInfo,
-    pub(super) codec: Codec,
     /// The pixel format that the element takes without converting.
     pub(super) pixels: &'static str,
     /// The element's bitrate property, a `guint`.
@@ -69,7 +69,7 @@ pub(super) struct Encoder {
 /// The best back end that fits `choice` and that this machine has.
 pub(super) fn choose(choice: &EncoderChoice, codec: Codec) -> Result<&'static Backend, Error> {
     let mut missing = None;
-    for backend in BACKENDS.iter().filter(|backend| backend.codec == codec && backend.is(choice)) {
+    for backend in BACKENDS.iter().filter(|backend| backend.info.codec == codec && backend.is(choice)) {
         match graph::require(backend.info.element) {
             Ok(()) => return Ok(backend),
             Err(error) => missing = missing.or(Some(error)),
@@ -81,9 +81,17 @@ pub(super) fn choose(choice: &EncoderChoice, codec: Codec) -> Result<&'static Ba
     }))
 }
 
-/// The row of an element.
-pub(super) fn row(element: &str) -> Option<&'static Backend> {
-    BACKENDS.iter().find(|backend| backend.info.element == element)
+/// All back ends that this version knows, in order of preference.
+pub fn back_ends() -> impl Iterator<Item = &'static EncoderInfo> {
+    BACKENDS.iter().map(|backend| &backend.info)
+}
+
+/// The row of a back end.
+pub(super) fn row(info: &EncoderInfo) -> &'static Backend {
+    BACKENDS
+        .iter()
+        .find(|backend| backend.info.element == info.element)
+        .expect("every EncoderInfo is that of a row: nobody else makes one")
 }
 
 impl Backend {
@@ -127,10 +135,6 @@ impl Encoder {
         &self.backend.info
     }
 
-    pub(super) fn backend(&self) -> &'static Backend {
-        self.backend
-    }
-
     /// Changes the rate of the running encoder; an unchanged value does not reach it.
     pub(super) fn set_target(&self, target: Bitrate) {
         let value = self.backend.rate_value(target);
@@ -147,9 +151,9 @@ impl Encoder {
 }
 
 fn known_backends() -> String {
-    let rows = BACKENDS
-        .iter()
-        .map(|backend| format!("{} ({}, {})", backend.info.backend, backend.info.element, backend.codec));
+    let rows = BACKENDS.iter().map(|backend| {
+        format!("{} ({}, {})", backend.info.backend, backend.info.element, backend.info.codec)
+    });
     rows.collect::<Vec<_>>().join(", ")
 }
 
@@ -167,7 +171,7 @@ mod tests {
         for choice in [EncoderChoice::Auto, EncoderChoice::Software, x264] {
             assert_eq!(choose(&choice, Codec::H264).ok().unwrap().info.element, "x264enc");
         }
-        let other = EncoderChoice::Element("openh264enc".to_owned());
+        let other = EncoderChoice::Element("vp8enc".to_owned());
         for choice in
             [EncoderChoice::Vaapi, EncoderChoice::V4l2M2m, EncoderChoice::Nvenc, EncoderChoice::Qsv, other]
         {
@@ -178,7 +182,7 @@ mod tests {
         assert_eq!(
             error,
             "video.encoder = \"auto\" with video.codec = \"h265\" is not available: \
-             this version has software (x264enc, h264)"
+             this version has software (x264enc, h264), software (openh264enc, h264)"
         );
     }
 
