@@ -112,11 +112,11 @@ impl Graph {
         Error::Start { graph: self.name, reason }
     }
 
-    /// One of its elements, by the name of its factory.
+    /// One of its elements, by the name of its factory, which begins its own.
     #[cfg(test)]
     pub(super) fn find(&self, factory: &str) -> Option<gst::Element> {
-        let is_it = |element: &gst::Element| element.factory().is_some_and(|it| it.name() == factory);
-        self.pipeline.iterate_recurse().into_iter().flatten().find(is_it)
+        let is_it = |element: &gst::Element| element.name().starts_with(factory);
+        self.pipeline.iterate_elements().into_iter().flatten().find(is_it)
     }
 
     pub(super) fn bus(&self) -> gst::Bus {

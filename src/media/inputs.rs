@@ -157,6 +157,12 @@ impl Inputs {
         })
     }
 
+    /// A picture of this moment, for tests of what is behind the inlets.
+    #[cfg(test)]
+    pub(super) fn push_now(&self, picture: gst::Buffer) {
+        self.push_picture(picture, clock::now()).expect("the pipeline runs");
+    }
+
     fn push_picture(&self, buffer: gst::Buffer, at: gst::ClockTime) -> Result<(), gst::FlowError> {
         // Read before the lease is looked at: so no picture ever counts as newer than its lease's end.
         let now = clock::now();
