@@ -9,14 +9,19 @@
 #include <linux/errno.h>
 #include <linux/kernel.h>
 #include <linux/minmax.h>
+#include <linux/moduleparam.h>
 #include <linux/string.h>
 #include <linux/videodev2.h>
 
 #include "h264.h"
 
 #define MACROBLOCK 16
-#define FRAME_RATE 30		/* pictures a second, for the rate: nobody tells an M2M device */
 #define LONGEST_CREDIT 1	/* seconds of the rate that may be saved up */
+
+/* For the rate: nobody tells an M2M device. */
+static unsigned int frame_rate = 30;
+module_param(frame_rate, uint, 0644);
+MODULE_PARM_DESC(frame_rate, " pictures a second that the bitrate is shared among");
 
 enum nal {			/* nal_ref_idc and nal_unit_type, 7.3.1 */
 	NAL_SLICE = 0x41,
@@ -238,11 +243,11 @@ static void filler(struct bits *b, u32 bytes)
 int h264_encode(struct h264_encoder *enc, const struct h264_picture *pic, u8 *out, u32 capacity, bool *key)
 {
 	struct bits b = { .next = out, .end = out + capacity };
-	u32 share = enc->bitrate / 8 / FRAME_RATE;
+	u32 rate = max(frame_rate, 1U), share = enc->bitrate / 8 / rate;
 	u32 size;
 
 	*key = enc->key_wanted || !enc->since_key || (enc->group && enc->since_key >= enc->group);
-	enc->credit = min_t(s64, enc->credit + share, (s64)share * FRAME_RATE * LONGEST_CREDIT);
+	enc->credit = min_t(s64, enc->credit + share, (s64)share * rate * LONGEST_CREDIT);
 	if (*key) {
 		enc->key_wanted = false;
 		enc->since_key = 0;
