@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A key frame is made of I_PCM macroblocks, which carry their samples as they are, so what a decoder
- * shows can be compared with what was captured. Any other picture is one run of skipped macroblocks:
+ * Of a key frame each macroblock has one colour, its samples' mean, to the nearest value: exact where the
+ * picture is a test pattern, and a mosaic elsewhere. Any other picture is one run of skipped macroblocks:
  * the key frame once more. Filler data makes up the rate.
  *
  * Section numbers are those of ITU-T H.264.
@@ -32,7 +32,19 @@ enum nal {			/* nal_ref_idc and nal_unit_type, 7.3.1 */
 };
 
 enum { SLICE_P = 5, SLICE_I = 7 };	/* slice_type where all slices of a picture are alike, 7.4.3 */
-enum { PROFILE_BASELINE = 66, CONSTRAINED = 0xc0, I_PCM = 25 };
+enum { PROFILE_BASELINE = 66, CONSTRAINED = 0xc0 };
+
+/*
+ * At this quantiser one level changes luma by 20/64 of a value and chroma by 40/64 (8.5.10, 8.5.11), so
+ * that every value can be had.
+ */
+enum { QP = 18, LUMA_STEP = 20, CHROMA_STEP = 40 };
+
+/* How a macroblock is predicted: from that on its left, or above, or from nothing. Numbers of 8.3.3, 8.3.4. */
+struct prediction {
+	u8 luma_mode, chroma_mode;
+	u8 y, cb, cr;
+};
 
 struct bits {
 	u8 *next, *end;
@@ -80,6 +92,11 @@ static void ue(struct bits *b, u32 value)
 
 	u(b, length - 1, 0);
 	u(b, length, value + 1);
+}
+
+static void se(struct bits *b, s32 value)
+{
+	ue(b, value > 0 ? 2 * value - 1 : -2 * value);
 }
 
 static void align_zero(struct bits *b)
@@ -161,37 +178,83 @@ static void picture_parameters(struct bits *b)
 	nal_end(b);
 }
 
-static u8 sample(u8 value)
+/* The mean of a square of samples, as far as it is visible. */
+static u8 mean(const u8 *plane, u32 stride, u32 step, u32 x, u32 y, u32 size, u32 width, u32 height)
 {
-	return max_t(u8, value, 1);	/* of I_PCM, 0 is forbidden in older editions, 7.4.5 */
+	u32 right = min(x + size, width), bottom = min(y + size, height);
+	u32 sum = 0, count = (right - x) * (bottom - y), column, row;
+
+	for (row = y; row < bottom; row++)
+		for (column = x; column < right; column++)
+			sum += plane[row * stride + column * step];
+	return (sum + count / 2) / count;
 }
 
-/* Beyond the visible edge its last samples are repeated: those macroblocks are cropped. */
-static void macroblock_samples(struct bits *b, const struct h264_picture *pic, u32 mx, u32 my)
+/* The level that brings a decoder from @from to @to, and where it gets. */
+static s32 level_between(int from, int to, int step, u8 *reached)
 {
-	const u8 *chroma = pic->samples + pic->stride * pic->rows;
-	const u32 plane = pic->stride / 2 * (pic->rows / 2);
-	u32 x, y, c;
+	s32 level = DIV_ROUND_CLOSEST((to - from) * 64, step);
 
-	for (y = my * MACROBLOCK; y < (my + 1) * MACROBLOCK; y++)
-		for (x = mx * MACROBLOCK; x < (mx + 1) * MACROBLOCK; x++)
-			escaped(b, sample(pic->samples[min(y, pic->height - 1) * pic->stride + min(x, pic->width - 1)]));
-
-	for (c = 0; c < 2; c++)
-		for (y = my * MACROBLOCK / 2; y < (my + 1) * MACROBLOCK / 2; y++)
-			for (x = mx * MACROBLOCK / 2; x < (mx + 1) * MACROBLOCK / 2; x++) {
-				u32 column = min(x, pic->width / 2 - 1), row = min(y, pic->height / 2 - 1);
-
-				if (pic->chroma_pairs)
-					escaped(b, sample(chroma[row * pic->stride + 2 * column + c]));
-				else
-					escaped(b, sample(chroma[c * plane + row * (pic->stride / 2) + column]));
-			}
+	*reached = clamp(from + ((level * step + 32) >> 6), 0, 255);
+	return level;
 }
 
-/* 7.3.3, 7.3.5 */
+/* 9.2: a block of which nothing but the first coefficient may be other than zero; @chroma is DC of 2 by 2. */
+static void coefficient(struct bits *b, s32 level, bool chroma)
+{
+	u32 code;
+
+	if (!level) {
+		chroma ? u(b, 2, 1) : u(b, 1, 1);	/* coeff_token: none */
+		return;
+	}
+	if (abs(level) == 1) {
+		chroma ? u(b, 1, 1) : u(b, 2, 1);	/* coeff_token: one, and a trailing one */
+		u(b, 1, level < 0);
+	} else {
+		u(b, 6, chroma ? 7 : 5);		/* coeff_token: one, not trailing */
+		code = (level > 0 ? 2 * level - 2 : -2 * level - 1) - 2;
+		if (code < 14) {
+			u(b, code + 1, 1);		/* level_prefix */
+		} else if (code < 30) {
+			u(b, 15, 1);
+			u(b, 4, code - 14);
+		} else {
+			u(b, 16, 1);
+			u(b, 12, code - 30);
+		}
+	}
+	u(b, 1, 1);					/* total_zeros: none */
+}
+
+/* 7.3.5; replaces @p's values by those that a decoder has now. */
+static void macroblock(struct bits *b, const struct h264_picture *pic, u32 mx, u32 my, struct prediction *p)
+{
+	const u32 half = MACROBLOCK / 2, width = pic->width / 2, height = pic->height / 2;
+	const u8 *cb = pic->samples + pic->stride * pic->rows;
+	const u8 *cr = cb + (pic->chroma_pairs ? 1 : pic->stride / 2 * (pic->rows / 2));
+	u32 stride = pic->chroma_pairs ? pic->stride : pic->stride / 2, step = pic->chroma_pairs ? 2 : 1;
+	s32 y_level, cb_level, cr_level;
+
+	y_level = level_between(p->y, mean(pic->samples, pic->stride, 1, mx * MACROBLOCK, my * MACROBLOCK,
+					   MACROBLOCK, pic->width, pic->height), LUMA_STEP, &p->y);
+	cb_level = level_between(p->cb, mean(cb, stride, step, mx * half, my * half, half, width, height),
+				 CHROMA_STEP, &p->cb);
+	cr_level = level_between(p->cr, mean(cr, stride, step, mx * half, my * half, half, width, height),
+				 CHROMA_STEP, &p->cr);
+
+	ue(b, 1 + p->luma_mode + 4);	/* mb_type: Intra_16x16 with DC of chroma, table 7-11 */
+	ue(b, p->chroma_mode);
+	se(b, 0);			/* mb_qp_delta */
+	coefficient(b, y_level, false);
+	coefficient(b, cb_level, true);
+	coefficient(b, cr_level, true);
+}
+
+/* 7.3.3 */
 static void key_slice(struct bits *b, const struct h264_encoder *enc, const struct h264_picture *pic)
 {
+	struct prediction above = { .luma_mode = 2, .chroma_mode = 0, .y = 128, .cb = 128, .cr = 128 }, p;
 	u32 mx, my;
 
 	nal_begin(b, NAL_IDR);
@@ -202,14 +265,22 @@ static void key_slice(struct bits *b, const struct h264_encoder *enc, const stru
 	ue(b, enc->idr_pic_id);
 	u(b, 1, 0);			/* no_output_of_prior_pics_flag */
 	u(b, 1, 0);			/* long_term_reference_flag */
-	ue(b, 0);			/* slice_qp_delta */
+	se(b, QP - 26);			/* slice_qp_delta */
 	ue(b, 1);			/* disable_deblocking_filter_idc: samples stay as they are */
-	for (my = 0; my < macroblocks(pic->height); my++)
+	for (my = 0; my < macroblocks(pic->height); my++) {
+		/* A row begins with what is above, and goes on with what is on the left. */
+		p = above;
 		for (mx = 0; mx < macroblocks(pic->width); mx++) {
-			ue(b, I_PCM);
-			align_zero(b);
-			macroblock_samples(b, pic, mx, my);
+			macroblock(b, pic, mx, my, &p);
+			if (!mx) {
+				above = p;
+				above.luma_mode = 0;
+				above.chroma_mode = 2;
+			}
+			p.luma_mode = 1;
+			p.chroma_mode = 1;
 		}
+	}
 	nal_end(b);
 }
 
