@@ -19,10 +19,10 @@ REFERENCES := 1
 CONSTANT := 500
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check lab scoreboard bench fresh-root deny
+.PHONY: help run test setup check lab lab-v4l2 scoreboard bench fresh-root deny
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## install what is missing, build, and run `uplinkd demo`; ARGS="…" are its arguments
 	@.ci/setup run
@@ -57,6 +57,13 @@ lab: ## the long tests, which `make test` leaves out, in real time: half an hour
 	@.ci/setup test
 	@echo "==> long tests"
 	@$(CARGO) test --locked -- --ignored
+	@$(MAKE) --no-print-directory lab-v4l2
+
+lab-v4l2: ## the daemon with a kernel's camera and encoder, without hardware; the first time it builds that kernel
+	@.ci/setup test
+	@echo "==> building"
+	@$(CARGO) build --locked --bin uplinkd --example tscheck
+	@tests/lab/v4l2 $(ARGS)
 
 scoreboard: ## how well the rate follows links, beside two references; LINKLAB=DIR SCENARIOS="…" LATENCY=2000 SEEDS="1 2 3" JOBS=1 REFERENCES=1
 	@.ci/setup test
