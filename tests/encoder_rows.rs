@@ -78,7 +78,7 @@ fn check(info: &'static EncoderInfo) {
 
     // Fewer and smaller pictures, where it can have them while it runs: it begins anew with a key frame.
     if info.resizes {
-        run.encode.reduce(Reduction { one_of: 2, width: 160, height: 90 });
+        run.encode.reduce(Reduction { one_of: 2, width: 160, height: 90 }).unwrap();
         let smaller = run.await_key(run.pictures());
         assert!(run.is_entry(info.codec, smaller), "{row}: no decoder can begin at the smaller picture");
         run.await_pictures(5);

@@ -113,10 +113,10 @@ fn the_new_target_is_the_new_encoders() {
     let rig = Rig::start("");
     rig.run(0.5);
     let high = Bitrate::from_kbps(1_500);
-    rig.encode.replace(info("openh264enc"), FULL, Bitrate::from_kbps(300)).unwrap();
+    rig.encode.replace(info("openh264enc"), None, FULL, Bitrate::from_kbps(300)).unwrap();
     let low_since = Instant::now() + Duration::from_secs(1);
     rig.run(3.0);
-    rig.encode.replace(info("x264enc"), FULL, high).unwrap();
+    rig.encode.replace(info("x264enc"), None, FULL, high).unwrap();
     let high_since = Instant::now() + Duration::from_secs(1);
     rig.run(3.0);
     assert_eq!(rig.encode.target(), high);
@@ -166,7 +166,7 @@ impl Rig {
 
     fn replace(&self, element: &str, reduction: Reduction) -> Swap {
         let begun = Instant::now();
-        self.encode.replace(info(element), reduction, self.encode.target()).unwrap();
+        self.encode.replace(info(element), None, reduction, self.encode.target()).unwrap();
         Swap { begun, done: Instant::now() }
     }
 

@@ -160,9 +160,11 @@ mod tests {
     use crate::config::Framerate;
     use crate::units::Bitrate;
 
+    type Fault = fn(&mut Measurements);
+
     #[test]
     fn each_fault_has_its_words() {
-        let cases: &[(fn(&mut Measurements), &str)] = &[
+        let cases: &[(Fault, &str)] = &[
             (|_| (), "proven at 3.0 times real time"),
             (|m| m.factor = 1.2, "proven at 1.2 times real time"),
             (|m| m.factor = 0.64, "keeps 0.6 of real time at 1920×1080, 30/s"),

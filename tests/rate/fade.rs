@@ -58,7 +58,7 @@ fn sound_never_breaks_in_a_fade_below_what_a_picture_needs() {
 #[test]
 #[ignore = "make lab: 55 s"]
 fn sound_never_breaks_in_a_fade_to_little_more_than_the_sound() {
-    sound_goes_on_at(100, 64);
+    sound_goes_on_at(100, 48);
 }
 
 #[test]

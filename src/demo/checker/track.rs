@@ -35,7 +35,8 @@ pub struct TrackReport {
     pub pts_backwards: u64,
     /// DTS (PTS where there is none) that were not above the one before: never right.
     pub dts_backwards: u64,
-    /// The largest step between decoding times: a gap, where it is longer than frames are apart.
+    /// The largest step between the decoding times of frames, of which a unit of sound may hold several: a
+    /// gap, where it is longer than frames are apart.
     pub longest_step: Duration,
     /// Of arrival behind PTS, at the end of each unit.
     pub lag: Option<Lag>,
@@ -44,6 +45,8 @@ pub struct TrackReport {
 pub(super) struct Track {
     report: TrackReport,
     last_dts: Option<Ticks>,
+    /// Frames of sound before the unit that is arriving.
+    frames_before: u64,
     unit: Option<Unit>,
     nals: NalScanner,
     adts: AdtsCounter,
@@ -79,6 +82,7 @@ impl Track {
                 lag: None,
             },
             last_dts: None,
+            frames_before: 0,
             unit: None,
             nals: NalScanner::new(codec),
             adts: AdtsCounter::default(),
@@ -166,8 +170,12 @@ impl Track {
         if let Some(last) = self.last_dts {
             let step = dts.since(last);
             self.report.dts_backwards += u64::from(step <= 0);
+            // From the last frame of the unit before, whose time only the first one has.
+            let frames = self.adts.frames() - self.frames_before;
+            let step = step - AAC_FRAME * frames.saturating_sub(1) as i64;
             self.report.longest_step = self.report.longest_step.max(ticks(step));
         }
+        self.frames_before = self.adts.frames();
         self.report.first_pts.get_or_insert(pts);
         self.report.last_pts = Some(pts);
         self.last_dts = Some(dts);
@@ -191,3 +199,6 @@ impl Track {
         }
     }
 }
+
+/// Ticks of 90 kHz: 1024 samples at the 48 kHz that all our sound has.
+const AAC_FRAME: i64 = 1920;

@@ -13,7 +13,7 @@ fn a_failing_encoder_is_an_event_with_its_element_and_reason() {
     let mut rig = Rig::start();
     assert!(rig.events.try_recv().is_err(), "all is well");
     fail(&rig.encode.in_use().element());
-    let MediaEvent::EncoderFailed { element, reason } = rig.events.try_recv().unwrap() else {
+    let MediaEvent::EncoderFailed { element, reason, .. } = rig.events.try_recv().unwrap() else {
         panic!("another event");
     };
     assert!(element.starts_with("x264enc"), "{element}");
@@ -38,7 +38,7 @@ fn one_that_failed_is_replaced_and_says_nothing_more() {
     let before = rig.units().len();
     rig.feed(10);
     assert!(rig.units().len() >= before + 9);
-    rig.encode.serving.0.failed(old.generation, "x264enc0".to_owned(), "again".to_owned());
+    rig.encode.serving.0.failed(old.generation, "x264enc", "x264enc0".to_owned(), "again".to_owned());
     assert!(rig.events.try_recv().is_err(), "it is no longer in use");
     rig.assert_whole();
 }
@@ -127,7 +127,7 @@ fn a_codec_that_is_not_the_streams_is_refused_and_all_stays() {
     let rig = Rig::start();
     rig.feed(3);
     let other: &_ = Box::leak(Box::new(EncoderInfo { codec: Codec::H265, ..*rig.encode.encoder() }));
-    let error = rig.encode.replace(other, rig.encode.reduction(), rig.encode.target()).unwrap_err();
+    let error = rig.encode.replace(other, None, rig.encode.reduction(), rig.encode.target()).unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error}");
     rig.feed(3);
     assert!(rig.units().len() >= 5);
@@ -137,7 +137,7 @@ fn a_codec_that_is_not_the_streams_is_refused_and_all_stays() {
 fn what_the_new_one_was_told_in_the_meantime_holds() {
     let rig = Rig::start();
     let (reduction, low) = (Reduction { one_of: 2, width: 32, height: 32 }, Bitrate::from_kbps(321));
-    rig.encode.replace(rig.encode.encoder(), reduction, low).unwrap();
+    rig.encode.replace(rig.encode.encoder(), None, reduction, low).unwrap();
     assert_eq!((rig.encode.reduction(), rig.encode.target()), (reduction, low));
     assert_eq!(rig.encode.in_use().element().property::<u32>("bitrate"), 321);
 }
@@ -208,7 +208,7 @@ impl Rig {
 
     fn replace(&self) {
         let encode = &self.encode;
-        encode.replace(encode.encoder(), encode.reduction(), encode.target()).unwrap();
+        encode.replace(encode.encoder(), None, encode.reduction(), encode.target()).unwrap();
     }
 
     fn units(&self) -> Vec<Unit> {
