@@ -200,7 +200,7 @@ impl Program {
         News::NotReplaced { element, reason }
     }
 
-    /// Opens the source, anew where it is open already. How it went comes from [`Program::next_event`].
+    /// Opens the source, anew where it is open already. How it went comes from [`Program::next`].
     /// One that is still being opened is waited for: a device or a file server that hangs would
     /// otherwise hold one more thread with each attempt.
     pub fn open_capture(&mut self, config: &config::Stream) {
