@@ -301,7 +301,8 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// What of the mode the element refuses: what a driver told its plugin stands in the template of its pad.
+/// What of the mode the element refuses: what a driver told its plugin stands in the template of its pad. One
+/// without a template says nothing.
 fn refusal_of(
     factory: &gst::ElementFactory,
     width: u32,
@@ -317,8 +318,9 @@ fn refusal_of(
     let mut inputs = factory
         .static_pad_templates()
         .into_iter()
-        .filter(|template| template.direction() == gst::PadDirection::Sink);
-    let takes = inputs.any(|template| template.caps().can_intersect(&mode));
+        .filter(|template| template.direction() == gst::PadDirection::Sink)
+        .peekable();
+    let takes = inputs.peek().is_none() || inputs.any(|template| template.caps().can_intersect(&mode));
     (!takes).then(|| format!("the one of this machine takes no {width}×{height} at {framerate}"))
 }
 
