@@ -12,6 +12,7 @@ mod fade;
 #[path = "../fake_encoders/mod.rs"]
 #[allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 mod fake_encoders;
+mod following;
 mod frames;
 #[path = "../daemon/harness.rs"]
 #[allow(dead_code, reason = "the daemon's own tests use the rest of it")]
