@@ -10,7 +10,7 @@ use crate::run::Plan;
 ///
 /// What is under way when the link narrows goes before the sound: of 3 Mbit/s about 45 kB, which a fall to
 /// 100 kbit/s in no time would hold for 3.6 s, beyond any receiver's latency. Cars drive into a fade.
-fn sound_goes_on_at(kbps: u32, sound_kbps: u32) {
+fn sound_goes_on_at(kbps: u32, sound_kbps: u32, most_late_percent: f64) {
     let clip = clips::motion();
     let plan = Plan {
         link: &format!(
@@ -28,8 +28,8 @@ fn sound_goes_on_at(kbps: u32, sound_kbps: u32) {
     // Frames of AAC at 48 kHz are 21.3 ms apart.
     assert!(sound.longest_step < Duration::from_millis(45), "sound breaks: {sound:#?}\n{}", outcome.log);
     assert_eq!(sound.damaged, 0, "{sound:#?}");
-    // Sound that comes later than a player waits for it is broken too.
-    assert_eq!(outcome.score.late_pct, 0.0, "{:?}\n{}", outcome.score, outcome.log);
+    // Of sound and pictures together: what comes later than a player waits for it is broken too.
+    assert!(outcome.score.late_pct <= most_late_percent, "{:?}\n{}", outcome.score, outcome.log);
     let recording = &outcome.stream.recording;
     let pictures = frames(&recording.messages, &recording.late_ms());
     let begin = recording.messages[0].sent.expect("srtsrc tells the sending time");
@@ -52,17 +52,17 @@ fn sound_goes_on_at(kbps: u32, sound_kbps: u32) {
 #[test]
 #[ignore = "make lab: 55 s"]
 fn sound_never_breaks_in_a_fade_below_what_a_picture_needs() {
-    sound_goes_on_at(300, 64);
+    sound_goes_on_at(300, 64, 0.0);
 }
 
 #[test]
 #[ignore = "make lab: 55 s"]
 fn sound_never_breaks_in_a_fade_to_little_more_than_the_sound() {
-    sound_goes_on_at(100, 48);
+    sound_goes_on_at(100, 48, 1.0); // pictures have less than a tenth of their least rate
 }
 
 #[test]
 #[ignore = "make lab: 55 s"]
 fn little_sound_never_breaks_in_a_fade_to_little_more() {
-    sound_goes_on_at(100, 32);
+    sound_goes_on_at(100, 32, 0.0);
 }
