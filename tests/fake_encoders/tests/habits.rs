@@ -46,7 +46,7 @@ fn properties_have_the_types_and_ranges_of_the_real_ones() {
     for (element, property, value) in [
         ("vah264enc", "rate-control", "cbr"),
         ("qsvh264enc", "rate-control", "cbr"),
-        ("nvcudah264enc", "rate-control", "cbr"),
+        ("nvcudah264enc", if gst_version() >= (1, 26, 0) { "rc-mode" } else { "rate-control" }, "cbr"),
         ("nvh264enc", "rc-mode", "cbr-ld-hq"),
         ("nvv4l2h264enc", "control-rate", "constant_bitrate"),
         ("nvv4l2h264enc", "preset-level", "UltraFastPreset"),
