@@ -18,9 +18,7 @@ use std::time::{Duration, Instant};
 
 use fake_encoders::Seen;
 use uplinkd::config::{self, Codec, EncoderChoice, Framerate};
-use uplinkd::media::{
-    self, Capture, Encode, EncoderInfo, Mux, Offer, Reduction, Track, Tracks, Unit,
-};
+use uplinkd::media::{self, Capture, Encode, EncoderInfo, Mux, Offer, Reduction, Track, Tracks, Unit};
 use uplinkd::units::{Bitrate, ByteCount};
 
 #[test]
@@ -184,7 +182,7 @@ fn check_properties(encode: &Encode, row: &str) {
 fn properties(row: &str) -> Vec<(&'static str, &'static str)> {
     match row {
         "x264enc" => vec![
-            ("tune", "zerolatency"),
+            ("tune", "Zero latency"), // flags, which GStreamer writes by their long names
             ("pass", "cbr"),
             ("vbv-buf-capacity", "200"),
             ("bframes", "0"),
