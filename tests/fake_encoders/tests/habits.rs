@@ -227,6 +227,25 @@ fn key_frames_come_at_the_distance_that_is_set_before_it_runs_and_not_later() {
 }
 
 #[test]
+fn quick_sync_counts_to_its_idr_frames_in_a_way_of_each_codec() {
+    let fakes = pretend_each(&[("qsvh264enc", Quirks::NONE), ("qsvh265enc", Quirks::NONE)]);
+    for (element, interval, expected) in [
+        ("qsvh264enc", "0", &[0, 6, 12][..]),
+        ("qsvh264enc", "1", &[0, 12]),
+        ("qsvh265enc", "0", &[0]),
+        ("qsvh265enc", "1", &[0, 6, 12]),
+        ("qsvh265enc", "2", &[0, 12]),
+    ] {
+        let way = way_of(element);
+        let encoder = way.make(800_000, &[("gop-size", "6"), ("idr-interval", interval)]);
+        let mut rig = Rig::new(&encoder, &[], way.asked, mode(&way));
+        rig.play();
+        assert_eq!(keys(&rig.pictures(16)), expected, "{element} {interval}");
+    }
+    drop(fakes);
+}
+
+#[test]
 fn va_keeps_the_buffer_of_its_first_rate() {
     let fakes = pretend_each(&[("vah264enc", Quirks::NONE)]);
     let buffer = |rig: &mut Rig| {
