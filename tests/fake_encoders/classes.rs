@@ -68,7 +68,7 @@ macro_rules! classes {
                 fn signals() -> &'static [glib::subclass::Signal] {
                     static SIGNALS: OnceLock<Vec<glib::subclass::Signal>> = OnceLock::new();
                     SIGNALS.get_or_init(|| {
-                        if $name != "nvv4l2h264enc" {
+                        if !$name.starts_with("nvv4l2") {
                             return Vec::new();
                         }
                         let force = glib::subclass::Signal::builder("force-IDR").action().class_handler(|arguments| {
@@ -133,17 +133,23 @@ classes! {
     vah264enc: "vah264enc", "UplinkdFakeVaH264Enc", H264, Some(&va::VAH264ENC);
     vah264lpenc: "vah264lpenc", "UplinkdFakeVaH264LpEnc", H264, Some(&va::VAH264LPENC);
     vah265enc: "vah265enc", "UplinkdFakeVaH265Enc", H265, Some(&va::VAH265ENC);
+    vah265lpenc: "vah265lpenc", "UplinkdFakeVaH265LpEnc", H265, Some(&va::VAH265LPENC);
     vaapih264enc: "vaapih264enc", "UplinkdFakeVaapiH264Enc", H264, Some(&va::VAAPIH264ENC);
     qsvh264enc: "qsvh264enc", "UplinkdFakeQsvH264Enc", H264, Some(&intel::QSVH264ENC);
     qsvh265enc: "qsvh265enc", "UplinkdFakeQsvH265Enc", H265, Some(&intel::QSVH265ENC);
     v4l2h264enc: "v4l2h264enc", "UplinkdFakeV4l2H264Enc", H264, Some(&v4l2::V4L2H264ENC);
     v4l2h265enc: "v4l2h265enc", "UplinkdFakeV4l2H265Enc", H265, Some(&v4l2::V4L2H265ENC);
     nvcudah264enc: "nvcudah264enc", "UplinkdFakeNvCudaH264Enc", H264, Some(&nvidia::NVCUDAH264ENC);
+    nvcudah265enc: "nvcudah265enc", "UplinkdFakeNvCudaH265Enc", H265, Some(&nvidia::NVCUDAH265ENC);
     nvautogpuh264enc: "nvautogpuh264enc", "UplinkdFakeNvAutoGpuH264Enc", H264, Some(&nvidia::NVCUDAH264ENC);
+    nvautogpuh265enc: "nvautogpuh265enc", "UplinkdFakeNvAutoGpuH265Enc", H265, Some(&nvidia::NVCUDAH265ENC);
     nvh264enc_new: "nvh264enc@1.26", "UplinkdFakeNvH264Enc", H264, Some(&nvidia::NVCUDAH264ENC);
     nvh264enc_old: "nvh264enc@1.22", "UplinkdFakeNvLegacyH264Enc", H264, Some(&nvidia::LEGACY_NVH264ENC);
+    nvh265enc: "nvh265enc", "UplinkdFakeNvH265Enc", H265, Some(&nvidia::NVCUDAH265ENC);
     nvv4l2h264enc: "nvv4l2h264enc", "UplinkdFakeNvV4l2H264Enc", H264, Some(&nvidia::NVV4L2H264ENC);
+    nvv4l2h265enc: "nvv4l2h265enc", "UplinkdFakeNvV4l2H265Enc", H265, Some(&nvidia::NVV4L2H265ENC);
     mpph264enc: "mpph264enc", "UplinkdFakeMppH264Enc", H264, Some(&rockchip::MPPH264ENC);
+    mpph265enc: "mpph265enc", "UplinkdFakeMppH265Enc", H265, Some(&rockchip::MPPH265ENC);
 }
 
 /// The model's, or those of x264enc itself.

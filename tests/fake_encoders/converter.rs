@@ -73,6 +73,7 @@ converters! {
     vapostproc: "UplinkdFakeVaPostProc", true, &["memory:VAMemory", ""];
     vaapipostproc: "UplinkdFakeVaapiPostProc", true, &["memory:VASurface", ""];
     cudaupload: "UplinkdFakeCudaUpload", false, &["memory:CUDAMemory"];
+    cudaconvert: "UplinkdFakeCudaConvert", true, &["memory:CUDAMemory"];
     cudaconvertscale: "UplinkdFakeCudaConvertScale", true, &["memory:CUDAMemory"];
     nvvidconv: "UplinkdFakeNvVidConv", true, &["memory:NVMM", ""];
     v4l2convert: "UplinkdFakeV4l2Convert", true, &[""];

@@ -249,10 +249,13 @@ impl Shared {
         self.coder.set_locked_state(true);
         self.coder.set_state(gst::State::Ready).unwrap();
         self.coder.set_property("key-int-max", i32_or_u32(&self.coder, plan.key_distance));
-        if codec == Codec::H264 {
-            let level = mode.level.as_ref().map_or(String::new(), |level| format!(":level={level}"));
-            self.coder.set_property("option-string", format!("{CODER_OPTIONS}{level}"));
-        }
+        let options = match (codec, &mode.level) {
+            (Codec::H264, Some(level)) => format!("{CODER_OPTIONS}:level={level}"),
+            (Codec::H264, None) => CODER_OPTIONS.to_owned(),
+            (Codec::H265, Some(level)) => format!("level-idc={level}:high-tier=0"),
+            (Codec::H265, None) => String::new(),
+        };
+        self.coder.set_property("option-string", options);
         self.coder.set_locked_state(false);
         self.coder.sync_state_with_parent().unwrap();
     }

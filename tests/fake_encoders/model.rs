@@ -266,6 +266,28 @@ impl Setting {
     }
 }
 
+/// A model to make another of.
+pub const fn copy(model: &Model) -> Model {
+    Model {
+        properties: model.properties,
+        codec: model.codec,
+        sink: model.sink,
+        src: model.src,
+        plan: model.plan,
+        start: model.start,
+        change_is_key_frame: model.change_is_key_frame,
+        equal_is_change: model.equal_is_change,
+        force_key_since: model.force_key_since,
+        controls: model.controls,
+    }
+}
+
+/// Properties but for those that the other codec's element lacks.
+pub fn without(mut properties: Vec<Property>, names: &[&str]) -> Vec<Property> {
+    properties.retain(|property| !names.contains(&property.spec.name()));
+    properties
+}
+
 /// For models without conditions.
 pub fn always_runs(_: &Settings, _: &Mode) -> Start {
     Start::Runs

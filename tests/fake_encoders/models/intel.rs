@@ -17,7 +17,7 @@ pub static QSVH264ENC: Model = Model {
     sink: "video/x-raw(memory:VAMemory), format=NV12, width=[ 16, 8192 ], height=[ 16, 8192 ]; \
            video/x-raw, format=NV12, width=[ 16, 8192 ], height=[ 16, 8192 ]",
     src: H264,
-    plan,
+    plan: h264_plan,
     start: always_runs,
     change_is_key_frame: |settings| !settings.is("disable-hrd-conformance"),
     equal_is_change: false,
@@ -31,7 +31,7 @@ pub static QSVH265ENC: Model = Model {
     sink: "video/x-raw(memory:VAMemory), format={ NV12, P010_10LE }, width=[ 16, 8192 ], height=[ 16, 8192 ]; \
            video/x-raw, format={ NV12, P010_10LE }, width=[ 16, 8192 ], height=[ 16, 8192 ]",
     src: H265,
-    plan,
+    plan: h265_plan,
     start: always_runs,
     change_is_key_frame: |settings| !settings.is("disable-hrd-conformance"),
     equal_is_change: false,
@@ -95,7 +95,6 @@ fn common_properties() -> Vec<Property> {
         uint("qp-p", 0, 51, 0).live(Live::Restart),
         uint("qp-b", 0, 51, 0).live(Live::Restart),
         uint("gop-size", 0, u32::from(u16::MAX), 0).live(Live::Restart),
-        uint("idr-interval", 0, u32::from(u16::MAX), 0).live(Live::Restart),
         uint("b-frames", 0, u32::from(u16::MAX), 0).live(Live::Restart),
         uint("ref-frames", 0, 16, 0).live(Live::Restart),
         uint("bitrate", 0, i32::MAX as u32, 2_000).live(Live::Rate),
@@ -110,6 +109,7 @@ fn common_properties() -> Vec<Property> {
 
 fn h264_properties() -> Vec<Property> {
     let mut properties = common_properties();
+    properties.push(idr_interval(0));
     properties.push(choice("cabac", CodingOption::Unknown).live(Live::Restart));
     for name in ["min-qp-i", "min-qp-p", "min-qp-b", "max-qp-i", "max-qp-p", "max-qp-b"] {
         properties.push(uint(name, 0, 51, 0).live(Live::Restart));
@@ -123,13 +123,30 @@ fn h264_properties() -> Vec<Property> {
 }
 
 fn h265_properties() -> Vec<Property> {
-    common_properties()
+    let mut properties = common_properties();
+    properties.push(idr_interval(1));
+    properties
 }
 
-fn plan(settings: &mut Settings, _: &Mode) -> Plan {
-    let key_distance = match settings.uint("gop-size") {
-        0 => ENDLESS, // the runtime's choice
-        pictures => pictures.saturating_mul(settings.uint("idr-interval").saturating_add(1)),
+fn idr_interval(default: u32) -> Property {
+    uint("idr-interval", 0, u32::from(u16::MAX), default).live(Live::Restart)
+}
+
+/// `idr-interval` counts the I frames between two IDR frames.
+fn h264_plan(settings: &mut Settings, _: &Mode) -> Plan {
+    plan(settings, settings.uint("idr-interval").checked_add(1))
+}
+
+/// `idr-interval` counts from one IDR frame to the next in I frames; with 0 the first picture alone is one.
+fn h265_plan(settings: &mut Settings, _: &Mode) -> Plan {
+    plan(settings, Some(settings.uint("idr-interval")).filter(|groups| *groups > 0))
+}
+
+/// `groups`: from IDR frame to IDR frame, in groups of pictures; `None` is without an end.
+fn plan(settings: &Settings, groups: Option<u32>) -> Plan {
+    let key_distance = match (settings.uint("gop-size"), groups) {
+        (0, _) | (_, None) => ENDLESS, // for a size of 0 it is the runtime's choice
+        (pictures, Some(groups)) => pictures.saturating_mul(groups),
     };
     Plan {
         bits_per_second: u64::from(settings.uint("bitrate")) * 1_000,

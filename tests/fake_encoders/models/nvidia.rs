@@ -2,7 +2,8 @@
 //!
 //! `nvcudah264enc` and `nvautogpuh264enc` (1.22 on; the first is called `nvh264enc` from 1.26 on) are
 //! `gstnvh264encoder.cpp`: a bitrate is a soft reconfiguration, while the buffer, the GOP and the rate control
-//! make the encoder begin anew. Presets `p1` to `p7`, `tune` and `multi-pass` exist from 1.24 on. Before 1.26,
+//! make the encoder begin anew. Presets `p1` to `p7`, `tune` and `multi-pass` exist from 1.24 on; 1.26 gave
+//! `rate-control`, `zero-reorder-delay` and `b-frames` the names that the older element has for them. Before 1.26,
 //! `nvh264enc` is the older `gstnvh264enc.c`, with other names: each change of its bitrate is a key frame.
 //! A unit of the bitrate is 1024 bit/s. `nvv4l2h264enc` is NVIDIA's own (open source part of its multimedia API):
 //! bit/s, NVMM memory only, key frames asked for by the action signal `force-IDR` and not by event.
@@ -13,9 +14,9 @@ use gst::glib;
 
 use super::super::model::{
     Codec, ENDLESS, Live, Mode, Model, Plan, Property, Settings, USUAL_BUFFER, always, always_runs, boolean,
-    choice, double, int, never, text, uint, uint64,
+    choice, copy, double, int, never, text, uint, uint64, without,
 };
-use super::H264;
+use super::{H264, H265};
 
 pub static NVCUDAH264ENC: Model = Model {
     properties: cuda_properties,
@@ -29,6 +30,16 @@ pub static NVCUDAH264ENC: Model = Model {
     equal_is_change: false,
     force_key_since: Some((1, 22, 0)),
     controls: &[],
+};
+
+/// `gstnvh265encoder.cpp`: the same but for what H.265 does not know.
+pub static NVCUDAH265ENC: Model = Model {
+    properties: || without(cuda_properties(), &["cabac"]),
+    codec: Codec::H265,
+    sink: "video/x-raw(memory:CUDAMemory), format={ NV12, P010_10LE }, width=[ 129, 8192 ], height=[ 33, 8192 ]; \
+           video/x-raw, format={ NV12, P010_10LE }, width=[ 129, 8192 ], height=[ 33, 8192 ]",
+    src: H265,
+    ..copy(&NVCUDAH264ENC)
 };
 
 /// The element that is called so up to 1.24.
@@ -58,6 +69,13 @@ pub static NVV4L2H264ENC: Model = Model {
     equal_is_change: false,
     force_key_since: None,
     controls: &[],
+};
+
+pub static NVV4L2H265ENC: Model = Model {
+    properties: || without(jetson_properties(), &["profile", "poc-type", "disable-cabac"]),
+    codec: Codec::H265,
+    src: H265,
+    ..copy(&NVV4L2H264ENC)
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, glib::Enum)]
@@ -231,10 +249,15 @@ enum JetsonProfile {
 fn cuda_properties() -> Vec<Property> {
     let (major, minor, _, _) = gst::version();
     let has_tune = (major, minor) >= (1, 24);
+    let [rate_control, zero_latency, b_frames] = if (major, minor) >= (1, 26) {
+        ["rc-mode", "zerolatency", "bframes"]
+    } else {
+        ["rate-control", "zero-reorder-delay", "b-frames"]
+    };
     let mut properties = vec![
         int("gop-size", -1, i32::MAX, 30),
-        uint("b-frames", 0, 4, 0),
-        choice("rate-control", RateControl::Vbr),
+        uint(b_frames, 0, 4, 0),
+        choice(rate_control, RateControl::Vbr),
         int("qp-i", -1, 51, -1),
         int("qp-p", -1, 51, -1),
         int("qp-b", -1, 51, -1),
@@ -246,7 +269,7 @@ fn cuda_properties() -> Vec<Property> {
         boolean("spatial-aq", false),
         boolean("temporal-aq", false),
         boolean("weighted-pred", false),
-        boolean("zero-reorder-delay", false),
+        boolean(zero_latency, false),
         boolean("nonref-p", false),
         boolean("strict-gop", false),
         uint("aq-strength", 0, 15, 0),

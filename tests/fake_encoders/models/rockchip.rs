@@ -1,14 +1,15 @@
-//! Rockchip: `mpph264enc`, as in gstreamer-rockchip, `gstmppenc.c` and `gstmpph264enc.c`.
+//! Rockchip: `mpph264enc` and `mpph265enc`, as in gstreamer-rockchip, `gstmppenc.c`, `gstmpph264enc.c` and
+//! `gstmpph265enc.c`.
 //!
 //! Bits per second; what differs from before is told to the hardware with the next picture.
 
 use gst::glib;
 
 use super::super::model::{
-    Codec, Live, Mode, Model, Plan, Property, Settings, USUAL_BUFFER, always_runs, boolean, choice, int,
-    never, uint,
+    Codec, Live, Mode, Model, Plan, Property, Settings, USUAL_BUFFER, always_runs, boolean, choice, copy,
+    int, never, uint, without,
 };
-use super::H264;
+use super::{H264, H265};
 
 pub static MPPH264ENC: Model = Model {
     properties,
@@ -22,6 +23,13 @@ pub static MPPH264ENC: Model = Model {
     equal_is_change: false,
     force_key_since: Some((1, 14, 0)),
     controls: &[],
+};
+
+pub static MPPH265ENC: Model = Model {
+    properties: || without(properties(), &["profile", "level"]),
+    codec: Codec::H265,
+    src: H265,
+    ..copy(&MPPH264ENC)
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, glib::Enum)]

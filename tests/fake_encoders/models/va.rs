@@ -11,7 +11,7 @@ use gst::glib;
 
 use super::super::model::{
     Codec, ENDLESS, Live, Mode, Model, Plan, Property, Setting, Settings, always, always_runs, boolean,
-    choice, int, uint,
+    choice, copy, int, uint,
 };
 use super::{H264, H265};
 
@@ -37,6 +37,8 @@ pub static VAH265ENC: Model = Model {
     src: H265,
     ..copy(&VAH264ENC)
 };
+
+pub static VAH265LPENC: Model = copy(&VAH265ENC);
 
 pub static VAAPIH264ENC: Model = Model {
     properties: vaapi_properties,
@@ -208,21 +210,6 @@ fn vaapi_plan(settings: &mut Settings, mode: &Mode) -> Plan {
 fn default_kbps(mode: &Mode) -> u32 {
     let macroblocks = mode.width.div_ceil(16) * mode.height.div_ceil(16);
     ((f64::from(macroblocks) * 48.0 * mode.frames_per_second / 1_000.0) as u32).max(1)
-}
-
-const fn copy(model: &Model) -> Model {
-    Model {
-        properties: model.properties,
-        codec: model.codec,
-        sink: model.sink,
-        src: model.src,
-        plan: model.plan,
-        start: model.start,
-        change_is_key_frame: model.change_is_key_frame,
-        equal_is_change: model.equal_is_change,
-        force_key_since: model.force_key_since,
-        controls: model.controls,
-    }
 }
 
 /// `MAX_GOP_SIZE` of `sys/va`.

@@ -46,7 +46,7 @@ fn properties_have_the_types_and_ranges_of_the_real_ones() {
     for (element, property, value) in [
         ("vah264enc", "rate-control", "cbr"),
         ("qsvh264enc", "rate-control", "cbr"),
-        ("nvcudah264enc", "rate-control", "cbr"),
+        ("nvcudah264enc", if gst_version() >= (1, 26, 0) { "rc-mode" } else { "rate-control" }, "cbr"),
         ("nvh264enc", "rc-mode", "cbr-ld-hq"),
         ("nvv4l2h264enc", "control-rate", "constant_bitrate"),
         ("nvv4l2h264enc", "preset-level", "UltraFastPreset"),
@@ -222,6 +222,25 @@ fn key_frames_come_at_the_distance_that_is_set_before_it_runs_and_not_later() {
         assert!(keys(&rig.pictures(10)).is_empty(), "{element}");
         assert_eq!(encoder.property::<u32>(property), 2, "{element}: it is kept, as the real one keeps it");
         assert_eq!(fake_encoders::seen(element).pop().unwrap().ignored, 1, "{element}");
+    }
+    drop(fakes);
+}
+
+#[test]
+fn quick_sync_counts_to_its_idr_frames_in_a_way_of_each_codec() {
+    let fakes = pretend_each(&[("qsvh264enc", Quirks::NONE), ("qsvh265enc", Quirks::NONE)]);
+    for (element, interval, expected) in [
+        ("qsvh264enc", "0", &[0, 6, 12][..]),
+        ("qsvh264enc", "1", &[0, 12]),
+        ("qsvh265enc", "0", &[0]),
+        ("qsvh265enc", "1", &[0, 6, 12]),
+        ("qsvh265enc", "2", &[0, 12]),
+    ] {
+        let way = way_of(element);
+        let encoder = way.make(800_000, &[("gop-size", "6"), ("idr-interval", interval)]);
+        let mut rig = Rig::new(&encoder, &[], way.asked, mode(&way));
+        rig.play();
+        assert_eq!(keys(&rig.pictures(16)), expected, "{element} {interval}");
     }
     drop(fakes);
 }
