@@ -25,7 +25,7 @@ use self::cache::{Cache, Entry, Key, Results};
 use self::machine::Machine;
 use self::parent::Prober;
 use self::plan::{Measurements, Request};
-use self::ranking::{Choice, Finding};
+use self::ranking::Finding;
 use self::verdict::Verdict;
 use crate::causes::with_causes;
 use crate::config::{Codec, EncoderChoice, Framerate, Word};
@@ -70,9 +70,9 @@ impl Probes {
         Probes { prober, cache, machine: Machine::this() }
     }
 
-    /// The encoders to take for `mode`, the best first; what is not known is probed, one after the other, which
-    /// takes seconds for each.
-    pub async fn prove(&self, mode: Mode, offers: &[Offer], until: Until) -> Vec<Choice> {
+    /// What probes say of the encoders that are here, in the order of the offers, for [`ranking::rank`]; what is
+    /// not known is probed, one after the other, which takes seconds for each.
+    pub async fn prove(&self, mode: Mode, offers: &[Offer], until: Until) -> Vec<Finding> {
         let results = self.load().await;
         let mut findings = Vec::new();
         for offer in offers.iter().filter(|offer| offer.unavailable.is_none()) {
@@ -86,14 +86,7 @@ impl Probes {
                 break;
             }
         }
-        ranking::rank(offers, &findings)
-    }
-
-    /// The same by what is known already, at once; reads a file.
-    pub fn choices(&self, mode: Mode, offers: &[Offer]) -> Vec<Choice> {
-        let results = self.cache.load();
-        let finding = |offer: &Offer| self.known(&results, offer.info, mode);
-        ranking::rank(offers, &offers.iter().filter_map(finding).collect::<Vec<_>>())
+        findings
     }
 
     /// Probes one encoder, whatever is known of it, and keeps the result. Of one that has a choice of how much

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::causes::with_causes;
 use crate::config::{self, EncoderChoice};
 use crate::media::{self, EncoderInfo, Offer};
-use crate::probe::ranking::Choice;
+use crate::probe::ranking::{Choice, Finding, rank};
 use crate::probe::verdict::Verdict;
 use crate::probe::{Probes, Until};
 use crate::rate::{Mode, Rung};
@@ -292,28 +292,18 @@ async fn proven(mode: media::Mode, offers: Vec<Offer>) -> Result<Vec<Found>, Str
             return or_reasons(unproven);
         }
     };
-    let choices = probes.prove(mode, &offers, Until::FirstProven).await;
-    let verdicts: Vec<(&'static str, Verdict)> = probes
-        .back_ends(mode)
-        .into_iter()
-        .filter_map(|back_end| {
-            let of_mode =
-                |it: &&crate::probe::cache::Entry| (it.key.width, it.key.height) == (mode.width, mode.height);
-            let newest = back_end.probes.iter().rev().find(of_mode)?;
-            Some((back_end.offer.info.element, newest.verdict.clone()))
-        })
-        .collect();
-    or_reasons(ranked(&offers, &choices, &verdicts))
+    or_reasons(ranked(&offers, &probes.prove(mode, &offers, Until::FirstProven).await))
 }
 
-fn ranked(offers: &[Offer], choices: &[Choice], verdicts: &[(&'static str, Verdict)]) -> Vec<Found> {
+fn ranked(offers: &[Offer], findings: &[Finding]) -> Vec<Found> {
+    let choices = rank(offers, findings);
     let verdict = |info: &EncoderInfo| {
-        verdicts.iter().find(|(element, _)| *element == info.element).map(|(_, verdict)| verdict)
+        findings.iter().find(|finding| finding.info.element == info.element).map(|finding| &finding.verdict)
     };
     let is_chosen = |offer: &&Offer| choices.iter().any(|choice| choice.info.element == offer.info.element);
-    let refused = usable(offers).filter(|offer| !is_chosen(offer)).map(|Offer { info, .. }| {
-        let reason = verdict(info).map_or_else(|| "its probe did not pass".to_owned(), Verdict::reason);
-        found(info, reason.clone(), Some(format!("{}: {reason}", info.element)))
+    let refused = usable(offers).filter(|offer| !is_chosen(offer)).filter_map(|Offer { info, .. }| {
+        let reason = verdict(info)?.reason(); // one that nobody has looked at is among the choices
+        Some(found(info, reason.clone(), Some(format!("{}: {reason}", info.element))))
     });
     let chosen = choices.iter().map(|Choice { info, preset, reason, .. }| {
         let speed = match verdict(info) {

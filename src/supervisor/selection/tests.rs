@@ -1,5 +1,4 @@
 use super::*;
-use crate::probe::ranking::Standing;
 
 const GONE: &str = "no such device";
 
@@ -57,22 +56,17 @@ fn probes_make_the_order_and_the_refused_wait_before_it() {
         offer("vah264enc", None),
         offer("x264enc", None),
     ];
-    let choice = |element, preset, standing| Choice {
-        info: row(element),
-        preset,
-        standing,
-        reason: format!("{element} is so"),
-    };
-    let choices = [
-        choice("vah264enc", None, Standing::Proven),
-        choice("x264enc", Some("veryfast"), Standing::Unproven),
-    ];
+    let finding = |element, preset, verdict| Finding { info: row(element), verdict, preset };
     let refused = Verdict::Refused { reason: "it crashed".to_owned() };
-    let verdicts = [("vah264lpenc", refused), ("vah264enc", Verdict::Proven { factor: 4.1 })];
-    let found = ranked(&offers, &choices, &verdicts);
+    let findings = [
+        finding("vah264lpenc", None, refused),
+        finding("vah264enc", None, Verdict::Proven { factor: 4.1 }),
+        finding("x264enc", Some("veryfast"), Verdict::TooSlow { factor: 0.7, reason: "slow".to_owned() }),
+    ];
+    let found = ranked(&offers, &findings);
     assert_eq!(elements(&found), ["vah264lpenc", "vah264enc", "x264enc"]);
     assert_eq!(found[0].candidate.failed.as_deref(), Some("vah264lpenc: it crashed"));
-    assert_eq!((found[1].candidate.speed, found[2].candidate.speed), (Some(4.1), None));
+    assert_eq!((found[1].candidate.speed, found[2].candidate.speed), (Some(4.1), Some(0.7)));
     assert_eq!(found[2].preset, Some("veryfast"));
     assert_eq!(begins_with(found), "vah264enc");
 }
