@@ -68,6 +68,7 @@ fn rows() -> Vec<&'static EncoderInfo> {
         let hardware: Vec<_> = names.filter(|name| *name != "x264enc").collect();
         fake_encoders::register(&hardware);
         media::init().unwrap();
+        assert!(gst::ElementFactory::find("x265enc").is_some(), "the fakes of H.265 code with it");
     });
     let can_be_tried = |info: &&EncoderInfo| offers(info).iter().all(|offer| offer.unavailable.is_none());
     media::back_ends().filter(can_be_tried).collect()
