@@ -328,7 +328,8 @@ fn or_reasons(found: Vec<Found>) -> Result<Vec<Found>, String> {
     }
     let reasons: Vec<String> = found.into_iter().filter_map(|found| found.candidate.failed).collect();
     Err(if reasons.is_empty() {
-        "this machine has no encoder for the stream".to_owned()
+        "this machine has no encoder for the stream's codec and mode; uplinkd devices says why of each"
+            .to_owned()
     } else {
         reasons.join("; ")
     })

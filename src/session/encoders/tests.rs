@@ -387,6 +387,30 @@ fn a_key_frame_that_does_not_come_is_asked_for_again_and_then_from_another() {
 }
 
 #[test]
+fn wishes_that_never_end_do_not_hide_that_nothing_comes_of_them() {
+    let mut bench = Bench::new(&[VA, X264]);
+    bench.runs_for(5.0);
+    let asks_until = |bench: &mut Bench, gives: bool| {
+        (bench.gives_key_frames, bench.seen.key_frames) = (gives, bench.seen.key_frames + 1);
+        let from = bench.now;
+        while bench.now - from < Duration::from_secs(10) {
+            bench.encoders.key_frame_forced(bench.now);
+            for _ in 0..6 {
+                let action = bench.look(50);
+                if action != Action::Keep {
+                    return Some((bench.now - from, action));
+                }
+            }
+        }
+        None
+    };
+    assert_eq!(asks_until(&mut bench, true), None);
+    let (after, action) = asks_until(&mut bench, false).expect("a fault");
+    assert!(matches!(action, Action::Replace { element: X264, .. }), "{action:?}");
+    assert!((2000..2600).contains(&after.as_millis()), "{after:?}");
+}
+
+#[test]
 fn an_encoder_that_is_too_slow_gets_smaller_pictures_with_a_reason() {
     let mut bench = Bench::new(&[X264]);
     bench.runs_for(5.0);

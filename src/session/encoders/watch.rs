@@ -38,7 +38,9 @@ struct Asked {
     first: Duration,
     last: Duration,
     times: u32,
-    /// Units that had come out when it was asked for last.
+    /// Units that had come out when it was asked for first, ...
+    units_before: u64,
+    /// ... and when it was asked for last.
     units_out: u64,
 }
 
@@ -96,9 +98,11 @@ impl Watch {
     }
 
     pub(super) fn key_frame_forced(&mut self, time: Duration) {
-        let (first, times) = self.asked.map_or((time, 0), |asked| (asked.first, asked.times));
+        let units_out = self.units_out;
+        let (first, units_before, times) =
+            self.asked.map_or((time, units_out, 0), |asked| (asked.first, asked.units_before, asked.times));
         let times = times.saturating_add(1);
-        self.asked = Some(Asked { first, last: time, times, units_out: self.units_out });
+        self.asked = Some(Asked { first, last: time, times, units_before, units_out });
     }
 
     #[cfg(test)]
@@ -163,13 +167,17 @@ impl Watch {
             (self.key_frames, self.asked) = (seen.key_frames, None);
         }
         let Some(asked) = self.asked else { return Finding::Well };
-        let is_passed_over = seen.units_out.saturating_sub(asked.units_out) >= UNANSWERED;
-        if !is_passed_over || time - asked.last < KEY_FRAME_PATIENCE {
-            Finding::Well
-        } else if asked.times >= KEY_FRAME_TRIES && time - asked.first >= KEY_FRAME_PROOF {
+        let has_passed_over = |units: u64| seen.units_out.saturating_sub(units) >= UNANSWERED;
+        // Whoever asks over and over must not hide that nothing comes of it: that counts from the first time.
+        let is_proven = asked.times >= KEY_FRAME_TRIES
+            && time - asked.first >= KEY_FRAME_PROOF
+            && has_passed_over(asked.units_before);
+        if is_proven {
             Finding::Fault(Fault::NoKeyFrame { times: asked.times })
-        } else {
+        } else if time - asked.last >= KEY_FRAME_PATIENCE && has_passed_over(asked.units_out) {
             Finding::KeyFrameOverdue
+        } else {
+            Finding::Well
         }
     }
 }
