@@ -223,7 +223,10 @@ impl Encoders {
         match pace.observe(now, self.time, self.mode, seen) {
             Some(Step::Down(reason)) => return Action::Lower { rung: pace.rung(), reason },
             Some(Step::Up(reason)) => return Action::Raise { rung: pace.rung(), reason },
-            None => {}
+            Some(Step::Exhausted(reason)) if self.best_but(at).is_some() => {
+                return self.demote(now, at, reason);
+            }
+            Some(Step::Exhausted(_)) | None => {}
         }
         self.due_probe(at).unwrap_or(Action::Keep)
     }

@@ -16,7 +16,8 @@ use crate::session::meter::Meter;
 ///               lowered, and nothing is dropped    1 min, or longer where that step failed before
 /// ```
 /// The size gives way first, since the work goes with the pixels and motion stays smooth; then the frame
-/// rate. There is no telling from what it does how much more an encoder could do: each step up is a trial.
+/// rate; one that lacks time on the last step is exhausted. There is no telling from what it does how much
+/// more an encoder could do: each step up is a trial.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     /// Into [`STEPS`].
@@ -44,6 +45,8 @@ enum Trend {
 pub(super) enum Step {
     Down(String),
     Up(String),
+    /// It does not even keep up on the last step.
+    Exhausted(String),
 }
 
 impl Pace {
@@ -106,8 +109,10 @@ impl Pace {
             Trend::Level | Trend::Lacking { .. } | Trend::Ample { .. } => Trend::Level,
         };
         match self.trend {
-            Trend::Lacking { since } if time - since >= LACKING && self.step + 1 < STEPS.len() => {
-                Some(self.lower(time, mode, seen))
+            Trend::Lacking { since } if time - since >= LACKING => {
+                let reason = self.told_of(mode, seen);
+                let is_last = self.step + 1 == STEPS.len();
+                Some(if is_last { Step::Exhausted(reason) } else { self.lower(time, reason) })
             }
             Trend::Ample { since } if time - since >= wait(1 + self.failed[self.step - 1]) => {
                 Some(self.raise(time, mode, seen))
@@ -116,16 +121,17 @@ impl Pace {
         }
     }
 
-    fn lower(&mut self, time: Duration, mode: Mode, seen: &Observation) -> Step {
-        if self.raised_at.take().is_some_and(|at| time - at < TRIAL) {
-            self.failed[self.step] += 1;
-        }
+    fn told_of(&self, mode: Mode, seen: &Observation) -> String {
         let (offered, dropped) = (self.offered.per_second(), self.dropped.per_second());
         let kept = (offered - dropped).max(0.0);
         let Mode { width, height, .. } = mode.at(self.rung());
-        let element = seen.element;
-        let reason =
-            format!("{element} keeps {kept:.0} of {offered:.0} pictures a second at {width}×{height}");
+        format!("{} keeps {kept:.0} of {offered:.0} pictures a second at {width}×{height}", seen.element)
+    }
+
+    fn lower(&mut self, time: Duration, reason: String) -> Step {
+        if self.raised_at.take().is_some_and(|at| time - at < TRIAL) {
+            self.failed[self.step] += 1;
+        }
         self.step += 1;
         self.trend = Trend::Level;
         self.reason = Some(reason.clone());

@@ -427,6 +427,22 @@ fn an_encoder_that_is_too_slow_gets_smaller_pictures_with_a_reason() {
 }
 
 #[test]
+fn one_that_is_too_slow_for_the_least_gives_way_to_another() {
+    let mut bench = Bench::new(&[VA, X264]);
+    bench.runs_for(5.0);
+    bench.dropped = 0.8;
+    for _ in 0..3 {
+        assert!(matches!(bench.first(10.0).1, Action::Lower { .. }));
+    }
+    let (after, action) = bench.first(10.0);
+    let Action::Replace { element: X264, reason } = action else { panic!("{action:?}") };
+    assert!(reason.starts_with("vah264enc keeps 6 of 30 pictures a second at "), "{reason}");
+    assert!((3000..=4200).contains(&after), "{after}");
+    bench.replaced_by(X264);
+    assert_eq!((bench.encoders.rung(), bench.demoted()), (Rung::FULL, vec![VA]));
+}
+
+#[test]
 fn a_short_load_and_one_picture_in_twelve_are_borne() {
     let mut bench = Bench::new(&[X264]);
     bench.runs_for(5.0);
