@@ -118,8 +118,8 @@ fn all_that_leaves_keeps_to_the_pace_and_the_rest_is_known_to_wait() {
         wire += drain(&mut sender, now).iter().map(|datagram| datagram.len() as u64 + 28).sum::<u64>();
         let report = sender.report(now);
         assert_eq!(report.limited_by_application, !(was_held || waiting > 0), "at {step} ms: {waiting}");
-        // Two packets' time: a repetition may just have been paid for.
-        assert!(sender.deadline(now) <= now + 11 * MS, "the next packet is waited for");
+
+        assert!(sender.deadline(now) <= now + 10 * MS, "the next packet is waited for");
     }
     let allowed = (pace * Duration::from_secs(4)).get();
     assert!(sender.counters.retransmitted.packets > 50, "{:?}", sender.counters);
