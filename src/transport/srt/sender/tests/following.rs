@@ -118,7 +118,6 @@ fn all_that_leaves_keeps_to_the_pace_and_the_rest_is_known_to_wait() {
         wire += drain(&mut sender, now).iter().map(|datagram| datagram.len() as u64 + 28).sum::<u64>();
         let report = sender.report(now);
         assert_eq!(report.limited_by_application, !(was_held || waiting > 0), "at {step} ms: {waiting}");
-
         assert!(sender.deadline(now) <= now + 10 * MS, "the next packet is waited for");
     }
     let allowed = (pace * Duration::from_secs(4)).get();
