@@ -182,8 +182,9 @@ async fn an_overloaded_link_shows_its_capacity_and_its_queue() {
     let delivered = last.delivered() - first.delivered();
     let repeated = last.measured.retransmitted.packets - first.measured.retransmitted.packets;
     eprintln!("{known} known to have arrived of {delivered} delivered in {time:?}, {repeated} sent again");
-    // What arrived twice is delivered twice.
-    assert!(known <= delivered && off(known, delivered) > -10.0, "{known} of {delivered}");
+    // What arrived twice is delivered twice; control packets that wait in the queue at one end of the time and
+    // not at the other make the count of what was delivered a few packets wrong.
+    assert!(known <= delivered + 5 && off(known, delivered) > -10.0, "{known} of {delivered}");
     stream.stop().await;
 }
 
