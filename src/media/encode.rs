@@ -107,8 +107,7 @@ impl Encode {
         events: EventSender,
         sink: impl Fn(Unit) + Send + Sync + 'static,
     ) -> Result<Encode, Error> {
-        let info = encoder::choose(&stream.video)?;
-        Encode::on(info, None, stream, events, sink)
+        Encode::start_with(encoder::choose(&stream.video)?, None, stream, events, sink)
     }
 
     /// As [`Encode::start`], with an encoder that the caller has chosen, and one of its presets or the table's
@@ -120,17 +119,8 @@ impl Encode {
         events: EventSender,
         sink: impl Fn(Unit) + Send + Sync + 'static,
     ) -> Result<Encode, Error> {
-        Encode::on(of_codec(info, &stream.video)?, preset, stream, events, sink)
-    }
-
-    fn on(
-        info: &'static EncoderInfo,
-        preset: Option<&'static str>,
-        stream: &config::Stream,
-        events: EventSender,
-        sink: impl Fn(Unit) + Send + Sync + 'static,
-    ) -> Result<Encode, Error> {
         let video = &stream.video;
+        let info = of_codec(info, video)?;
         let pixels = encoder::row(info).native_pixels();
         let formats = Formats::of(video, pixels);
         let contexts = Contexts::default();

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::backend::{Backend, Conversion, Input, KeyFrames, Place, Rate, Settings, Versions, no_controls};
+use super::backend::{Backend, Input, KeyFrames, Place, Rate, Settings, Versions, no_controls};
 use super::setting::{Setting, may, must};
+use super::vaapi::BY_VA;
 use super::{EncoderInfo, Limits, MemoryPath};
 use crate::config::Codec;
 use crate::units::Bitrate;
@@ -33,15 +34,7 @@ const ROW: Backend = Backend {
             before Tiger Lake libmfx1)",
     pixels: &["NV12"],
     input: Input::System,
-    conversion: Some(Conversion {
-        elements: &["vapostproc"],
-        memory: Some("memory:VAMemory"),
-        path: MemoryPath {
-            converter: Some("vapostproc"),
-            copies: 1,
-            description: "copied into a VA surface, converted there by the GPU",
-        },
-    }),
+    conversion: Some(BY_VA),
     rate: Rate {
         place: Place::Property("bitrate"),
         unit: Bitrate::from_kbps(1),

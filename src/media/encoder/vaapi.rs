@@ -52,15 +52,7 @@ const ROW: Backend = Backend {
             access to /dev/dri/renderD128",
     pixels: &["NV12"],
     input: Input::System,
-    conversion: Some(Conversion {
-        elements: &["vapostproc"],
-        memory: Some("memory:VAMemory"),
-        path: MemoryPath {
-            converter: Some("vapostproc"),
-            copies: 1,
-            description: "copied into a VA surface, converted there by the GPU",
-        },
-    }),
+    conversion: Some(BY_VA),
     rate: Rate {
         place: Place::Property("bitrate"),
         unit: Bitrate::from_kbps(1),
@@ -72,6 +64,17 @@ const ROW: Backend = Backend {
     level: None,
     settings,
     controls: no_controls,
+};
+
+/// Also what Quick Sync takes its pictures by.
+pub(super) const BY_VA: Conversion = Conversion {
+    elements: &["vapostproc"],
+    memory: Some("memory:VAMemory"),
+    path: MemoryPath {
+        converter: Some("vapostproc"),
+        copies: 1,
+        description: "copied into a VA surface, converted there by the GPU",
+    },
 };
 
 const fn info(element: &'static str, codec: Codec, largest: u32) -> EncoderInfo {
