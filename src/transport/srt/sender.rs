@@ -274,7 +274,7 @@ impl Sender {
     /// The state as of now, and what happened since the last report.
     pub fn report(&mut self, now: Instant) -> Measurement {
         let fresh_rtt = self.fresh_rtt.take();
-        let limited_by_application = !self.pacer.has_held_back();
+        let limited_by_application = !self.pacer.has_held_back(now);
         Measurement { fresh_rtt, limited_by_application, ..self.measurement(now) }
     }
 
