@@ -1,13 +1,9 @@
 //! Over bad links to libsrt: what is lost is mended, no more is sent than that takes, and outages are
 //! survived or noticed.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
-
-mod srt_common;
-
 use std::time::{Duration, Instant};
 
-use srt_common::*;
+use super::common::*;
 use tokio::sync::{mpsc, watch};
 use uplinkd::link::relay::Relay;
 use uplinkd::transport::Chunk;

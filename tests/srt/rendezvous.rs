@@ -1,12 +1,8 @@
 //! Peers of other makes meet us, whichever side's cookie is the larger.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
-
-mod srt_common;
-
 use std::net::SocketAddr;
 
-use srt_common::*;
+use super::common::*;
 use uplinkd::config::KeyLength;
 use uplinkd::transport::srt::{
     ConnectError, Ended, RefusedBecause, Target, Tuning, rendezvous, rendezvous_tuned,

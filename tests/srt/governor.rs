@@ -1,14 +1,10 @@
 //! What is mended in time and what that costs, beside libsrt as the sender over the same link.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
-
-mod srt_common;
-
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use srt_common::*;
+use super::common::*;
 use uplinkd::link::relay::Relay;
 use uplinkd::transport::srt::Ended;
 use uplinkd::units::{Bitrate, ByteCount};

@@ -1,15 +1,11 @@
 //! Our listener under fire while it serves an honest caller, who must not notice.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
-
-mod srt_common;
-
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Instant;
 
+use super::common::*;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use srt_common::*;
 use tokio::sync::{mpsc, watch};
 use uplinkd::config::KeyLength;
 use uplinkd::transport::srt::{Ended, Listener, Measurement, Reception};
@@ -23,6 +19,7 @@ const PASSPHRASE: &str = "correct-horse-battery";
 /// Noise, mutated handshakes, forged cookies, and conclusions with the right cookie and a wrong key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_good_caller_does_not_notice_a_hostile_one() {
+    let _alone = super::ALONE.lock().await;
     let reception = Reception {
         local: local(0),
         latency: 500 * MS,

@@ -1,15 +1,11 @@
 //! A live connection to libsrt under fire: nothing falls over, nothing stalls, everything is counted.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
-
-mod srt_common;
-
 use std::net::UdpSocket;
 use std::time::Instant;
 
+use super::common::*;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use srt_common::*;
 use tokio::sync::{mpsc, watch};
 use uplinkd::link::relay::Relay;
 use uplinkd::transport::srt::{Ended, Measurement};
@@ -23,6 +19,7 @@ const BARRAGE: u64 = 100_000;
 /// elsewhere; while a stream runs, of which nothing may get lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_barrage_from_on_and_off_the_path_is_survived() {
+    let _alone = super::ALONE.lock().await;
     let port = free_port();
     let peer = Peer::srt_live_transmit(port, "latency=500");
     let relay = Relay::start(local(0), local(port), "delay=10ms".parse().unwrap()).unwrap();

@@ -1,13 +1,9 @@
 //! Receivers of other makes get every byte, and say why they do not want us.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
-
-mod srt_common;
-
 use std::net::UdpSocket;
 use std::time::Instant;
 
-use srt_common::*;
+use super::common::*;
 use uplinkd::config::KeyLength;
 use uplinkd::transport::srt::{ConnectError, Ended, RefusedBecause, SilentBecause, Target, connect, resolve};
 use uplinkd::units::Bitrate;

@@ -1,12 +1,8 @@
 //! What a connection says about its link, beside what the emulated link says of itself.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
-
-mod srt_common;
-
 use std::time::{Duration, Instant};
 
-use srt_common::*;
+use super::common::*;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use uplinkd::link::relay::{Relay, RelayCounters};

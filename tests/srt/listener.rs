@@ -1,12 +1,8 @@
 //! Callers of other makes get every byte from our listener, or are told why not.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
-
-mod srt_common;
-
 use std::time::Instant;
 
-use srt_common::*;
+use super::common::*;
 use tokio::task::JoinSet;
 use uplinkd::config::KeyLength;
 use uplinkd::transport::srt::{
