@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use uplinkd::demo::checker::Report;
 
 use crate::harness::{Daemon, Peer, eventually, eventually_or, free_port, test_stream};
-use crate::ts::{assert_clean, assert_decodes, check};
+use crate::ts::{assert_clean, assert_decodes, assert_decodes_from, check};
 
 /// A second without picture is a stall, and half of it what is left for the swap.
 const SWAP: Duration = Duration::from_secs(2);
@@ -28,6 +29,16 @@ fn one_that_reports_an_error_is_replaced_on_air() {
 #[test]
 fn one_that_gives_far_too_much_is_replaced_on_air() {
     survives("excess=3,excess_after=10", "ignores its target", Duration::from_secs(15));
+}
+
+#[test]
+fn one_whose_pictures_break_is_replaced_on_air() {
+    breaks("corrupt_after=60", "a sample of the stream does not decode", "avdec_h264 does not decode it");
+}
+
+#[test]
+fn one_that_loses_pictures_is_replaced_on_air() {
+    breaks("lose_after=60", "encoder gives a broken stream", "pictures are missing that others refer to");
 }
 
 #[test]
@@ -65,6 +76,41 @@ fn survives(knobs: &str, reason: &str, within: Duration) {
     });
     assert!(swapped.is_some(), "{:#}\n{}", daemon.status(), daemon.log());
     assert!(moved.elapsed() < within, "{:?} without picture", moved.elapsed());
+    assert_demoted_for(&daemon, reason);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(daemon.status()["outputs"][0]["connections"], 1);
+    assert!(daemon.status()["encoder"]["lost_frames"].as_u64().is_some_and(|lost| lost <= 45));
+
+    let report = check_all(&mut daemon, &peer);
+    assert_clean(&report, 120);
+    let video = report.video.expect("a picture track");
+    assert!(video.longest_step < within + Duration::from_millis(500), "{video:#?}");
+    assert_decodes(peer.recording());
+}
+
+/// Streams with a fake VA encoder that soon gives no stream any more, though as much as ever, and looks at how
+/// soon it is replaced once that is found, and at what the receiver got.
+fn breaks(knobs: &str, found: &str, reason: &str) {
+    let (mut daemon, peer) = streaming("vaapi", &format!("vah264enc:{knobs};vapostproc"));
+    daemon.wait_for("streaming", Duration::from_secs(15));
+    let is_found = eventually_or(Duration::from_secs(25), || daemon.log().contains(found));
+    assert!(is_found.is_some(), "{:#}\n{}", daemon.status(), daemon.log());
+    let swapped = eventually_or(SWAP, || in_use(&daemon) == "x264enc");
+    assert!(swapped.is_some(), "{:#}\n{}", daemon.status(), daemon.log());
+    assert_demoted_for(&daemon, reason);
+    let broken = peer.received().len();
+    std::thread::sleep(Duration::from_secs(4));
+
+    let status = daemon.status();
+    assert_eq!(status["outputs"][0]["connections"], 1);
+    assert!(status["encoder"]["lost_frames"].as_u64().is_some_and(|lost| lost <= 1), "{status:#}");
+    let report = check_all(&mut daemon, &peer);
+    assert_clean(&report, 120);
+    assert_decodes_from(&peer.received(), broken);
+}
+
+/// The stream goes on, and says what was wrong with its first encoder.
+fn assert_demoted_for(daemon: &Daemon, reason: &str) {
     eventually("the stream says why", Duration::from_secs(5), || {
         let status = daemon.status();
         let encoder = &status["encoder"];
@@ -74,19 +120,15 @@ fn survives(knobs: &str, reason: &str, within: Duration) {
             && contains(&encoder["demoted"][0]["reason"], reason)
     });
     assert!(daemon.log().contains("encoder is replaced"), "{}", daemon.log());
-    std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(daemon.status()["outputs"][0]["connections"], 1);
-    assert!(daemon.status()["encoder"]["lost_frames"].as_u64().is_some_and(|lost| lost <= 45));
+}
 
+/// What arrived of all that was sent, once the daemon has ended.
+fn check_all(daemon: &mut Daemon, peer: &Peer) -> Report {
     daemon.signal("TERM");
     assert!(daemon.wait(Duration::from_secs(8)).success(), "{}", daemon.log());
     let sent = daemon.logged_number("sent_bytes");
     eventually("everything arrives", Duration::from_secs(4), || peer.received().len() as u64 == sent);
-    let report = check(&peer.received());
-    assert_clean(&report, 120);
-    let video = report.video.expect("a picture track");
-    assert!(video.longest_step < within + Duration::from_millis(500), "{video:#?}");
-    assert_decodes(peer.recording());
+    check(&peer.received())
 }
 
 fn streaming(encoder: &str, fakes: &str) -> (Daemon, Peer) {
