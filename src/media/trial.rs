@@ -7,6 +7,7 @@
 //! ```
 //! A driver may hang or crash in any of this: [`Trial::run`] belongs into a process of its own, with a limit.
 
+mod complaints;
 mod decode;
 mod picture;
 

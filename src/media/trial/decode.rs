@@ -6,6 +6,7 @@ use std::time::Duration;
 use gst::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::complaints::Complaints;
 use super::{End, parser, sink, wait};
 use crate::config::Codec;
 use crate::media::encoder;
@@ -60,7 +61,21 @@ pub(super) fn decode(
     pictures: impl Iterator<Item = (gst::ClockTime, Vec<u8>)>,
     effort: Effort,
 ) -> Result<Decoded, Error> {
-    let found = decoders(codec).iter().find(|name| gst::ElementFactory::find(name).is_some()).copied();
+    let found = find(codec);
+    decode_by(found, codec, pictures, effort)
+}
+
+/// The best decoder of this machine.
+fn find(codec: Codec) -> Option<&'static str> {
+    decoders(codec).iter().find(|name| gst::ElementFactory::find(name).is_some()).copied()
+}
+
+fn decode_by(
+    found: Option<&'static str>,
+    codec: Codec,
+    pictures: impl Iterator<Item = (gst::ClockTime, Vec<u8>)>,
+    effort: Effort,
+) -> Result<Decoded, Error> {
     let graph = Graph::new("trial decode");
     let source = gst_app::AppSrc::builder().caps(&coded_caps(codec)).format(gst::Format::Time).build();
     source.set_max_bytes(0); // all of it is there already, a megabyte or so
@@ -77,6 +92,7 @@ pub(super) fn decode(
         }
         None => graph.chain(&[source.upcast_ref(), &parse, sink.upcast_ref()])?,
     }
+    let complaints = Complaints::listen();
     graph.play(gst::ClockTime::ZERO)?;
     for (at, bytes) in pictures {
         let mut buffer = gst::Buffer::from_mut_slice(bytes);
@@ -97,7 +113,8 @@ pub(super) fn decode(
     drop(graph);
     let Seen { pictures, size, broken } =
         std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
-    let error = error.or_else(|| (broken > 0).then(|| format!("{broken} pictures are damaged")));
+    let damaged = || (broken > 0).then(|| format!("{broken} pictures are damaged"));
+    let error = error.or_else(|| complaints.heard()).or_else(damaged);
     Ok(match found {
         Some(decoder) => Decoded::With { decoder: decoder.to_owned(), pictures, size, error },
         None => Decoded::Parsed { pictures, error },
@@ -159,11 +176,83 @@ mod tests {
     use crate::media::init;
 
     #[test]
-    fn a_broken_stream_is_found() {
-        init().unwrap();
+    fn what_is_no_stream_is_found() {
         let garbage = [vec![0, 0, 0, 1, 0x65], vec![0x5a; 500]].concat();
-        let decoded = decode_sample(Codec::H264, vec![garbage]).unwrap();
-        let Decoded::With { pictures, error, .. } = decoded else { panic!("a decoder is installed") };
-        assert!(pictures == 0 || error.is_some());
+        for decoder in here() {
+            let decoded = by(decoder, vec![garbage.clone()]);
+            assert!(decoded.0 == 0 || decoded.1.is_some(), "{decoder}: {decoded:?}");
+        }
+    }
+
+    #[test]
+    fn each_encoder_is_decoded_by_each_decoder_and_damage_in_any_of_its_pictures_is_found() {
+        init().unwrap();
+        for (encoder, settings) in [
+            ("x264enc", &[("speed-preset", "ultrafast")][..]), // without arithmetic coding
+            ("x264enc", &[("speed-preset", "veryfast")]),
+            ("openh264enc", &[]),
+        ] {
+            let units = coded(encoder, settings);
+            for decoder in here() {
+                assert_eq!(by(decoder, units.clone()), (12, None), "{encoder} {settings:?} by {decoder}");
+                for from in [0, 6] {
+                    let mut broken = units.clone();
+                    broken[from..].iter_mut().for_each(garble);
+                    let (_, error) = by(decoder, broken);
+                    assert!(error.is_some(), "{encoder} {settings:?} from {from} on by {decoder}");
+                }
+            }
+        }
+    }
+
+    fn here() -> impl Iterator<Item = &'static str> {
+        init().unwrap();
+        decoders(Codec::H264).iter().copied().filter(|name| gst::ElementFactory::find(name).is_some())
+    }
+
+    /// Pictures, and what is wrong with them.
+    fn by(decoder: &'static str, units: Vec<Vec<u8>>) -> (u32, Option<String>) {
+        let effort = Effort { threads: Some(1), patience: Duration::from_secs(10) };
+        let pictures = (0..).map(gst::ClockTime::from_mseconds).step_by(SAMPLE_STEP_MS).zip(units);
+        match decode_by(Some(decoder), Codec::H264, pictures, effort).unwrap() {
+            Decoded::With { pictures, error, .. } => (pictures, error),
+            Decoded::Parsed { .. } => panic!("it was to be decoded"),
+        }
+    }
+
+    fn coded(encoder: &'static str, settings: &[(&str, &str)]) -> Vec<Vec<u8>> {
+        let source = graph::make("videotestsrc", |source| {
+            source.property("num-buffers", 12).property_from_str("pattern", "snow")
+        });
+        let source = source.unwrap();
+        let caps = gst::Caps::builder("video/x-raw").field("format", "I420").field("width", 320);
+        let caps = caps.field("height", 180).field("framerate", gst::Fraction::new(30, 1)).build();
+        let encoder = graph::plain(encoder).unwrap();
+        if encoder.has_property("tune") {
+            encoder.set_property_from_str("tune", "zerolatency");
+        }
+        settings.iter().for_each(|(name, value)| encoder.set_property_from_str(name, value));
+        let units = Arc::new(Mutex::new(Vec::new()));
+        let kept = units.clone();
+        let sink = sink(&coded_caps(Codec::H264), move |sample| {
+            let bytes = sample.buffer().unwrap().map_readable().unwrap().to_vec();
+            kept.lock().unwrap().push(bytes);
+        });
+        let graph = Graph::new("test");
+        let parse = parser("h264parse").unwrap();
+        graph.chain(&[&source, &graph::only(&caps).unwrap(), &encoder, &parse, sink.upcast_ref()]).unwrap();
+        graph.play(gst::ClockTime::ZERO).unwrap();
+        assert_eq!(wait(&graph, Duration::from_secs(10)), End::Complete);
+        drop(graph);
+        std::mem::take(&mut *units.lock().unwrap())
+    }
+
+    /// Breaks the picture's data; its headers stay.
+    fn garble(unit: &mut Vec<u8>) {
+        let is_slice = |four: &[u8]| four[..3] == [0, 0, 1] && matches!(four[3] & 0x1f, 1 | 5);
+        let first = unit.windows(4).position(is_slice).unwrap();
+        for byte in unit.iter_mut().skip(first + 16) {
+            *byte = (*byte ^ 0x5a) | 0x04; // never below 4, which would be a start code
+        }
     }
 }
