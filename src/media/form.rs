@@ -119,6 +119,7 @@ const RECENT: u64 = 300;
 
 #[cfg(test)]
 mod tests {
+    use super::super::headers::samples::{key_frame, slice};
     use super::*;
 
     #[test]
@@ -202,15 +203,7 @@ mod tests {
         }
 
         fn key_frame(&mut self) -> Option<&'static str> {
-            self.unit(&[SEQUENCE, &[0, 0, 1, 0x68, 0xee], &slice(0x65, 0)].concat())
+            self.unit(&key_frame())
         }
     }
-
-    /// As `headers` has it: the first slice of parameter set 0, `frame_num` in 4 bits.
-    fn slice(header: u8, number: u64) -> Vec<u8> {
-        let bits = 0b1_00110_1_0000_11111 | (number % 16) << 5;
-        [&[0, 0, 1, header][..], &(bits as u16).to_be_bytes()].concat()
-    }
-
-    const SEQUENCE: &[u8] = &[0, 0, 0, 1, 0x67, 100, 0, 30, 0b1010_1100, 0b1011_0100, 0b1000_0000];
 }

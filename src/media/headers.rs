@@ -281,9 +281,30 @@ const LONGEST_SEQUENCE: usize = 1024;
 const LONGEST_SLICE_BEGINNING: usize = 32;
 
 #[cfg(test)]
+pub(super) mod samples {
+    /// An access unit with its parameter sets: an IDR picture.
+    pub fn key_frame() -> Vec<u8> {
+        [SEQUENCE, &[0, 0, 1, 0x68, 0xee], &slice(0x65, 0)].concat()
+    }
+
+    /// The first slice of a picture, behind this header; of `number` remains what 4 bits hold.
+    pub fn slice(header: u8, number: u64) -> Vec<u8> {
+        // 1: first_mb 0; 00110: slice_type 5; 1: parameter set 0; then 4 bits of frame_num and 5 others
+        let frame_num = u16::try_from(number % 16).unwrap();
+        let bits = 0b1001_1010_0001_1111 | frame_num << 5;
+        [&[0, 0, 1, header][..], &bits.to_be_bytes()].concat()
+    }
+
+    /// High profile, level 3. 1: id 0; 010: 4:2:0; 1, 1: depths of 8; 0, 0; 1: frame_num in 4 bits; 011: order
+    /// count of type 2; 010: one reference; 0: no gaps.
+    const SEQUENCE: &[u8] = &[0, 0, 0, 1, 0x67, 100, 0, 30, 0b1010_1100, 0b1011_0100, 0b1000_0000];
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::samples::{key_frame, slice};
     use super::*;
 
     #[test]
@@ -312,9 +333,8 @@ mod tests {
 
     #[test]
     fn pictures_are_numbered_as_their_sequence_says() {
-        // x264, High profile, frame_num in 4 bits.
         let mut reader = HeaderReader::new(Codec::H264);
-        let first = reader.read(&[SEQUENCE, &[0, 0, 1, 0x68, 0xee], &slice(0x65, 0)].concat());
+        let first = reader.read(&key_frame());
         assert!(first.idr && first.has_parameter_sets(Codec::H264));
         assert_eq!(first.order, Some(Order { frame_num: 0, modulus: 16, is_reference: true }));
         let later = reader.read(&slice(0x41, 13));
@@ -356,15 +376,4 @@ mod tests {
             }
         }
     }
-
-    /// A slice of the first parameter sets, of a P picture that begins at the first macroblock.
-    fn slice(header: u8, frame_num: u8) -> Vec<u8> {
-        // 1: first_mb 0; 00110: slice_type 5; 1: parameter set 0; 4 bits: frame_num; 5 further ones
-        let bits: u16 = 0b1_00110_1_0000_11111 | u16::from(frame_num) << 5;
-        [&[0, 0, 1, header][..], &bits.to_be_bytes()].concat()
-    }
-
-    /// High profile, level 3, 4:2:0, frame_num in 4 bits, order count of type 2, 1 reference, no gaps.
-    /// 1: id 0; 010: 4:2:0; 1, 1: depths of 8; 0, 0; 1: 4 bits; 011: type 2; 010: one reference; 0: no gaps
-    const SEQUENCE: &[u8] = &[0, 0, 0, 1, 0x67, 100, 0, 30, 0b1010_1100, 0b1011_0100, 0b1000_0000];
 }

@@ -197,12 +197,23 @@ mod tests {
                 assert_eq!(by(decoder, units.clone()), (12, None), "{encoder} {settings:?} by {decoder}");
                 for from in [0, 6] {
                     let mut broken = units.clone();
-                    broken[from..].iter_mut().for_each(garble);
+                    broken[from..].iter_mut().for_each(|unit| garble(unit));
                     let (_, error) = by(decoder, broken);
                     assert!(error.is_some(), "{encoder} {settings:?} from {from} on by {decoder}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn of_h265_what_refers_to_missing_pictures_is_found() {
+        init().unwrap();
+        let units = coded("x265enc", &[("speed-preset", "ultrafast")]);
+        let decoded = decode_sample(Codec::H265, units.clone()).unwrap();
+        let Decoded::With { pictures: 12, error: None, .. } = decoded else { panic!("{decoded:?}") };
+        let every_other = units.into_iter().step_by(2).collect();
+        let decoded = decode_sample(Codec::H265, every_other).unwrap();
+        assert!(matches!(decoded, Decoded::With { error: Some(_), .. }), "{decoded:?}");
     }
 
     fn here() -> impl Iterator<Item = &'static str> {
@@ -220,27 +231,28 @@ mod tests {
         }
     }
 
-    fn coded(encoder: &'static str, settings: &[(&str, &str)]) -> Vec<Vec<u8>> {
+    fn coded(name: &'static str, settings: &[(&str, &str)]) -> Vec<Vec<u8>> {
+        let codec = if name == "x265enc" { Codec::H265 } else { Codec::H264 };
         let source = graph::make("videotestsrc", |source| {
             source.property("num-buffers", 12).property_from_str("pattern", "snow")
         });
         let source = source.unwrap();
         let caps = gst::Caps::builder("video/x-raw").field("format", "I420").field("width", 320);
         let caps = caps.field("height", 180).field("framerate", gst::Fraction::new(30, 1)).build();
-        let encoder = graph::plain(encoder).unwrap();
-        if encoder.has_property("tune") {
-            encoder.set_property_from_str("tune", "zerolatency");
+        let coder = graph::plain(name).unwrap();
+        if coder.has_property("tune") {
+            coder.set_property_from_str("tune", "zerolatency");
         }
-        settings.iter().for_each(|(name, value)| encoder.set_property_from_str(name, value));
+        settings.iter().for_each(|(name, value)| coder.set_property_from_str(name, value));
         let units = Arc::new(Mutex::new(Vec::new()));
         let kept = units.clone();
-        let sink = sink(&coded_caps(Codec::H264), move |sample| {
+        let sink = sink(&coded_caps(codec), move |sample| {
             let bytes = sample.buffer().unwrap().map_readable().unwrap().to_vec();
             kept.lock().unwrap().push(bytes);
         });
         let graph = Graph::new("test");
-        let parse = parser("h264parse").unwrap();
-        graph.chain(&[&source, &graph::only(&caps).unwrap(), &encoder, &parse, sink.upcast_ref()]).unwrap();
+        let parse = parser(encoder::parser(codec)).unwrap();
+        graph.chain(&[&source, &graph::only(&caps).unwrap(), &coder, &parse, sink.upcast_ref()]).unwrap();
         graph.play(gst::ClockTime::ZERO).unwrap();
         assert_eq!(wait(&graph, Duration::from_secs(10)), End::Complete);
         drop(graph);
@@ -248,7 +260,7 @@ mod tests {
     }
 
     /// Breaks the picture's data; its headers stay.
-    fn garble(unit: &mut Vec<u8>) {
+    fn garble(unit: &mut [u8]) {
         let is_slice = |four: &[u8]| four[..3] == [0, 0, 1] && matches!(four[3] & 0x1f, 1 | 5);
         let first = unit.windows(4).position(is_slice).unwrap();
         for byte in unit.iter_mut().skip(first + 16) {
