@@ -94,6 +94,24 @@ async fn hardware_that_hangs_costs_its_limit_and_is_left_out() {
     assert_eq!(known.probes[0].verdict.reason(), "the probe gave no answer within 0.5 s and was killed");
 }
 
+#[tokio::test]
+async fn what_a_decoder_does_to_its_child_says_nothing_of_the_sample() {
+    let garbage = vec![[vec![0, 0, 0, 1, 0x65], vec![0x5a; 500]].concat(); 3];
+    let decoded = itself().decode(Codec::H264, &garbage).await.unwrap();
+    let Decoded::With { pictures, .. } = decoded else { panic!("a decoder is installed") };
+    assert!(pictures < 3, "{decoded:?}");
+    for (script, limit, expected) in [
+        ("kill -SEGV $$", Duration::from_secs(10), "the decoder crashed (SIGSEGV)"),
+        ("sleep 100", Duration::from_millis(300), "the decoder gave no answer within 0.3 s and was killed"),
+        ("cat > /dev/null; exit 3", Duration::from_secs(10), "the decoder failed with exit code 3"),
+    ] {
+        let child = Prober::command("/bin/sh", &["-c", script], limit);
+        // More than a pipe holds: a child that does not read is not waited for.
+        let sample = vec![vec![0; 300_000]; 2];
+        assert_eq!(child.decode(Codec::H264, &sample).await.unwrap_err().to_string(), expected);
+    }
+}
+
 #[test]
 fn devices_are_listed_whatever_is_missing() {
     let directory = tempfile::tempdir().unwrap();
@@ -147,7 +165,10 @@ fn the_child_answers_in_words_and_is_not_advertised() {
     let line: Value = serde_json::from_slice(&answer.stdout).unwrap();
     assert_eq!(line["not_tried"], "this version has no encoder no264enc for h264");
     let help = String::from_utf8(uplinkd(&["help"], directory.path()).stdout).unwrap();
-    assert!(help.contains("devices") && !help.contains("probe-encoder"), "{help}");
+    assert!(
+        help.contains("devices") && !help.contains("probe-encoder") && !help.contains("decode-sample"),
+        "{help}"
+    );
 }
 
 fn uplinkd(arguments: &[&str], state: &Path) -> Output {

@@ -80,6 +80,8 @@ const PURE: &[(&str, &[&str])] = &[
     ("config", &["config::file"]),
     ("demo::checker", &[]),
     ("link", &["link::relay"]),
+    ("media::form", &[]),
+    ("media::headers", &[]),
     ("media::ts", &[]),
     ("probe::plan", &[]),
     ("probe::ranking", &[]),

@@ -304,6 +304,19 @@ impl Encode {
         self.in_use().progress()
     }
 
+    /// Has the next group of pictures of the encoder in use sampled. The first one of each encoder is sampled
+    /// without being asked for.
+    pub fn want_sample(&self) {
+        self.in_use().examiner.want_sample();
+    }
+
+    /// The beginning of a group of pictures of the encoder in use, a key frame first, where it has been
+    /// sampled; with `short` also where it is not complete, for want of pictures. At most 16 units and,
+    /// but for the last of them, 4 MiB.
+    pub fn take_sample(&self, short: bool) -> Option<Vec<Vec<u8>>> {
+        self.in_use().examiner.take_sample(short)
+    }
+
     pub fn encoder(&self) -> &'static EncoderInfo {
         self.in_use().info()
     }

@@ -17,6 +17,7 @@ use super::contexts::Contexts;
 use super::encoder::{self, Encoder, EncoderInfo, Settings};
 use super::error::Error;
 use super::event::Report;
+use super::examiner::Examiner;
 use super::format::Formats;
 use super::graph::{self, Graph};
 use super::handover::Handover;
@@ -33,6 +34,7 @@ pub(super) struct Encoding {
     pub(super) encoder: Encoder,
     pub(super) reducer: Reducer,
     pub(super) inbox: Arc<Inbox>,
+    pub(super) examiner: Arc<Examiner>,
     health: Arc<Health>,
     /// When it was put in use.
     since: OnceLock<Instant>,
@@ -174,10 +176,14 @@ fn play(plan: &Plan, order: Order, handover: &Weak<Handover>) -> Result<Encoding
     })?;
     // Parameter sets ahead of each key frame: a receiver may begin at any of them.
     let parse = graph::make(encoder.parser, |parse| parse.property("config-interval", -1))?;
+    let examiner = Arc::new(Examiner::new(plan.video.codec));
     let outlet = {
-        let (handover, inbox) = (handover.clone(), inbox.clone());
+        let (handover, inbox, examiner) = (handover.clone(), inbox.clone(), examiner.clone());
         unit::sink(Track::Video, &coded_caps(plan.video.codec), move |unit| {
             if let Some(handover) = handover.upgrade() {
+                if let Some(flaw) = examiner.look(&unit) {
+                    handover.broken(generation, info.element, flaw);
+                }
                 handover.deliver(generation, &inbox, unit);
             }
         })?
@@ -187,8 +193,8 @@ fn play(plan: &Plan, order: Order, handover: &Weak<Handover>) -> Result<Encoding
 
     let since = OnceLock::new();
     // Whole from here on: its end closes the inbox first.
-    let encoding =
-        Encoding { generation, encoder, reducer, inbox, health, since, graph: Mutex::new(Some(graph)) };
+    let graph = Mutex::new(Some(graph));
+    let encoding = Encoding { generation, encoder, reducer, inbox, examiner, health, since, graph };
     encoding.run(handover.clone())?;
     match encoding.health.wait_until_started() {
         Some(error) => Err(error),

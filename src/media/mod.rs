@@ -17,6 +17,8 @@
 //!   wait) and in the queue before the encoder (two may wait). Others are left out on purpose, there too:
 //!   a share of them while the link cannot carry them (`thinning`), some for a lower frame rate
 //!   (`reduction`). Behind the encoder nothing is dropped here.
+//! - What leaves an encoder is looked at on its way (`examiner`): its form always (`form`, `headers`), and of a
+//!   sample now and then what a decoder makes of it, elsewhere ([`decode_sample`]).
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
 //! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `live_sound`, `file`, `slate`, `sound`, `mux`, `ts`;
@@ -32,10 +34,13 @@ mod encoder;
 mod encoding;
 mod error;
 mod event;
+mod examiner;
 mod file;
+mod form;
 mod format;
 mod graph;
 mod handover;
+mod headers;
 mod inbox;
 mod inputs;
 mod live_sound;
@@ -61,7 +66,7 @@ pub use self::event::{EventSender, MediaEvent, events};
 pub use self::inputs::Inputs;
 pub use self::mux::Mux;
 pub use self::reduction::Reduction;
-pub use self::trial::{CodedPicture, Decoded, End, Mode, Trace, Trial};
+pub use self::trial::{CodedPicture, Decoded, End, Mode, Trace, Trial, decode_sample};
 pub use self::unit::{Track, Tracks, Unit};
 
 /// Starts GStreamer and the plugins that are built in. Comes before everything else here; may be

@@ -9,7 +9,7 @@
 //! along, costs its time limit and gives a reason.
 //!
 //! Reading order: [`plan`] (what is asked and measured), [`verdict`], [`ranking`], all of which only decide;
-//! [`child`], [`parent`], [`cache`], [`machine`].
+//! [`child`], [`parent`], [`cache`], [`machine`]; and [`sample`], by which an encoder is judged that is on air.
 
 pub mod cache;
 pub mod child;
@@ -17,6 +17,7 @@ pub mod machine;
 pub mod parent;
 pub mod plan;
 pub mod ranking;
+pub mod sample;
 pub mod verdict;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,4 +1,5 @@
-//! Runs a child that probes, with a time limit: whatever a driver does to it, the daemon only gets a reason.
+//! Runs a child that probes or decodes, with a time limit: whatever a driver or a decoder does to it, the daemon only
+//! gets a reason.
 
 use std::ffi::OsString;
 use std::io;
@@ -7,8 +8,9 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -16,7 +18,7 @@ use tokio::time::timeout;
 use super::child::Answer;
 use super::plan::{Measurements, Request};
 
-/// The command that probes, and how long it may take.
+/// The command that probes and decodes, and how long each may take.
 #[derive(Clone, Debug)]
 pub struct Prober {
     program: PathBuf,
@@ -25,23 +27,31 @@ pub struct Prober {
     limit: Duration,
 }
 
-/// Why there are no measurements.
+/// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("this program's own file is not known")]
     Program(#[source] io::Error),
-    #[error("the probe does not start")]
-    Start(#[source] io::Error),
-    #[error("the probe cannot be waited for")]
-    Wait(#[source] io::Error),
-    #[error("the probe gave no answer within {} s and was killed{said}", limit.as_secs_f64())]
-    TimeLimit { limit: Duration, said: Said },
-    #[error("the probe crashed ({signal}){said}")]
-    Signal { signal: &'static str, said: Said },
-    #[error("the probe failed with exit code {code}{said}")]
-    ExitCode { code: i32, said: Said },
-    #[error("the probe's answer is not one{said}")]
-    Answer { said: Said },
+    #[error("{who} does not start")]
+    Start {
+        who: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{who} cannot be waited for")]
+    Wait {
+        who: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{who} gave no answer within {} s and was killed{said}", limit.as_secs_f64())]
+    TimeLimit { who: &'static str, limit: Duration, said: Said },
+    #[error("{who} crashed ({signal}){said}")]
+    Signal { who: &'static str, signal: &'static str, said: Said },
+    #[error("{who} failed with exit code {code}{said}")]
+    ExitCode { who: &'static str, code: i32, said: Said },
+    #[error("{who}'s answer is not one{said}")]
+    Answer { who: &'static str, said: Said },
     #[error("{0}")]
     NotTried(String),
 }
@@ -83,26 +93,40 @@ impl Prober {
     pub async fn probe(&self, request: &Request) -> Result<Measurements, Error> {
         static ALONE: Mutex<()> = Mutex::const_new(());
         let _alone = ALONE.lock().await;
+        match self.run("the probe", arguments(request), &[]).await? {
+            Answer::Measured(measured) => Ok(measured),
+            Answer::NotTried(reason) => Err(Error::NotTried(reason)),
+        }
+    }
+
+    /// Runs a child, called `who` in words, which reads `input` and answers with one line.
+    pub(super) async fn run<T: DeserializeOwned>(
+        &self,
+        who: &'static str,
+        arguments: Vec<String>,
+        input: &[u8],
+    ) -> Result<T, Error> {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).args(arguments(request));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(&self.arguments).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
-        let mut child = command.spawn().map_err(Error::Start)?;
+        let mut child = command.spawn().map_err(|source| Error::Start { who, source })?;
         let group = Group::of(&child);
         let answer = Listener::new(child.stdout.take(), LARGEST_ANSWER);
         let words = Listener::new(child.stderr.take(), LARGEST_COMPLAINT);
 
-        let exit = timeout(self.limit, child.wait()).await;
+        let hears = child.stdin.take();
+        let exit = timeout(self.limit, async { tokio::join!(tell(hears, input), child.wait()).1 }).await;
         drop(group); // also what the child left behind; then nobody holds its outputs any more
         if exit.is_err() && timeout(MOMENT, child.wait()).await.is_err() {
-            log::error!(element = request.info.element; "a killed probe stays: its driver hangs in the kernel");
+            log::error!(child = who; "a killed child stays: a driver hangs in the kernel");
         }
         let (answer, words) = (answer.heard().await, words.heard().await);
         let said = Said::last_line(&words);
         match exit {
-            Err(_) => Err(Error::TimeLimit { limit: self.limit, said }),
-            Ok(Err(error)) => Err(Error::Wait(error)),
-            Ok(Ok(status)) => read(status, &answer, said),
+            Err(_) => Err(Error::TimeLimit { who, limit: self.limit, said }),
+            Ok(Err(source)) => Err(Error::Wait { who, source }),
+            Ok(Ok(status)) => read(who, status, &answer, said),
         }
     }
 }
@@ -122,25 +146,34 @@ fn arguments(request: &Request) -> Vec<String> {
     arguments
 }
 
-fn read(status: ExitStatus, answer: &[u8], said: Said) -> Result<Measurements, Error> {
+fn read<T: DeserializeOwned>(
+    who: &'static str,
+    status: ExitStatus,
+    answer: &[u8],
+    said: Said,
+) -> Result<T, Error> {
     use std::os::unix::process::ExitStatusExt;
 
     if let Some(signal) = status.signal() {
         let signal = signal_name(signal);
-        return Err(Error::Signal { signal, said });
+        return Err(Error::Signal { who, signal, said });
     }
     match status.code() {
         Some(0) => {}
-        Some(code) => return Err(Error::ExitCode { code, said }),
-        None => return Err(Error::Answer { said }),
+        Some(code) => return Err(Error::ExitCode { who, code, said }),
+        None => return Err(Error::Answer { who, said }),
     }
-    match serde_json::from_slice(answer) {
-        Ok(Answer::Measured(measured)) => Ok(measured),
-        Ok(Answer::NotTried(reason)) => Err(Error::NotTried(reason)),
-        Err(error) => {
-            log::debug!(error:%; "the probe's answer cannot be read");
-            Err(Error::Answer { said })
-        }
+    serde_json::from_slice(answer).map_err(|error| {
+        log::debug!(child = who, error:%; "an answer cannot be read");
+        Error::Answer { who, said }
+    })
+}
+
+/// Gives a child its input, to the end. One that ends without it has its reasons, which its exit tells.
+async fn tell(child: Option<ChildStdin>, input: &[u8]) {
+    let Some(mut child) = child else { return };
+    if let Err(error) = child.write_all(input).await {
+        log::debug!(error:%; "a child does not read its input to the end");
     }
 }
 
@@ -283,7 +316,7 @@ mod tests {
             assert_eq!(error.to_string(), *expected, "{script}");
         }
         let error = Prober::command("/no/such/program", &[], TIME_LIMIT).probe(&request()).await.unwrap_err();
-        assert!(matches!(error, Error::Start(_)));
+        assert!(matches!(error, Error::Start { .. }));
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ mod feed;
 mod output;
 mod program;
 pub mod recorder;
+mod sampling;
 mod selection;
 pub mod status;
 mod steering;

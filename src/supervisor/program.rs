@@ -17,7 +17,8 @@ use super::selection::Pick;
 use crate::causes::with_causes;
 use crate::config;
 use crate::media::{
-    self, Capture, Counters, Encode, EncoderInfo, Error, Inputs, MediaEvent, Picture, Reduction, Track,
+    self, Capture, Counters, Encode, EncoderInfo, EncoderProgress, Error, Inputs, MediaEvent, Picture,
+    Reduction, Track,
 };
 use crate::rate::{Actuator, ChangeCost, LadderMachine, Mode, Rung};
 use crate::session::encoders::Observation;
@@ -322,6 +323,21 @@ impl Program {
 
     pub fn force_key_frame(&self) {
         self.encode.force_key_frame();
+    }
+
+    /// How far the encoder has come that gives units now; while one is being replaced, that is still the one before.
+    pub fn progress(&self) -> EncoderProgress {
+        self.encode.encoder_progress()
+    }
+
+    /// See [`Encode::want_sample`].
+    pub fn want_sample(&self) {
+        self.encode.want_sample();
+    }
+
+    /// See [`Encode::take_sample`].
+    pub fn take_sample(&self, short: bool) -> Option<Vec<Vec<u8>>> {
+        self.encode.take_sample(short)
     }
 
     pub fn encoder(&self) -> &'static EncoderInfo {

@@ -188,6 +188,11 @@ impl Selection {
         self.known.as_mut().map_or(Action::Keep, |known| known.encoders.failed(now, element, reason))
     }
 
+    /// See [`Encoders::broken`].
+    pub fn broken(&mut self, now: Instant, element: &str, reason: &str) -> Action {
+        self.known.as_mut().map_or(Action::Keep, |known| known.encoders.broken(now, element, reason))
+    }
+
     /// See [`Encoders::key_frame_forced`].
     pub fn key_frame_forced(&mut self, now: Instant) {
         if let Some(known) = &mut self.known {

@@ -20,6 +20,7 @@ use super::fanout::Fanout;
 use super::output::{OutputHandle, StreamContext};
 use super::program::{News, Program};
 use super::recorder::Recorders;
+use super::sampling::{Judgement, Samples};
 use super::selection::{Begin, Selection};
 use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
 use crate::causes::with_causes;
@@ -29,6 +30,7 @@ use crate::media::{Counters, MediaEvent, Picture, Tracks};
 use crate::rate::{self, Decision, Mode};
 use crate::session::encoders::Action;
 use crate::session::life::{Life, OutputView, Parts};
+use crate::session::sampling::Finding;
 use crate::session::source::{Show, SourceMachine};
 use crate::units::Bitrate;
 
@@ -64,6 +66,7 @@ pub struct StreamTask<'a> {
     life: Life,
     source: SourceMachine,
     selection: Selection,
+    samples: Samples,
     /// Nothing can be encoded before an encoder is found.
     is_seeking: bool,
     program: Option<Program>,
@@ -100,6 +103,7 @@ impl<'a> StreamTask<'a> {
             memory,
             source: SourceMachine::new(now),
             selection: Selection::default(),
+            samples: Samples::default(),
             is_seeking: false,
             program: None,
             outputs: BTreeMap::new(),
@@ -132,6 +136,7 @@ impl<'a> StreamTask<'a> {
                 news = next_news(&mut self.program) => self.hear(news),
                 () = self.departures.next() => {}
                 () = self.selection.next() => self.found(),
+                judgement = self.samples.next() => self.judge(judgement),
                 () = key_frame_wanted.notified() => {
                     self.force_key_frame();
                     continue;
@@ -262,10 +267,41 @@ impl<'a> StreamTask<'a> {
                 let action = self.selection.failed(now, encoder, &reason);
                 self.act(now, action);
             }
+            MediaEvent::EncoderBroken { encoder, reason } => self.encoder_broken(now, encoder, reason),
             MediaEvent::ProgramFailed { element, reason } => {
                 self.program_failed(now, format!("{element}: {reason}"), false);
             }
         }
+    }
+
+    /// A sample of what the encoder gives was decoded, or not.
+    fn judge(&mut self, Judgement { element, finding, wants_key_frame }: Judgement) {
+        let stream = self.name.as_str();
+        match finding {
+            Finding::Nothing => {}
+            Finding::Suspect(reason) => {
+                log::warn!(stream, element, reason; "a sample of the stream does not decode, another one is taken");
+            }
+            Finding::Broken(reason) => self.encoder_broken(Instant::now(), element, &reason),
+            Finding::NotLookedAt(reason) => {
+                log::warn!(stream, element, reason; "a sample of the stream was not decoded, which says nothing of the encoder");
+            }
+            Finding::Off(reason) => {
+                log::warn!(stream, reason; "no samples of the stream are decoded: no decoder can be trusted with them");
+            }
+        }
+        if wants_key_frame {
+            if let Some(program) = &self.program {
+                program.want_sample();
+            }
+            self.force_key_frame();
+        }
+    }
+
+    fn encoder_broken(&mut self, now: Instant, element: &'static str, reason: &str) {
+        log::warn!(stream = self.name.as_str(), element, reason; "encoder gives a broken stream");
+        let action = self.selection.broken(now, element, reason);
+        self.act(now, action);
     }
 
     /// Brings the world in line with what the machines want.
@@ -344,6 +380,7 @@ impl<'a> StreamTask<'a> {
             self.silence = None;
             program.open_capture(&self.memory.config);
         }
+        self.samples.observe(now, program);
         self.watch_encoder(now, &counters);
     }
 

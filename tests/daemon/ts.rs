@@ -40,6 +40,17 @@ pub fn assert_decodes(recording: &Path) {
     assert!(output.status.success() && said.is_empty(), "ffmpeg: {said}");
 }
 
+/// The same of what begins with the first key frame after so many bytes: where a receiver could tune in.
+pub fn assert_decodes_from(recording: &[u8], bytes: usize) {
+    let packets: Vec<&[u8]> = recording.chunks_exact(188).collect();
+    let begins = |index: &usize| picture_start(packets[*index]).is_some_and(|(_, is_key)| is_key);
+    let first = (bytes / 188..packets.len()).find(begins).expect("there is a further key frame");
+    let tables = (0..first).rfind(|index| pid(packets[*index]) == PAT).expect("tables stand before it");
+    let file = tempfile::NamedTempFile::with_suffix(".ts").expect("a temporary file");
+    std::fs::write(file.path(), packets[tables..].concat()).expect("the recording's end is written");
+    assert_decodes(file.path());
+}
+
 /// Where a stream goes on after its pictures had paused for at least `pause`: from the tables before
 /// the first picture on. That picture must be a key frame with tables right before it.
 pub fn resumption(recording: &[u8], pause: Duration) -> &[u8] {

@@ -241,9 +241,14 @@ impl Encoders {
         }
     }
 
-    /// What came out of `element` is no stream that a decoder could use.
+    /// What came out of `element` is no stream that a decoder could use. That is borne where there is no other.
     pub fn broken(&mut self, now: Instant, element: &str, reason: &str) -> Action {
-        self.failed(now, element, &format!("its stream is broken: {reason}"))
+        match self.stage.at() {
+            Some(at) if self.best_but(at).is_some() => {
+                self.failed(now, element, &format!("its stream is broken: {reason}"))
+            }
+            Some(_) | None => Action::Keep,
+        }
     }
 
     /// The encoder in use was asked for a key frame.

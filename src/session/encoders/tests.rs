@@ -207,6 +207,8 @@ fn an_error_of_another_one_is_no_news() {
     let reason = "vah264enc: its stream is broken: no parameter sets";
     let mut bench = Bench::new(&[VA, X264]);
     assert_eq!(bench.encoders.broken(bench.now, VA, "no parameter sets"), replace(X264, reason));
+    assert_eq!(bench.encoders.broken(bench.now, VA, "no parameter sets"), Action::Keep, "no longer in use");
+    assert_eq!(bench.encoders.broken(bench.now, X264, "garbage"), Action::Keep, "there is no other");
 }
 
 #[test]
