@@ -3,9 +3,11 @@
 //! The file is nobody's configuration: where it is missing, unreadable or not ours, there are no results, and
 //! everything is probed anew.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +100,8 @@ pub struct Cache {
 pub enum Error {
     #[error("cannot write the results of probes to {}", path.display())]
     Write { path: PathBuf, source: io::Error },
+    #[error("{} is locked by another process", directory.display())]
+    Locked { directory: PathBuf },
     #[error("the results of probes cannot be written as JSON")]
     Json(#[from] serde_json::Error),
 }
@@ -136,12 +140,14 @@ impl Cache {
     }
 
     /// Keeps one result more. The file is replaced as a whole: a reader, or a machine that loses power, finds
-    /// the old one or the new one.
+    /// the old one or the new one. Of several writers, in this process or another, each waits for the one
+    /// before, and no result is lost.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written, or another process keeps it locked.
     pub fn keep(&self, entry: Entry) -> Result<(), Error> {
         let Some(path) = &self.path else { return Ok(()) };
+        let _alone = lock(path)?;
         let mut results = self.load();
         results.keep(entry);
         let text = serde_json::to_vec_pretty(&results)?;
@@ -168,12 +174,29 @@ fn read(path: &Path) -> io::Result<Results> {
     Ok(results)
 }
 
-fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
+/// Between reading the file and replacing it nobody else does; until what this gives is dropped. The file's
+/// directory is what is locked: the file itself is another one after each change, and a lock file beside it
+/// would stay.
+fn lock(path: &Path) -> Result<File, Error> {
+    let cannot = |source| Error::Write { path: path.to_owned(), source };
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    fs::create_dir_all(directory).map_err(cannot)?;
+    let file = File::open(directory).map_err(cannot)?;
+    let patient_until = Instant::now() + LOCK_LIMIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(source)) => return Err(cannot(source)),
+            Err(TryLockError::WouldBlock) if Instant::now() < patient_until => thread::sleep(LOCK_INTERVAL),
+            Err(TryLockError::WouldBlock) => return Err(Error::Locked { directory: directory.to_owned() }),
+        }
     }
-    // With the process's number: a daemon and a command may write at once, and the later one counts.
-    let new = path.with_extension(format!("{}.new", std::process::id()));
+}
+
+/// To be called by who holds the lock: whatever is there under the new file's name was left by one that died.
+fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
     let written = File::create(&new).and_then(|mut file| {
         file.write_all(text)?;
         file.sync_all()
@@ -197,6 +220,13 @@ const MOST_RESULTS: usize = 128;
 
 /// In bytes; far more than [`MOST_RESULTS`] take.
 const LARGEST_FILE: u64 = 1 << 20;
+
+/// Another writer holds it for milliseconds, on a slow card for tenths of a second. One that was stopped
+/// halfway costs a result, and not the daemon's thread.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
+
+/// Between two looks.
+const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
@@ -268,6 +298,42 @@ mod tests {
         let names: Vec<_> =
             fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
         assert_eq!(names, ["encoders.json"], "nothing unfinished is left");
+    }
+
+    /// Locks are those of open files: threads are to one another what processes are.
+    #[test]
+    fn of_many_writers_at_once_none_loses_a_result() {
+        const WRITERS: u32 = 8;
+        const EACH: u32 = 8;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("encoders.json");
+        thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let cache = Cache::at(&path);
+                scope.spawn(move || {
+                    for width in writer * EACH..(writer + 1) * EACH {
+                        let key = Key { width, ..key("x264enc") };
+                        cache.keep(Entry { key, ..entry("x264enc", proven()) }).unwrap();
+                    }
+                });
+            }
+        });
+        let mut widths: Vec<u32> =
+            Cache::at(&path).load().results.iter().map(|entry| entry.key.width).collect();
+        widths.sort_unstable();
+        assert_eq!(widths, (0..WRITERS * EACH).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_writer_that_stays_costs_a_result_and_not_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::at(&directory.path().join("encoders.json"));
+        let other = File::open(directory.path()).unwrap();
+        other.lock().unwrap();
+        let error = cache.keep(entry("x264enc", proven())).unwrap_err();
+        assert!(matches!(error, Error::Locked { .. }), "{error}");
+        other.unlock().unwrap();
+        cache.keep(entry("x264enc", proven())).unwrap();
     }
 
     #[test]
