@@ -43,13 +43,24 @@ pub struct Entry {
     pub preset: Option<String>,
     /// Nothing where the probe itself failed.
     pub measured: Option<Measurements>,
-    /// Whether an idle machine would say no better. Otherwise it counts until the machine is started anew: a
-    /// driver may have been stuck, or the processor busy with something else.
+    /// Whether a calm machine would say no better. Otherwise it counts until the machine is started anew: a
+    /// driver may have been stuck.
     pub lasting: bool,
+    /// Whether it counts for no more than [`DISTURBED`] even so: the processors were busy with something else.
+    pub disturbed: bool,
     /// Which of the kernel's boots it was.
     pub boot: String,
     /// Seconds since 1970.
     pub probed_at: u64,
+}
+
+/// When results are looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Which of the kernel's boots it is.
+    pub boot: String,
+    /// Seconds since 1970.
+    pub at: u64,
 }
 
 /// All results that are kept, the oldest first.
@@ -60,24 +71,25 @@ pub struct Results {
 }
 
 impl Entry {
-    fn holds(&self, boot: &str) -> bool {
-        self.lasting || self.boot == boot
+    fn holds(&self, now: &Moment) -> bool {
+        let age = Duration::from_secs(now.at.saturating_sub(self.probed_at));
+        self.lasting || self.boot == now.boot && (!self.disturbed || age < DISTURBED)
     }
 }
 
 impl Results {
     /// What is known of exactly this.
-    pub fn find(&self, key: &Key, boot: &str) -> Option<&Entry> {
-        self.results.iter().find(|entry| entry.key == *key).filter(|entry| entry.holds(boot))
+    pub fn find(&self, key: &Key, now: &Moment) -> Option<&Entry> {
+        self.results.iter().find(|entry| entry.key == *key).filter(|entry| entry.holds(now))
     }
 
     /// Every mode in which this very element was probed, the oldest first.
-    pub fn of_element<'a>(&'a self, key: &'a Key, boot: &'a str) -> impl Iterator<Item = &'a Entry> {
+    pub fn of_element<'a>(&'a self, key: &'a Key, now: &'a Moment) -> impl Iterator<Item = &'a Entry> {
         let same = |entry: &&Entry| {
             let Key { width, height, framerate, .. } = entry.key.clone();
             entry.key == Key { width, height, framerate, ..key.clone() }
         };
-        self.results.iter().filter(same).filter(move |entry| entry.holds(boot))
+        self.results.iter().filter(same).filter(move |entry| entry.holds(now))
     }
 
     /// Keeps a result in place of an older one of the same. When it is full, the oldest goes.
@@ -213,7 +225,10 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
 const FILE: &str = "encoders.json";
 
 /// Raised when the file means something else than before.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// A machine that was busy when it was probed, with its own start as a rule, is calm by then.
+const DISTURBED: Duration = Duration::from_secs(10 * 60);
 
 /// Every row of the table in several modes; an entry takes about one kilobyte.
 const MOST_RESULTS: usize = 128;
@@ -239,7 +254,7 @@ mod tests {
         assert_eq!(cache.load(), Results::empty());
         cache.keep(entry("vah264enc", proven())).unwrap();
         let results = cache.load();
-        assert_eq!(results.find(&key("vah264enc"), "boot"), Some(&entry("vah264enc", proven())));
+        assert_eq!(results.find(&key("vah264enc"), &at("boot", 1)), Some(&entry("vah264enc", proven())));
 
         let others = [
             Key { plugin: "1.22.1".into(), ..key("vah264enc") },
@@ -253,21 +268,34 @@ mod tests {
             key("x264enc"),
         ];
         for other in others {
-            assert_eq!(results.find(&other, "boot"), None, "{other:?}");
+            assert_eq!(results.find(&other, &at("boot", 1)), None, "{other:?}");
         }
         let larger = Key { width: 1920, ..key("vah264enc") };
-        assert_eq!(results.of_element(&larger, "boot").count(), 1, "another mode of the same");
+        assert_eq!(results.of_element(&larger, &at("boot", 1)).count(), 1, "another mode of the same");
     }
 
     #[test]
     fn what_was_not_proven_counts_until_the_next_boot() {
         let mut results = Results::empty();
         results.keep(entry("vah264enc", Verdict::Refused { reason: "hangs".to_owned() }));
-        assert!(results.find(&key("vah264enc"), "boot").is_some());
-        assert!(results.find(&key("vah264enc"), "next boot").is_none());
+        assert!(results.find(&key("vah264enc"), &at("boot", 1)).is_some());
+        assert!(results.find(&key("vah264enc"), &at("next boot", 1)).is_none());
         results.keep(entry("vah264enc", proven()));
-        assert!(results.find(&key("vah264enc"), "next boot").is_some());
+        assert!(results.find(&key("vah264enc"), &at("next boot", 1)).is_some());
         assert_eq!(results.results.len(), 1, "the new one is in the old one's place");
+    }
+
+    #[test]
+    fn what_a_busy_machine_said_counts_for_minutes() {
+        let slow = Verdict::TooSlow { factor: 0.5, reason: "keeps 0.5".to_owned() };
+        let mut results = Results::empty();
+        results.keep(Entry { disturbed: true, probed_at: 1000, ..entry("x264enc", slow) });
+        for (now, holds) in [(at("boot", 1000), true), (at("boot", 1599), true), (at("boot", 1600), false)] {
+            assert_eq!(results.find(&key("x264enc"), &now).is_some(), holds, "{now:?}");
+        }
+        assert!(results.find(&key("x264enc"), &at("boot", 3)).is_some(), "a clock that was set back");
+        results.keep(Entry { disturbed: true, ..entry("x264enc", proven()) });
+        assert!(results.find(&key("x264enc"), &at("next boot", 99_999)).is_some(), "what was proven, was");
     }
 
     #[test]
@@ -286,7 +314,7 @@ mod tests {
         let path = directory.path().join("encoders.json");
         let cache = Cache::at(&path);
         let foreign: [&[u8]; 5] =
-            [b"", b"\xff\x00garbage", b"[1,2]", br#"{"format":2,"results":[]}"#, br#"{"results":7}"#];
+            [b"", b"\xff\x00garbage", b"[1,2]", br#"{"format":1,"results":[]}"#, br#"{"results":7}"#];
         for text in foreign {
             fs::write(&path, text).unwrap();
             assert_eq!(cache.load(), Results::empty(), "{text:?}");
@@ -352,8 +380,12 @@ mod tests {
 
     fn entry(element: &str, verdict: Verdict) -> Entry {
         let (boot, preset) = ("boot".to_owned(), Some("superfast".to_owned()));
-        let lasting = verdict.is_proven();
-        Entry { key: key(element), verdict, preset, measured: None, lasting, boot, probed_at: 1 }
+        let (lasting, disturbed) = (verdict.is_proven(), false);
+        Entry { key: key(element), verdict, preset, measured: None, lasting, disturbed, boot, probed_at: 1 }
+    }
+
+    fn at(boot: &str, at: u64) -> Moment {
+        Moment { boot: boot.to_owned(), at }
     }
 
     fn key(element: &str) -> Key {

@@ -12,20 +12,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::departures::Departures;
 use super::fanout::Fanout;
 use super::output::{OutputHandle, StreamContext};
-use super::program::{News, Program};
+use super::program::{News, Opening, Program};
 use super::recorder::Recorders;
-use super::selection::{Begin, Selection};
+use super::selection::{Begin, Pick, Selection};
 use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
 use crate::causes::with_causes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName};
-use crate::media::{Counters, MediaEvent, Picture, Tracks};
+use crate::media::{self, Counters, MediaEvent, Picture, Tracks};
 use crate::rate::{self, Decision, Mode};
 use crate::session::encoders::Action;
 use crate::session::life::{Life, OutputView, Parts};
@@ -66,6 +65,7 @@ pub struct StreamTask<'a> {
     selection: Selection,
     /// Nothing can be encoded before an encoder is found.
     is_seeking: bool,
+    opening: Option<Opening>,
     program: Option<Program>,
     outputs: BTreeMap<OutputName, OutputHandle>,
     departures: Departures,
@@ -101,6 +101,7 @@ impl<'a> StreamTask<'a> {
             source: SourceMachine::new(now),
             selection: Selection::default(),
             is_seeking: false,
+            opening: None,
             program: None,
             outputs: BTreeMap::new(),
             departures: Departures::default(),
@@ -132,6 +133,7 @@ impl<'a> StreamTask<'a> {
                 news = next_news(&mut self.program) => self.hear(news),
                 () = self.departures.next() => {}
                 () = self.selection.next() => self.found(),
+                opened = next_opened(&mut self.opening) => self.opened(opened),
                 () = key_frame_wanted.notified() => {
                     self.force_key_frame();
                     continue;
@@ -179,8 +181,9 @@ impl<'a> StreamTask<'a> {
 
     fn start(&mut self, now: Instant) {
         self.memory.wanted = true;
-        if self.program.is_none() {
+        if self.program.is_none() && self.opening.is_none() {
             self.selection.forget(); // they may have mended it
+            self.found();
         }
         self.life.start(now);
     }
@@ -188,6 +191,8 @@ impl<'a> StreamTask<'a> {
     fn stop(&mut self, reason: &str) {
         self.memory.wanted = false;
         self.life.stop(reason);
+        self.is_seeking = false;
+        self.selection.forget(); // nothing is probed for a stream that nobody wants
         self.take_down();
     }
 
@@ -259,6 +264,9 @@ impl<'a> StreamTask<'a> {
             }
             MediaEvent::EncoderFailed { encoder, element, reason } => {
                 log::warn!(stream, encoder, element, reason; "encoder failed");
+                if let Some(program) = &mut self.program {
+                    program.encoder_failed(encoder);
+                }
                 let action = self.selection.failed(now, encoder, &reason);
                 self.act(now, action);
             }
@@ -273,7 +281,11 @@ impl<'a> StreamTask<'a> {
         let now = Instant::now();
         self.bury_outputs();
         if self.life.wants_encoder(now) && !self.departures.has_program() {
-            self.open_program(now);
+            self.choose_encoder(now);
+        }
+        if self.is_seeking {
+            let action = self.selection.idle(now);
+            self.act(now, action);
         }
         self.watch_program(now);
         self.follow_link(); // an encoder whose changes are dear may be told later than it was decided
@@ -287,46 +299,54 @@ impl<'a> StreamTask<'a> {
         self.publish();
     }
 
-    fn open_program(&mut self, now: Instant) {
-        let config = &self.memory.config;
+    fn choose_encoder(&mut self, now: Instant) {
         self.is_seeking = false;
-        let mut encoder = match self.selection.start(now, &config.video) {
-            Begin::With(first) => first,
+        match self.selection.start(now, &self.memory.config.video) {
+            Begin::With(first) => self.open_program(now, first),
             Begin::Seeking(reason) => {
                 log::info!(stream = self.name.as_str(), reason; "encoder is sought");
                 self.is_seeking = true;
-                return self.life.encoder_sought(now, reason);
+                self.life.encoder_sought(now, reason);
             }
-            Begin::Nothing(reason) => return self.program_failed(now, reason, true),
-        };
+            Begin::Waiting(reason) => {
+                log::error!(stream = self.name.as_str(), reason; "no encoder may be used");
+                self.is_seeking = true;
+                self.life.encoder_awaited(reason);
+            }
+            Begin::Nothing(reason) => self.program_failed(now, reason, true),
+        }
+    }
+
+    fn open_program(&mut self, now: Instant, encoder: Pick) {
+        let config = &self.memory.config;
         self.life.encoder_starting(now);
         self.source.opened(now, config.video.framerate.frame_duration());
-        self.silence = None;
-        let slate = self.source.reason().unwrap_or_default();
-        loop {
-            let (target, fanout) = (self.rate.target, self.fanout.clone());
-            // Plugins are loaded, threads started and the slate is drawn here; meanwhile the runtime's
-            // other tasks go on elsewhere.
-            let started =
-                block_in_place(|| Program::start(config, encoder, target, fanout, slate.to_string()));
-            let (stream, element) = (self.name.as_str(), encoder.info.element);
-            let error = match started {
-                Ok(mut program) => {
-                    let reason = self.selection.reason();
-                    log::info!(stream, element, reason, target_kbps = target.as_kbps(); "encoder started");
-                    program.open_capture(config);
-                    self.program = Some(program);
-                    return;
-                }
-                Err(error) => error,
-            };
-            let reason = with_causes(&error);
-            log::warn!(stream, element, reason; "encoder not started");
-            self.selection.failed(now, element, &reason);
-            match self.selection.in_use() {
-                Some(next) => encoder = next, // each that fails is demoted: this ends
-                None => return self.program_failed(now, reason, error.is_hopeless()),
+        let slate = self.source.reason().unwrap_or_default().to_string();
+        self.opening = Some(Opening::begin(config, encoder, self.rate.target, &self.fanout, slate));
+    }
+
+    fn opened(&mut self, opened: Result<Program, media::Error>) {
+        let (now, stream) = (Instant::now(), self.name.as_str());
+        let Some(opening) = self.opening.take() else { return };
+        let element = opening.encoder().element;
+        let error = match opened {
+            Ok(mut program) => {
+                let (reason, target_kbps) = (self.selection.reason(element), program.target().as_kbps());
+                log::info!(stream, element, reason, target_kbps; "encoder started");
+                self.source.opened(now, self.memory.config.video.framerate.frame_duration());
+                self.silence = None;
+                program.open_capture(&self.memory.config);
+                self.program = Some(program);
+                return;
             }
+            Err(error) => error,
+        };
+        let reason = with_causes(&error);
+        log::warn!(stream, element, reason; "encoder not started");
+        self.selection.failed(now, element, &reason);
+        match self.selection.in_use() {
+            Some(next) => self.open_program(now, next), // each that fails is demoted: this ends
+            None => self.program_failed(now, reason, error.is_hopeless()),
         }
     }
 
@@ -357,13 +377,18 @@ impl<'a> StreamTask<'a> {
 
     /// Has what was decided about encoders be done.
     fn act(&mut self, now: Instant, action: Action) {
-        let (stream, Some(program)) = (self.name.as_str(), &mut self.program) else { return };
+        let stream = self.name.as_str();
+        if let Action::Probe { element } = action {
+            log::info!(stream, element; "encoder is probed");
+            return self.selection.probe(element, &self.memory.config.video);
+        }
+        let Some(program) = &mut self.program else { return };
         match action {
-            Action::Keep => {}
+            Action::Keep | Action::Probe { .. } => {}
             Action::Replace { element, reason } => {
                 log::warn!(stream, element, instead_of = program.encoder().element, reason; "encoder is replaced");
                 if let Some(next) = self.selection.in_use() {
-                    program.replace(next);
+                    program.replace(next, self.selection.has_another());
                 }
             }
             Action::Lower { rung, reason } => {
@@ -375,10 +400,6 @@ impl<'a> StreamTask<'a> {
                 program.sustain(rung);
             }
             Action::ForceKeyFrame => self.force_key_frame(),
-            Action::Probe { element } => {
-                log::info!(stream, element; "encoder is probed again");
-                self.selection.probe(element, &self.memory.config.video);
-            }
             Action::GiveUp { reason } => self.program_failed(now, reason, false),
         }
     }
@@ -405,6 +426,7 @@ impl<'a> StreamTask<'a> {
     fn abandon_program(&mut self) {
         self.capture_closed();
         self.life.encoder_down();
+        self.departures.add_opening(self.opening.take());
         if let Some(program) = self.program.take() {
             program.cut_off();
             self.departures.add(Some(program), Vec::new());
@@ -460,6 +482,7 @@ impl<'a> StreamTask<'a> {
     fn take_down(&mut self) {
         self.capture_closed();
         self.life.encoder_down();
+        self.departures.add_opening(self.opening.take());
         let outputs = std::mem::take(&mut self.outputs).into_iter().collect();
         self.departures.add(self.program.take(), outputs);
         self.fanout = Fanout::default(); // successors' units are not for those who leave
@@ -532,8 +555,8 @@ impl<'a> StreamTask<'a> {
                 backend: info.backend,
                 element: info.element,
                 hardware: info.hardware,
-                reason: self.selection.reason(),
-                lowered: self.selection.lowered().map(str::to_string),
+                reason: self.selection.reason(info.element),
+                lowered: self.selection.lowered(info.element).map(str::to_string),
                 demoted: self.selection.demoted(),
                 mode,
                 target: program.target(),
@@ -546,6 +569,7 @@ impl<'a> StreamTask<'a> {
                 dropped_sounds: counters.sound_dropped,
                 frames: counters.frames_out,
                 bytes: counters.bytes_out,
+                hung_threads: media::threads_left_behind(),
             }
         });
         // In the order of the configuration, which is the order that their owner thinks in; then
@@ -555,6 +579,13 @@ impl<'a> StreamTask<'a> {
         let (format, silence) = (self.format.clone(), self.silence.clone());
         let source = SourceStatus { format, silence, ..bare.source };
         self.status.send_replace(Status { encoder, outputs, source, rate: self.rate.clone(), ..bare });
+    }
+}
+
+async fn next_opened(opening: &mut Option<Opening>) -> Result<Program, media::Error> {
+    match opening {
+        Some(opening) => opening.opened().await,
+        None => pending().await,
     }
 }
 
