@@ -292,7 +292,8 @@ impl<'a> StreamTask<'a> {
         if self.key_frame_is_due {
             self.force_key_frame();
         }
-        if self.life.is_wanted() {
+        // A receiver that is called before there is anything to send would wait, and the output seem stalled.
+        if self.life.is_wanted() && self.program.is_some() {
             self.open_outputs();
         }
         self.observe(now);
