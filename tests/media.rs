@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Receiver;
 use uplinkd::config::{self, Stream};
-use uplinkd::media::{self, Capture, Encode, MediaEvent, Mux, Picture, Reduction, Track, Tracks, Unit};
+use uplinkd::media::{
+    self, Capture, Encode, MediaEvent, Mux, Picture, Reduction, Severity, Track, Tracks, Unit,
+};
 use uplinkd::units::{Bitrate, ByteCount};
 
 #[test]
@@ -362,6 +364,11 @@ fn what_the_machine_lacks_is_told_beforehand() {
     );
     let keys: Vec<&str> = media::check(&bad).iter().map(|finding| finding.key).collect();
     assert_eq!(keys, ["video.encoder", "video.path", "video.slate"]);
+    let encoder = &media::check(&bad)[0];
+    assert_eq!(encoder.severity, Severity::Warning, "another encoder takes its place");
+    assert!(encoder.fix.ends_with("until then the stream runs with x264enc and is degraded"), "{encoder:?}");
+    let nowhere = stream("source = 'test'\ncodec = 'h265'\nencoder = 'vaapi'", "source = 'silence'");
+    assert_eq!(media::check(&nowhere)[0].severity, Severity::Error, "there is none of H.265");
     assert!(Encode::start(&bad, media::events().0, |_| ()).is_err());
 
     let directory = tempfile::tempdir().unwrap();

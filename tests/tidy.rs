@@ -341,6 +341,27 @@ fn the_top_of_the_repository_is_the_designs() {
     report(found);
 }
 
+/// A crate's package has one licence, that of `Cargo.toml`.
+#[test]
+fn what_is_under_another_licence_is_in_no_package() {
+    let manifest: toml::Table = read("Cargo.toml").parse().expect("a manifest");
+    let excluded = manifest["package"]["exclude"].as_array().expect("a list").iter();
+    let excluded: Vec<&str> = excluded.filter_map(|path| path.as_str()?.strip_prefix('/')).collect();
+    let foreign = concat!("SPDX-License-Identifier", ": GPL");
+    let is_foreign = |path: &String| {
+        let text = fs::read(root().join(path)).unwrap_or_else(|error| panic!("reading {path}: {error}"));
+        text.windows(foreign.len()).any(|words| words == foreign.as_bytes())
+    };
+    let foreign: Vec<String> =
+        ["src", "tests"].into_iter().flat_map(files_below).filter(is_foreign).collect();
+    assert!(!foreign.is_empty(), "nothing is under another licence any more: this test has no use");
+    let packaged: Vec<&String> = foreign
+        .iter()
+        .filter(|path| !excluded.iter().any(|folder| Path::new(path).starts_with(folder)))
+        .collect();
+    assert!(packaged.is_empty(), "exclude these in Cargo.toml: {packaged:?}");
+}
+
 #[test]
 fn layers_depend_only_on_earlier_ones() {
     for (index, (module, allowed)) in LAYERS.iter().enumerate() {

@@ -70,6 +70,7 @@ struct Encoder {
     crowded_frames: u64,
     thinned_frames: u64,
     dropped_sounds: u64,
+    hung_threads: usize,
 }
 
 /// An encoder that is not used.
@@ -186,6 +187,7 @@ impl From<&EncoderStatus> for Encoder {
             crowded_frames: encoder.crowded_frames,
             thinned_frames: encoder.thinned_frames,
             dropped_sounds: encoder.dropped_sounds,
+            hung_threads: encoder.hung_threads,
         }
     }
 }

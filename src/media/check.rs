@@ -9,7 +9,7 @@ use super::graph;
 use super::slate;
 use super::sound;
 use crate::capture;
-use crate::config::{AudioSource, Slate, Stream, VideoSource};
+use crate::config::{AudioSource, EncoderChoice, Slate, Stream, Video, VideoSource};
 
 /// Something that a stream asks for and this machine does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,14 +48,25 @@ fn check_encoder(stream: &Stream, findings: &mut Vec<Finding>) {
                 Error::MissingElement { package, .. } => install(package),
                 _ => "do what is said there, or write encoder = \"auto\" and codec = \"h264\"".to_owned(),
             };
-            findings.push(Finding {
-                key: "video.encoder",
-                message: error.to_string(),
-                fix,
-                severity: Severity::Error,
-            });
+            let (fix, severity) = match in_place(&stream.video) {
+                Some(instead) => {
+                    let degraded = format!("until then the stream runs with {instead} and is degraded");
+                    (format!("{fix}; {degraded}"), Severity::Warning)
+                }
+                None => (fix, Severity::Error),
+            };
+            findings.push(Finding { key: "video.encoder", message: error.to_string(), fix, severity });
         }
     }
+}
+
+/// What a stream begins with where the encoder that it names is known and not here.
+fn in_place(video: &Video) -> Option<&'static str> {
+    let Video { encoder, codec, width, height, framerate, .. } = video;
+    let is_known = !encoder::offers(encoder, *codec, *width, *height, *framerate).is_empty();
+    let auto = Video { encoder: EncoderChoice::Auto, ..video.clone() };
+    let instead = encoder::choose(&auto).ok().filter(|_| is_known && *encoder != EncoderChoice::Auto)?;
+    Some(instead.element)
 }
 
 fn check_source(stream: &Stream, findings: &mut Vec<Finding>) {

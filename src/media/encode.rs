@@ -11,14 +11,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
 use super::clock;
 use super::contexts::Contexts;
 use super::encoder::{self, EncoderInfo, MemoryPath};
-use super::encoding::{EncoderProgress, Encoding, Order, Plan};
+use super::encoding::{EncoderProgress, Encoding, Order, Plan, START_LIMIT};
 use super::error::Error;
 use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
@@ -138,7 +138,7 @@ impl Encode {
         let serving = Serving(Arc::new(Handover::new(events.clone(), move |unit| sink(unit))));
         let plan = Arc::new(Plan { video: video.clone(), pixels, formats: formats.clone(), contexts });
         let orders = Orders { preset, reduction: Reduction::none(video), target: stream.rate.start };
-        serving.put_in_use(&plan, info, orders)?;
+        serving.put_in_use(&plan, info, orders, START_LIMIT)?;
 
         let held = Held::default();
         let (live, slate_inlet) = (picture_inlet(&formats), picture_inlet(&formats));
@@ -218,7 +218,7 @@ impl Encode {
             in_use.reducer.set(reduction);
             self.orders().reduction = reduction;
         } else if reduction != before {
-            self.change(in_use.info(), Orders { preset, reduction, target })?;
+            self.change(in_use.info(), Orders { preset, reduction, target }, START_LIMIT)?;
         }
         Ok(())
     }
@@ -239,14 +239,29 @@ impl Encode {
         reduction: Reduction,
         target: Bitrate,
     ) -> Result<(), Error> {
+        self.replace_within(START_LIMIT, info, preset, reduction, target)
+    }
+
+    /// As [`Encode::replace`], for those who can do with another one sooner than this takes at the most.
+    ///
+    /// # Errors
+    /// As [`Encode::replace`], and when it is not ready within `limit`.
+    pub fn replace_within(
+        &self,
+        limit: Duration,
+        info: &'static EncoderInfo,
+        preset: Option<&'static str>,
+        reduction: Reduction,
+        target: Bitrate,
+    ) -> Result<(), Error> {
         let _one_at_a_time = lock(&self.changing);
-        self.change(of_codec(info, &self.plan.video)?, Orders { preset, reduction, target })
+        self.change(of_codec(info, &self.plan.video)?, Orders { preset, reduction, target }, limit)
     }
 
     /// To be called by who holds `changing`.
-    fn change(&self, info: &'static EncoderInfo, orders: Orders) -> Result<(), Error> {
+    fn change(&self, info: &'static EncoderInfo, orders: Orders, limit: Duration) -> Result<(), Error> {
         let target_before = self.orders().target;
-        self.serving.put_in_use(&self.plan, info, orders)?;
+        self.serving.put_in_use(&self.plan, info, orders, limit)?;
         let mut told = self.orders();
         let target = if told.target == target_before { orders.target } else { told.target };
         *told = Orders { target, ..orders };
@@ -350,10 +365,16 @@ impl Encode {
 
 impl Serving {
     /// Starts an encoder and puts it in the place of the one in use, which ends.
-    fn put_in_use(&self, plan: &Arc<Plan>, info: &'static EncoderInfo, orders: Orders) -> Result<(), Error> {
+    fn put_in_use(
+        &self,
+        plan: &Arc<Plan>,
+        info: &'static EncoderInfo,
+        orders: Orders,
+        limit: Duration,
+    ) -> Result<(), Error> {
         let Serving(handover) = self;
         let Orders { preset, reduction, target } = orders;
-        let order = Order { info, preset, generation: handover.next_generation(), reduction, target };
+        let order = Order { info, preset, generation: handover.next_generation(), reduction, target, limit };
         let next = Encoding::start(plan, order, handover)?;
         match handover.install(next.clone()) {
             Ok(before) => {

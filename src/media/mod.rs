@@ -60,7 +60,7 @@ pub use self::capture::Capture;
 pub use self::check::{Finding, Severity, check};
 pub use self::encode::{Counters, Encode, Picture};
 pub use self::encoder::{EncoderInfo, Limits, MemoryPath, Offer, back_ends, offers};
-pub use self::encoding::EncoderProgress;
+pub use self::encoding::{END_LIMIT, EncoderProgress, HURRIED_START, START_LIMIT};
 pub use self::error::Error;
 pub use self::event::{EventSender, MediaEvent, events};
 pub use self::inputs::Inputs;

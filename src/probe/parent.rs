@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, getpriority_process, kill_process_group, setpriority_pgrp};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
@@ -25,6 +25,8 @@ pub struct Prober {
     /// Before those that say what is probed.
     arguments: Vec<OsString>,
     limit: Duration,
+    /// Whether a stream is on air meanwhile, whose pictures come first.
+    beside_a_stream: bool,
 }
 
 /// Why there is no answer.
@@ -76,13 +78,19 @@ impl Prober {
     /// When the system does not tell which file it is.
     pub fn this_program() -> Result<Prober, Error> {
         let program = std::env::current_exe().map_err(Error::Program)?;
-        Ok(Prober { program, arguments: Vec::new(), limit: TIME_LIMIT })
+        Ok(Prober { program, arguments: Vec::new(), limit: TIME_LIMIT, beside_a_stream: false })
     }
 
     /// Another command, which is given the same arguments after its own.
     pub fn command(program: impl Into<PathBuf>, arguments: &[&str], limit: Duration) -> Prober {
         let arguments = arguments.iter().map(Into::into).collect();
-        Prober { program: program.into(), arguments, limit }
+        Prober { program: program.into(), arguments, limit, beside_a_stream: false }
+    }
+
+    /// The same with what processors have left over from a stream that is on air. It measures no more than
+    /// that, which is what a second encoder would get.
+    pub fn beside_a_stream(self) -> Prober {
+        Prober { beside_a_stream: true, ..self }
     }
 
     /// Has one encoder probed. One probe at a time: the sessions of hardware encoders are few, and two at once
@@ -112,6 +120,9 @@ impl Prober {
         command.process_group(0).kill_on_drop(true);
         let mut child = command.spawn().map_err(|source| Error::Start { who, source })?;
         let group = Group::of(&child);
+        if self.beside_a_stream {
+            group.give_way();
+        }
         let answer = Listener::new(child.stdout.take(), LARGEST_ANSWER);
         let words = Listener::new(child.stderr.take(), LARGEST_COMPLAINT);
 
@@ -185,6 +196,14 @@ impl Group {
     fn of(child: &Child) -> Group {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         Group(id.and_then(Pid::from_raw))
+    }
+
+    fn give_way(&self) {
+        let Some(group) = self.0 else { return };
+        let niceness = getpriority_process(None).unwrap_or_default().max(NICE);
+        if let Err(error) = setpriority_pgrp(Some(group), niceness) {
+            log::warn!(error:%; "a probe takes as much of the processors as the stream");
+        }
     }
 }
 
@@ -276,6 +295,9 @@ fn signal_name(signal: i32) -> &'static str {
 /// A trial ends after 5 s of patience at most, its decoding after as many; the first one on a slow machine waits for
 /// GStreamer to list its plugins.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// Of a probe beside a stream: a tenth of what a thread of the stream gets, where both want all.
+const NICE: i32 = 10;
 
 /// For what is left when the child has ended or was killed.
 const MOMENT: Duration = Duration::from_millis(500);
@@ -372,6 +394,18 @@ mod tests {
         {
             assert!(Instant::now() < limit, "{pid} still runs");
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn beside_a_stream_it_gives_way() {
+        let script = "sleep 0.2; nice >&2; exit 3";
+        let own = getpriority_process(None).unwrap();
+        for (prober, expected) in
+            [(shell(script, TIME_LIMIT), own), (shell(script, TIME_LIMIT).beside_a_stream(), own.max(NICE))]
+        {
+            let error = prober.probe(&request()).await.unwrap_err().to_string();
+            assert_eq!(error, format!("the probe failed with exit code 3: {expected}"));
         }
     }
 

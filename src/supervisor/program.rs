@@ -36,6 +36,8 @@ pub struct Program {
     in_use: Setup,
     wanted: Setup,
     change: Option<Change>,
+    /// Whether another one could be tried if that which is wanted does not start.
+    is_another_left: bool,
     actuator: Actuator,
     ladder: LadderMachine,
     /// What the encoder manages.
@@ -48,8 +50,45 @@ pub struct Program {
     encoded: Meter,
     frames: Meter,
     key_frames: Arc<AtomicU64>,
+    /// Whether the encoder in use said that it gives nothing more.
+    has_failed: bool,
     /// Whether its units go to the fan-out.
     on_air: Arc<AtomicBool>,
+}
+
+/// A program that is being started, on a thread where a driver may take its time. Dropped, it leaves the
+/// program to that thread, which ends it.
+pub struct Opening {
+    encoder: &'static EncoderInfo,
+    task: JoinHandle<Result<Program, Error>>,
+}
+
+impl Opening {
+    /// See [`Program::start`].
+    pub fn begin(
+        config: &config::Stream,
+        encoder: Pick,
+        target: Bitrate,
+        fanout: &Fanout,
+        slate: String,
+    ) -> Opening {
+        let (config, fanout) = (config.clone(), fanout.clone());
+        let task = spawn_blocking(move || Program::start(&config, encoder, target, fanout, slate));
+        Opening { encoder: encoder.info, task }
+    }
+
+    pub fn encoder(&self) -> &'static EncoderInfo {
+        self.encoder
+    }
+
+    /// Waits until it is open, or why it is not; cancel safe. Not to be called again after that.
+    pub async fn opened(&mut self) -> Result<Program, Error> {
+        let panicked = |_: JoinError| Error::Start {
+            graph: "program",
+            reason: format!("{}: starting it panicked", self.encoder.element),
+        };
+        (&mut self.task).await.unwrap_or_else(|error| Err(panicked(error)))
+    }
 }
 
 /// News of a program.
@@ -130,6 +169,7 @@ impl Program {
             in_use: whole,
             wanted: whole,
             change: None,
+            is_another_left: false,
             actuator: actuator(info),
             ladder: LadderMachine::new(config.rate.ladder, mode),
             sustained: Rung::FULL,
@@ -139,6 +179,7 @@ impl Program {
             encoded: Meter::default(),
             frames: Meter::default(),
             key_frames,
+            has_failed: false,
             on_air,
         };
         program.follow(started, target, 0.0);
@@ -147,9 +188,11 @@ impl Program {
     }
 
     /// Has this encoder take the place of the one in use, which stays on air until it is ready: then
-    /// [`News::Replaced`] comes.
-    pub fn replace(&mut self, encoder: Pick) {
+    /// [`News::Replaced`] comes. Where nothing comes out of the one in use and there is another one yet, this
+    /// one is not waited for as long as it may take.
+    pub fn replace(&mut self, encoder: Pick, is_another_left: bool) {
         (self.wanted.info, self.wanted.preset) = (encoder.info, encoder.preset);
+        self.is_another_left = is_another_left;
         self.sustain(encoder.sustained);
     }
 
@@ -176,7 +219,9 @@ impl Program {
             }
             return;
         }
-        let done = spawn_blocking(move || encode.replace(info, preset, to.reduction, target));
+        let is_dead = self.has_failed || self.frames.per_second() == 0.0;
+        let limit = if is_dead && self.is_another_left { media::HURRIED_START } else { media::START_LIMIT };
+        let done = spawn_blocking(move || encode.replace_within(limit, info, preset, to.reduction, target));
         self.change = Some(Change { to, done });
     }
 
@@ -185,6 +230,7 @@ impl Program {
         let reason = match result {
             Ok(Ok(())) => {
                 self.in_use = to;
+                self.has_failed = false;
                 // Nothing that was learnt of the one before holds for this one.
                 self.actuator = actuator(to.info);
                 self.encoded = Meter::default();
@@ -254,6 +300,11 @@ impl Program {
         };
         let Change { to, .. } = self.change.take().expect("it has ended just now, and nobody else takes it");
         self.changed(to, result)
+    }
+
+    /// The encoder said that it gives nothing more. Of one that is no longer in use that is no news.
+    pub fn encoder_failed(&mut self, element: &str) {
+        self.has_failed |= self.in_use.info.element == element;
     }
 
     /// Measures. To be called at each tick.

@@ -79,6 +79,8 @@ pub struct EncoderStatus {
     pub thinned_frames: u64,
     /// Buffers of sound (10 ms as a rule) that had to be dropped before its encoder.
     pub dropped_sounds: u64,
+    /// Threads that hang in a driver and were left behind, of the whole process.
+    pub hung_threads: usize,
     /// Frames that left it, and their bytes.
     pub frames: u64,
     pub bytes: ByteCount,

@@ -6,31 +6,29 @@
 //! network or a device: outputs are tasks of their own, capture is opened and closed on a blocking
 //! thread, and what is taken down leaves through [`Departures`].
 
+mod encoding;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::departures::Departures;
 use super::fanout::Fanout;
 use super::output::{OutputHandle, StreamContext};
-use super::program::{News, Program};
+use super::program::{News, Opening, Program};
 use super::recorder::Recorders;
-use super::sampling::{Judgement, Samples};
-use super::selection::{Begin, Selection};
+use super::sampling::Samples;
+use super::selection::Selection;
 use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
-use crate::causes::with_causes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName};
-use crate::media::{Counters, MediaEvent, Picture, Tracks};
+use crate::media::{self, MediaEvent, Picture, Tracks};
 use crate::rate::{self, Decision, Mode};
-use crate::session::encoders::Action;
 use crate::session::life::{Life, OutputView, Parts};
-use crate::session::sampling::Finding;
 use crate::session::source::{Show, SourceMachine};
 use crate::units::Bitrate;
 
@@ -69,6 +67,7 @@ pub struct StreamTask<'a> {
     samples: Samples,
     /// Nothing can be encoded before an encoder is found.
     is_seeking: bool,
+    opening: Option<Opening>,
     program: Option<Program>,
     outputs: BTreeMap<OutputName, OutputHandle>,
     departures: Departures,
@@ -105,6 +104,7 @@ impl<'a> StreamTask<'a> {
             selection: Selection::default(),
             samples: Samples::default(),
             is_seeking: false,
+            opening: None,
             program: None,
             outputs: BTreeMap::new(),
             departures: Departures::default(),
@@ -137,6 +137,7 @@ impl<'a> StreamTask<'a> {
                 () = self.departures.next() => {}
                 () = self.selection.next() => self.found(),
                 judgement = self.samples.next() => self.judge(judgement),
+                opened = next_opened(&mut self.opening) => self.opened(opened),
                 () = key_frame_wanted.notified() => {
                     self.force_key_frame();
                     continue;
@@ -184,8 +185,9 @@ impl<'a> StreamTask<'a> {
 
     fn start(&mut self, now: Instant) {
         self.memory.wanted = true;
-        if self.program.is_none() {
+        if self.program.is_none() && self.opening.is_none() {
             self.selection.forget(); // they may have mended it
+            self.found();
         }
         self.life.start(now);
     }
@@ -193,6 +195,8 @@ impl<'a> StreamTask<'a> {
     fn stop(&mut self, reason: &str) {
         self.memory.wanted = false;
         self.life.stop(reason);
+        self.is_seeking = false;
+        self.selection.forget(); // nothing is probed for a stream that nobody wants
         self.take_down();
     }
 
@@ -222,14 +226,6 @@ impl<'a> StreamTask<'a> {
         if Tracks::of(config) != Tracks::of(&before) || peak(config) > peak(&before) {
             let names: Vec<_> = self.outputs.keys().cloned().collect();
             names.iter().for_each(|name| self.close_output(name));
-        }
-    }
-
-    /// More is known of encoders.
-    fn found(&mut self) {
-        if self.is_seeking {
-            self.is_seeking = false;
-            self.life.encoder_down(); // and so it is wanted again
         }
     }
 
@@ -264,6 +260,9 @@ impl<'a> StreamTask<'a> {
             }
             MediaEvent::EncoderFailed { encoder, element, reason } => {
                 log::warn!(stream, encoder, element, reason; "encoder failed");
+                if let Some(program) = &mut self.program {
+                    program.encoder_failed(encoder);
+                }
                 let action = self.selection.failed(now, encoder, &reason);
                 self.act(now, action);
             }
@@ -274,96 +273,28 @@ impl<'a> StreamTask<'a> {
         }
     }
 
-    /// A sample of what the encoder gives was decoded, or not.
-    fn judge(&mut self, Judgement { element, finding, wants_key_frame }: Judgement) {
-        let stream = self.name.as_str();
-        match finding {
-            Finding::Nothing => {}
-            Finding::Suspect(reason) => {
-                log::warn!(stream, element, reason; "a sample of the stream does not decode, another one is taken");
-            }
-            Finding::Broken(reason) => self.encoder_broken(Instant::now(), element, &reason),
-            Finding::NotLookedAt(reason) => {
-                log::warn!(stream, element, reason; "a sample of the stream was not decoded, which says nothing of the encoder");
-            }
-            Finding::Off(reason) => {
-                log::warn!(stream, reason; "no samples of the stream are decoded: no decoder can be trusted with them");
-            }
-        }
-        if wants_key_frame {
-            if let Some(program) = &self.program {
-                program.want_sample();
-            }
-            self.force_key_frame();
-        }
-    }
-
-    fn encoder_broken(&mut self, now: Instant, element: &'static str, reason: &str) {
-        log::warn!(stream = self.name.as_str(), element, reason; "encoder gives a broken stream");
-        let action = self.selection.broken(now, element, reason);
-        self.act(now, action);
-    }
-
     /// Brings the world in line with what the machines want.
     fn step(&mut self) {
         let now = Instant::now();
         self.bury_outputs();
         if self.life.wants_encoder(now) && !self.departures.has_program() {
-            self.open_program(now);
+            self.choose_encoder(now);
+        }
+        if self.is_seeking {
+            let action = self.selection.idle(now);
+            self.act(now, action);
         }
         self.watch_program(now);
         self.follow_link(); // an encoder whose changes are dear may be told later than it was decided
         if self.key_frame_is_due {
             self.force_key_frame();
         }
-        if self.life.is_wanted() {
+        // A receiver that is called before there is anything to send would wait, and the output seem stalled.
+        if self.life.is_wanted() && self.program.is_some() {
             self.open_outputs();
         }
         self.observe(now);
         self.publish();
-    }
-
-    fn open_program(&mut self, now: Instant) {
-        let config = &self.memory.config;
-        self.is_seeking = false;
-        let mut encoder = match self.selection.start(now, &config.video) {
-            Begin::With(first) => first,
-            Begin::Seeking(reason) => {
-                log::info!(stream = self.name.as_str(), reason; "encoder is sought");
-                self.is_seeking = true;
-                return self.life.encoder_sought(now, reason);
-            }
-            Begin::Nothing(reason) => return self.program_failed(now, reason, true),
-        };
-        self.life.encoder_starting(now);
-        self.source.opened(now, config.video.framerate.frame_duration());
-        self.silence = None;
-        let slate = self.source.reason().unwrap_or_default();
-        loop {
-            let (target, fanout) = (self.rate.target, self.fanout.clone());
-            // Plugins are loaded, threads started and the slate is drawn here; meanwhile the runtime's
-            // other tasks go on elsewhere.
-            let started =
-                block_in_place(|| Program::start(config, encoder, target, fanout, slate.to_string()));
-            let (stream, element) = (self.name.as_str(), encoder.info.element);
-            let error = match started {
-                Ok(mut program) => {
-                    let reason = self.selection.reason();
-                    log::info!(stream, element, reason, target_kbps = target.as_kbps(); "encoder started");
-                    program.open_capture(config);
-                    self.program = Some(program);
-                    return;
-                }
-                Err(error) => error,
-            };
-            let reason = with_causes(&error);
-            log::warn!(stream, element, reason; "encoder not started");
-            self.selection.failed(now, element, &reason);
-            match self.selection.in_use() {
-                Some(next) => encoder = next, // each that fails is demoted: this ends
-                None => return self.program_failed(now, reason, error.is_hopeless()),
-            }
-        }
     }
 
     fn watch_program(&mut self, now: Instant) {
@@ -384,42 +315,6 @@ impl<'a> StreamTask<'a> {
         self.watch_encoder(now, &counters);
     }
 
-    fn watch_encoder(&mut self, now: Instant, counters: &Counters) {
-        let Some(seen) = self.program.as_ref().and_then(|program| program.observation(counters)) else {
-            return;
-        };
-        let action = self.selection.observe(now, &seen);
-        self.act(now, action);
-    }
-
-    /// Has what was decided about encoders be done.
-    fn act(&mut self, now: Instant, action: Action) {
-        let (stream, Some(program)) = (self.name.as_str(), &mut self.program) else { return };
-        match action {
-            Action::Keep => {}
-            Action::Replace { element, reason } => {
-                log::warn!(stream, element, instead_of = program.encoder().element, reason; "encoder is replaced");
-                if let Some(next) = self.selection.in_use() {
-                    program.replace(next);
-                }
-            }
-            Action::Lower { rung, reason } => {
-                log::warn!(stream, reason; "encoded picture lowered");
-                program.sustain(rung);
-            }
-            Action::Raise { rung, reason } => {
-                log::info!(stream, reason; "encoded picture raised");
-                program.sustain(rung);
-            }
-            Action::ForceKeyFrame => self.force_key_frame(),
-            Action::Probe { element } => {
-                log::info!(stream, element; "encoder is probed again");
-                self.selection.probe(element, &self.memory.config.video);
-            }
-            Action::GiveUp { reason } => self.program_failed(now, reason, false),
-        }
-    }
-
     fn capture_failed(&mut self, now: Instant, reason: String) {
         let stream = self.name.as_str();
         log::warn!(stream, reason; "capture failed");
@@ -428,23 +323,6 @@ impl<'a> StreamTask<'a> {
         if let Some(program) = &mut self.program {
             drop(program.close_capture()); // closes by itself, while the source machine waits for the next attempt
             put_on_air(&self.name, program, show);
-        }
-    }
-
-    fn program_failed(&mut self, now: Instant, reason: String, hopeless: bool) {
-        let stream = self.name.as_str();
-        log::error!(stream, reason, hopeless; "nothing is encoded");
-        self.abandon_program();
-        self.life.encoder_failed(now, reason, hopeless, rand::random());
-    }
-
-    /// Lets go of a program at once, and of nothing else: what it still gives is not sent.
-    fn abandon_program(&mut self) {
-        self.capture_closed();
-        self.life.encoder_down();
-        if let Some(program) = self.program.take() {
-            program.cut_off();
-            self.departures.add(Some(program), Vec::new());
         }
     }
 
@@ -497,6 +375,7 @@ impl<'a> StreamTask<'a> {
     fn take_down(&mut self) {
         self.capture_closed();
         self.life.encoder_down();
+        self.departures.add_opening(self.opening.take());
         let outputs = std::mem::take(&mut self.outputs).into_iter().collect();
         self.departures.add(self.program.take(), outputs);
         self.fanout = Fanout::default(); // successors' units are not for those who leave
@@ -569,8 +448,8 @@ impl<'a> StreamTask<'a> {
                 backend: info.backend,
                 element: info.element,
                 hardware: info.hardware,
-                reason: self.selection.reason(),
-                lowered: self.selection.lowered().map(str::to_string),
+                reason: self.selection.reason(info.element),
+                lowered: self.selection.lowered(info.element).map(str::to_string),
                 demoted: self.selection.demoted(),
                 mode,
                 target: program.target(),
@@ -583,6 +462,7 @@ impl<'a> StreamTask<'a> {
                 dropped_sounds: counters.sound_dropped,
                 frames: counters.frames_out,
                 bytes: counters.bytes_out,
+                hung_threads: media::threads_left_behind(),
             }
         });
         // In the order of the configuration, which is the order that their owner thinks in; then
@@ -592,6 +472,13 @@ impl<'a> StreamTask<'a> {
         let (format, silence) = (self.format.clone(), self.silence.clone());
         let source = SourceStatus { format, silence, ..bare.source };
         self.status.send_replace(Status { encoder, outputs, source, rate: self.rate.clone(), ..bare });
+    }
+}
+
+async fn next_opened(opening: &mut Option<Opening>) -> Result<Program, media::Error> {
+    match opening {
+        Some(opening) => opening.opened().await,
+        None => pending().await,
     }
 }
 

@@ -62,6 +62,106 @@ fn a_probe_that_crashes_costs_a_reason_and_nothing_else() {
     assert!(demoted(&daemon).contains("crashed"), "{:#}", daemon.status());
 }
 
+/// The driver hangs for good; the receiver has a picture long before that is certain.
+#[test]
+fn a_probe_that_hangs_costs_its_limit_and_no_picture_meanwhile() {
+    let (daemon, _peer) = streaming("auto", "vah264enc:hang=creation;vapostproc");
+    let took = daemon.wait_for("streaming", Duration::from_secs(12));
+    assert_eq!(in_use(&daemon), "x264enc");
+    let reason = daemon.status()["encoder"]["reason"].to_string();
+    assert!(reason.contains("vah264enc: its probe takes more than 4 s"), "{took:?}: {reason}");
+    eventually("the probe ends", Duration::from_secs(12), || {
+        demoted(&daemon).contains("vah264enc: the probe gave no answer within 10 s and was killed")
+    });
+    // A busy machine may have other troubles.
+    let status = daemon.status();
+    assert!(in_use(&daemon) == "x264enc" && !contains(&status["reason"], "vah264enc"), "{status:#}");
+}
+
+#[test]
+fn a_probe_that_takes_long_and_passes_gives_the_stream_to_hardware() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let probed = directory.path().join("fakes");
+    std::fs::write(&probed, "slowly vah264enc;vapostproc").expect("it is written");
+    let port = free_port();
+    let _peer = Peer::srt_live_transmit(port, "");
+    let stream = test_stream(port, 1000, "").replacen("encoder = \"software\"", "encoder = \"auto\"", 1);
+    let daemon = Daemon::start_with_probed_fakes("vah264enc;vapostproc", &probed, &stream);
+    daemon.wait_for("streaming", Duration::from_secs(12));
+    assert_eq!(in_use(&daemon), "x264enc", "{:#}", daemon.status());
+    eventually("hardware takes over", Duration::from_secs(20), || in_use(&daemon) == "vah264enc");
+    eventually("all is well", Duration::from_secs(5), || daemon.state() == "streaming");
+    assert_eq!(demoted(&daemon), "[]");
+}
+
+#[test]
+#[ignore = "make lab: 80 s"]
+fn hardware_of_h265_that_is_refused_is_probed_again_and_taken_when_it_passes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let probed = directory.path().join("fakes");
+    std::fs::write(&probed, "vah265enc:crash=first;vapostproc").expect("it is written");
+    let port = free_port();
+    let _peer = Peer::srt_live_transmit(port, "");
+    let stream = test_stream(port, 1000, "");
+    let stream = stream.replacen("encoder = \"software\"", "encoder = \"auto\"\ncodec = \"h265\"", 1);
+    let stream = stream.replacen("width = 640\nheight = 360", "width = 320\nheight = 180", 1);
+    let daemon = Daemon::start_with_probed_fakes("vah265enc;vapostproc", &probed, &stream);
+    daemon.wait_for("backing_off", Duration::from_secs(15));
+    let status = daemon.status();
+    assert!(contains(&status["reason"], "vah265enc: the probe crashed (SIGSEGV)"), "{status:#}");
+    std::fs::write(&probed, "vah265enc;vapostproc").expect("it is written");
+    daemon.wait_for("streaming", Duration::from_secs(90));
+    assert_eq!(in_use(&daemon), "vah265enc");
+    assert_eq!(demoted(&daemon), "[]");
+}
+
+#[test]
+fn an_encoder_that_is_named_and_not_here_is_told_of_and_another_one_takes_its_place() {
+    let (daemon, _peer) = streaming("vaapi", "none");
+    daemon.wait_for("degraded", Duration::from_secs(20));
+    assert_eq!(in_use(&daemon), "x264enc");
+    let status = daemon.status();
+    assert!(contains(&status["reason"], "encoder: vah264lpenc: "), "{status:#}");
+    assert!(contains(&status["encoder"]["reason"], "vah264enc: "), "{status:#}");
+}
+
+#[test]
+fn a_successor_that_hangs_costs_a_second_where_there_is_another() {
+    let (daemon, _peer) = streaming("vaapi", "vah264lpenc:stall_after=150;vah264enc:hang=ready;vapostproc");
+    daemon.wait_for("streaming", Duration::from_secs(15));
+    assert_eq!(in_use(&daemon), "vah264lpenc", "{:#}", daemon.status());
+    let (mut frames, mut moved, mut longest) = (0, Instant::now(), Duration::ZERO);
+    let swapped = eventually_or(Duration::from_secs(40), || {
+        let encoder = daemon.status()["encoder"].clone();
+        let (element, reason) = (encoder["element"].to_string(), encoder["reason"].to_string());
+        assert!(!element.contains("lpenc") || !reason.starts_with("\"x264enc"), "{element}: {reason}");
+        let now = encoder["frames"].as_u64().unwrap_or_default();
+        if now != frames {
+            longest = longest.max(moved.elapsed());
+            (frames, moved) = (now, Instant::now());
+        }
+        element.contains("x264enc")
+    });
+    assert!(swapped.is_some(), "{:#}\n{}", daemon.status(), daemon.log());
+    assert!(longest < Duration::from_secs(3), "{longest:?} without picture\n{}", daemon.log());
+    assert!(demoted(&daemon).contains("vah264enc is not ready after 1 s"), "{:#}", daemon.status());
+    eventually("the thread is told of", Duration::from_secs(2), || {
+        daemon.status()["encoder"]["hung_threads"] == 1
+    });
+}
+
+/// The daemon answers and obeys while an encoder's driver hangs in its first start.
+#[test]
+fn a_stream_is_stopped_while_its_encoder_hangs() {
+    let (daemon, _peer) = streaming("vaapi", "vah264enc:hang=ready;vapostproc");
+    daemon.wait_for("starting", Duration::from_secs(2));
+    assert_eq!(daemon.act("stop"), 202);
+    let took =
+        eventually_or(Duration::from_secs(2), || daemon.status()["reason"].to_string().contains("stopped"));
+    assert!(took.is_some(), "{:#}", daemon.status());
+    daemon.wait_for("stopped", Duration::from_secs(6));
+}
+
 /// What a failing encoder may cost of the pictures on air.
 #[derive(Clone, Copy)]
 enum Lost {

@@ -168,6 +168,13 @@ fn encoder(value: &Value<'_>) -> Result<EncoderChoice, Complaint> {
         return Ok(family);
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == '+';
+    if text == X265 {
+        let fix = "write codec = \"h265\" and encoder = \"auto\" for an encoder in hardware, \
+                   or codec = \"h264\" and encoder = \"software\"";
+        let message =
+            format!("{text:?} cannot change its bitrate while it runs: it would begin anew each time");
+        return Err(Complaint::new(message, fix));
+    }
     if text.chars().all(plain) && codec_of(text).is_some() {
         return Ok(EncoderChoice::Element(text.into()));
     }
@@ -213,6 +220,10 @@ fn slate(value: &Value<'_>) -> Result<Slate, Complaint> {
         }
     }
 }
+
+/// GStreamer's H.265 in software: it closes and reopens its encoder for each bitrate that it is told, and the
+/// rate follows the link many times a minute.
+const X265: &str = "x265enc";
 
 /// Pixels. From the smallest picture that H.264 has whole to 8K.
 const WIDTH: RangeInclusive<i64> = 16..=7680;
