@@ -539,10 +539,17 @@ fn stream(video: &str, audio: &str) -> Stream {
 }
 
 /// All packets of the units that are wanted.
-fn mux(units: &[Unit], mut is_wanted: impl FnMut(&Unit, &mut Mux) -> bool) -> Vec<u8> {
-    let track = |track| units.iter().any(|unit| unit.track == track);
-    let tracks =
-        Tracks { video: config::Codec::H264, audio: track(Track::Audio), audio_lateness: Duration::ZERO };
+fn mux(units: &[Unit], is_wanted: impl FnMut(&Unit, &mut Mux) -> bool) -> Vec<u8> {
+    mux_with(config::AudioCodec::Aac, units, is_wanted)
+}
+
+fn mux_with(
+    codec: config::AudioCodec,
+    units: &[Unit],
+    mut is_wanted: impl FnMut(&Unit, &mut Mux) -> bool,
+) -> Vec<u8> {
+    let audio = units.iter().any(|unit| unit.track == Track::Audio).then_some(codec);
+    let tracks = Tracks { video: config::Codec::H264, audio, audio_lateness: Duration::ZERO };
     let mut mux = Mux::new(tracks);
     let mut chunks = VecDeque::new();
     for unit in units {

@@ -19,7 +19,7 @@
 //!   (`reduction`). Behind the encoder nothing is dropped here.
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
-//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `live_sound`, `file`, `slate`, `sound`, `mux`, `ts`;
+//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `live_sound`, `sound_inlet`, `strip`, `device_clock`, `file`, `slate`, `sound`, `mux`, `ts`;
 //! and `trial`, which only asks what an encoder is worth.
 
 mod apart;
@@ -27,6 +27,7 @@ mod capture;
 mod check;
 mod clock;
 mod contexts;
+mod device_clock;
 mod encode;
 mod encoder;
 mod encoding;
@@ -41,9 +42,12 @@ mod inputs;
 mod live_sound;
 mod mux;
 mod reduction;
+mod resample;
 mod slate;
 mod sound;
+mod sound_inlet;
 mod source;
+mod strip;
 mod switch;
 mod thinning;
 mod trial;
@@ -61,6 +65,7 @@ pub use self::event::{EventSender, MediaEvent, events};
 pub use self::inputs::Inputs;
 pub use self::mux::Mux;
 pub use self::reduction::Reduction;
+pub use self::strip::Levels;
 pub use self::trial::{CodedPicture, Decoded, End, Mode, Trace, Trial};
 pub use self::unit::{Track, Tracks, Unit};
 

@@ -1,5 +1,5 @@
 //! The encode pipeline's sound branch:
-//! appsrc → livesync → audiorate → convert → AAC → ADTS frames → appsink.
+//! appsrc → livesync → audiorate → convert → AAC in ADTS frames, or Opus → appsink.
 //!
 //! livesync paces the sound by the clock and fills every gap with silence, so that sound never
 //! stops while the stream runs. Where real sound comes back it leaves up to 100 ms open (its own idea
@@ -14,7 +14,7 @@ use super::error::Error;
 use super::format::{Formats, SOUND_CHANNELS, SOUND_RATE};
 use super::graph::{self, Graph};
 use super::unit::{self, Track, Unit};
-use crate::config::{Audio, AudioSource};
+use crate::config::{Audio, AudioCodec, AudioSource};
 
 /// The branch's end towards the capture; kept for hand-over.
 pub(super) fn build(
@@ -32,20 +32,48 @@ pub(super) fn build(
         rate.property("tolerance", TOLERANCE.nseconds()).property("skip-to-first", true)
     })?;
     let convert = graph::plain("audioconvert")?;
-    let encoder = aac_encoder(audio)?;
-    let parse = graph::plain("aacparse")?;
+    let coder = coder(audio)?;
     let held_back = LATENCY + lateness(audio);
-    let output = unit::sink(Track::Audio, &adts_caps(), move |mut unit| {
+    let output = unit::sink(Track::Audio, &coder.caps, move |mut unit| {
         unit.captured += held_back;
         sink(unit);
     })?;
-    hide_seams(&graph::pad(&encoder, "sink"));
-    graph.chain(&[source.upcast_ref(), &sync, &rate, &convert, &encoder, &parse, &output])?;
+    hide_seams(&graph::pad(&coder.elements[0], "sink"));
+    let mut chain = vec![source.upcast_ref(), &sync, &rate, &convert];
+    chain.extend(&coder.elements);
+    chain.push(&output);
+    graph.chain(&chain)?;
     Ok(Some(source))
 }
 
+/// What codes the sound, beginning with the encoder, and what comes out.
+struct Coder {
+    elements: Vec<gst::Element>,
+    caps: gst::Caps,
+}
+
+fn coder(audio: &Audio) -> Result<Coder, Error> {
+    let bits_per_second = i32::try_from(audio.bitrate.as_bps()).unwrap_or(i32::MAX);
+    match audio.codec {
+        AudioCodec::Aac => {
+            let encoder = graph::make(aac_row()?, |encoder| encoder.property("bitrate", bits_per_second))?;
+            Ok(Coder { elements: vec![encoder, graph::plain("aacparse")?], caps: adts_caps() })
+        }
+        AudioCodec::Opus => {
+            // Constrained: over a few frames it keeps to its rate, which the link's rate control counts on.
+            let encoder = graph::make(OPUS_ENCODER, |encoder| {
+                encoder
+                    .property("bitrate", bits_per_second)
+                    .property_from_str("bitrate-type", "constrained-vbr")
+                    .property_from_str("frame-size", "20")
+            })?;
+            Ok(Coder { elements: vec![encoder], caps: gst::Caps::new_empty_simple("audio/x-opus") })
+        }
+    }
+}
+
 /// One AAC frame an access unit, each with its own header, so that a mux needs nothing beside it.
-pub(super) fn adts_caps() -> gst::Caps {
+fn adts_caps() -> gst::Caps {
     gst::Caps::builder("audio/mpeg")
         .field("mpegversion", 4)
         .field("stream-format", "adts")
@@ -66,9 +94,12 @@ pub(super) fn prime(source: &gst_app::AppSrc) {
     }
 }
 
-/// Checks that there is an AAC encoder.
-pub(super) fn check() -> Result<(), Error> {
-    aac_row().map(drop)
+/// Checks that there is an encoder for the codec.
+pub(super) fn check(codec: AudioCodec) -> Result<(), Error> {
+    match codec {
+        AudioCodec::Aac => aac_row().map(drop).and_then(|()| graph::require("aacparse")),
+        AudioCodec::Opus => graph::require(OPUS_ENCODER),
+    }
 }
 
 /// How much later than its timestamp sound comes because it is to be heard earlier.
@@ -76,9 +107,13 @@ pub(super) fn lateness(audio: &Audio) -> Duration {
     Duration::from_millis(audio.offset_ms.min(0).unsigned_abs().into())
 }
 
+/// How much sound may wait for livesync, which takes one latency's worth: sound that is to be sent later
+/// waits there too.
+pub(super) fn most_waiting(audio: &Audio) -> gst::ClockTime {
+    MOST_WAITING + gst::ClockTime::from_mseconds(audio.offset_ms.max(0).unsigned_abs().into())
+}
+
 fn inlet(formats: &Formats, audio: &Audio) -> gst_app::AppSrc {
-    // Sound that is to be sent later waits here, because livesync takes one latency's worth.
-    let waiting = gst::ClockTime::from_mseconds(audio.offset_ms.max(0).unsigned_abs().into());
     let latency = LATENCY + lateness(audio);
     let latency = i64::try_from(latency.as_nanos()).unwrap_or(i64::MAX);
     gst_app::AppSrc::builder()
@@ -88,13 +123,8 @@ fn inlet(formats: &Formats, audio: &Audio) -> gst_app::AppSrc {
         .min_latency(latency)
         .max_bytes(0)
         .max_buffers(0)
-        .max_time(MOST_WAITING + waiting)
+        .max_time(most_waiting(audio))
         .build()
-}
-
-fn aac_encoder(audio: &Audio) -> Result<gst::Element, Error> {
-    let bits_per_second = i32::try_from(audio.bitrate.as_bps()).unwrap_or(i32::MAX);
-    graph::make(aac_row()?, |encoder| encoder.property("bitrate", bits_per_second))
 }
 
 /// livesync and audiorate mark where sound gives way to silence and back. An encoder starts anew at
@@ -118,6 +148,8 @@ fn aac_row() -> Result<&'static str, Error> {
 
 /// In order of preference; all take a `bitrate` in bit/s as a `gint`.
 const AAC_ENCODERS: [&str; 3] = ["avenc_aac", "fdkaacenc", "voaacenc"];
+
+const OPUS_ENCODER: &str = "opusenc";
 
 /// How late sound may come in before silence is put in its place: a capture buffer of 10 ms, and
 /// what a loaded machine delays its threads. It delays the sound, and with it what the mux sends.

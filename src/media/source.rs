@@ -2,6 +2,7 @@
 //! a sound device that fails leaves the picture alone.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gst::prelude::*;
 
@@ -12,6 +13,8 @@ use super::format::Formats;
 use super::graph::{self, Graph};
 use super::inputs::Inputs;
 use super::live_sound::Teller;
+use super::sound_inlet::SharedClock;
+use crate::capture;
 use crate::config::AudioDevice;
 
 /// A moving picture with the time since its start.
@@ -79,16 +82,53 @@ pub(super) fn v4l2(node: &Path, inputs: &Inputs, events: &EventSender) -> Result
 /// An ALSA device.
 pub(super) fn alsa(device: &AudioDevice, inputs: &Inputs, teller: Teller) -> Result<Graph, Error> {
     let graph = Graph::new("alsa");
+    let name = capture::sound_device(device);
+    // Without its driver's own times, those at which it is read are taken: DeviceClock makes of both what
+    // the stream needs.
     let source = graph::make("alsasrc", |source| {
-        let source = source.property("provide-clock", false).property_from_str("slave-method", "skew");
-        match device {
-            AudioDevice::Auto => source,
-            AudioDevice::Named(name) => source.property("device", name),
-        }
+        source
+            .property("device", name)
+            .property("provide-clock", false)
+            .property_from_str("slave-method", "re-timestamp")
     })?;
     let [convert, resample, filter] = normalised_sound(&inputs.formats)?;
-    graph.chain(&[&source, &convert, &resample, &filter, &sound_end(inputs, &teller)?])?;
-    run(graph, move |report| tell(&teller, report))
+    let (begin, entry) = (clock::now(), graph::pad(&source, "src"));
+    let sink = device_sound_end(inputs, &teller, &entry, begin)?;
+    graph.chain(&[&source, &convert, &resample, &filter, &sink])?;
+    run_from(graph, begin, move |report| tell(&teller, report))
+}
+
+/// The end of a pipeline that began at `begin` for sound of a device with its own clock, which is
+/// observed where the sound comes from it.
+fn device_sound_end(
+    inputs: &Inputs,
+    teller: &Teller,
+    entry: &gst::Pad,
+    begin: gst::ClockTime,
+) -> Result<gst::Element, Error> {
+    let device = SharedClock::new();
+    let (observed, heard) = (device.clone(), teller.clone());
+    let counted = AtomicU64::new(0);
+    let observe = move |buffer: &mut gst::BufferRef| {
+        let (Some(at), Some(lasts)) = (buffer.pts(), buffer.duration()) else { return };
+        let is_break = buffer.flags().contains(gst::BufferFlags::DISCONT);
+        heard.heard();
+        observed.lock().observe((begin + at).into(), lasts.into(), is_break);
+        // audioresample takes time that does not fit the samples for a break: it gets time that fits.
+        let counted = counted.fetch_add(lasts.nseconds(), Ordering::Relaxed);
+        buffer.set_pts(gst::ClockTime::from_nseconds(counted));
+    };
+    entry.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(buffer) = info.buffer_mut() {
+            observe(buffer.make_mut());
+        }
+        gst::PadProbeReturn::Ok
+    });
+    let (teller, entry) = (teller.clone(), entry.downgrade());
+    inputs.device_sound_sink(device, move || {
+        let caps = entry.upgrade().and_then(|pad| pad.current_caps());
+        teller.sounding(described_sound(caps.as_ref()));
+    })
 }
 
 /// The end of a picture's pipeline; tells the format at `entry` when the first picture is there.
@@ -137,14 +177,41 @@ pub(super) fn described(caps: Option<&gst::Caps>) -> String {
     text
 }
 
+/// A sound's format as people write it: `S16LE 48000 Hz, 2 channels`.
+pub(super) fn described_sound(caps: Option<&gst::Caps>) -> String {
+    let described = || {
+        let format = caps?.structure(0)?;
+        let (rate, channels) = (format.get::<i32>("rate").ok()?, format.get::<i32>("channels").ok()?);
+        let samples = format.get::<&str>("format").ok()?;
+        let channels = if channels == 1 { "1 channel".to_owned() } else { format!("{channels} channels") };
+        Some(format!("{samples} {rate} Hz, {channels}"))
+    };
+    described().unwrap_or_else(|| "unknown".to_owned())
+}
+
 fn sound_end(inputs: &Inputs, teller: &Teller) -> Result<gst::Element, Error> {
-    let teller = teller.clone();
-    inputs.sound_sink(false, move || teller.sounding())
+    let (sounding, heard) = (teller.clone(), teller.clone());
+    let format = described_sound(Some(&inputs.formats.sound));
+    let sink = inputs.sound_sink(false, move || sounding.sounding(format))?;
+    graph::pad(&sink, "sink").add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        heard.heard();
+        gst::PadProbeReturn::Ok
+    });
+    Ok(sink)
 }
 
 /// Runs a live source from now on.
 fn run(graph: Graph, handler: impl Fn(Report) + Send + Sync + 'static) -> Result<Graph, Error> {
-    graph.play(clock::now())?;
+    run_from(graph, clock::now(), handler)
+}
+
+/// Runs a live source whose running time counts from `begin`.
+fn run_from(
+    graph: Graph,
+    begin: gst::ClockTime,
+    handler: impl Fn(Report) + Send + Sync + 'static,
+) -> Result<Graph, Error> {
+    graph.play(begin)?;
     graph.on_report(handler);
     Ok(graph)
 }
@@ -220,5 +287,12 @@ mod tests {
         assert_eq!(described(Some(&raw)), "1280x720 YUY2 29.97 fps");
         assert_eq!(described(Some(&gst::Caps::new_empty_simple("image/jpeg"))), "MJPEG");
         assert_eq!(described(None), "unknown");
+        let sound = gst::Caps::builder("audio/x-raw")
+            .field("format", "S16LE")
+            .field("rate", 44_100)
+            .field("channels", 1)
+            .build();
+        assert_eq!(described_sound(Some(&sound)), "S16LE 44100 Hz, 1 channel");
+        assert_eq!(described_sound(None), "unknown");
     }
 }
