@@ -190,8 +190,9 @@ fn picture(summary: &Summary) -> String {
 fn sound(summary: &Summary) -> String {
     match summary.reception.stream.audio {
         Some(audio) => format!(
-            "{} AAC frames received, {} damaged; longest step {} ms",
-            audio.aac_frames,
+            "{} {} frames received, {} damaged; longest step {} ms",
+            audio.sound_frames,
+            audio.codec.name(),
             audio.damaged,
             audio.longest_step.as_millis()
         ),
@@ -300,7 +301,7 @@ mod tests {
             codec,
             units,
             keys: 10,
-            aac_frames: units,
+            sound_frames: units,
             damaged: 0,
             unreadable: 0,
             bytes: ByteCount::new(7_000_000),

@@ -40,6 +40,7 @@ mod handover;
 mod inbox;
 mod inputs;
 mod live_sound;
+pub mod marks;
 mod mux;
 mod reduction;
 mod resample;

@@ -630,8 +630,12 @@ fn rate_settings(config: &config::Stream) -> rate::Settings {
         config::AudioSource::None => Bitrate::ZERO,
         _ => config.audio.bitrate,
     };
+    let sound_frames = match config.audio.codec {
+        config::AudioCodec::Aac => rate::AAC_FRAMES,
+        config::AudioCodec::Opus => rate::OPUS_FRAMES,
+    };
     let framerate = config.video.framerate.as_f64();
-    rate::Settings { bounds: rate::Bounds { min, max, start }, adaptive, sound, framerate }
+    rate::Settings { bounds: rate::Bounds { min, max, start }, adaptive, sound, sound_frames, framerate }
 }
 
 /// While no output is connected, nobody sees what more than the least would be spent on.
