@@ -34,8 +34,10 @@ pub(super) fn build(
     let convert = graph::plain("audioconvert")?;
     let coder = coder(audio)?;
     let held_back = LATENCY + lateness(audio);
+    let late = coder.late;
     let output = unit::sink(Track::Audio, &coder.caps, move |mut unit| {
         unit.captured += held_back;
+        unit.advance(late);
         sink(unit);
     })?;
     hide_seams(&graph::pad(&coder.elements[0], "sink"));
@@ -50,14 +52,19 @@ pub(super) fn build(
 struct Coder {
     elements: Vec<gst::Element>,
     caps: gst::Caps,
+    /// How much later than its timestamp sound is heard from a decoder: what the encoder puts before the
+    /// first of it, and does not take off its times.
+    late: gst::ClockTime,
 }
 
 fn coder(audio: &Audio) -> Result<Coder, Error> {
     let bits_per_second = i32::try_from(audio.bitrate.as_bps()).unwrap_or(i32::MAX);
     match audio.codec {
         AudioCodec::Aac => {
-            let encoder = graph::make(aac_row()?, |encoder| encoder.property("bitrate", bits_per_second))?;
-            Ok(Coder { elements: vec![encoder, graph::plain("aacparse")?], caps: adts_caps() })
+            let (element, priming) = aac_row()?;
+            let encoder = graph::make(element, |encoder| encoder.property("bitrate", bits_per_second))?;
+            let elements = vec![encoder, graph::plain("aacparse")?];
+            Ok(Coder { elements, caps: adts_caps(), late: of_frames(priming) })
         }
         AudioCodec::Opus => {
             // Constrained: over a few frames it keeps to its rate, which the link's rate control counts on.
@@ -67,7 +74,8 @@ fn coder(audio: &Audio) -> Result<Coder, Error> {
                     .property_from_str("bitrate-type", "constrained-vbr")
                     .property_from_str("frame-size", "20")
             })?;
-            Ok(Coder { elements: vec![encoder], caps: gst::Caps::new_empty_simple("audio/x-opus") })
+            let caps = gst::Caps::new_empty_simple("audio/x-opus");
+            Ok(Coder { elements: vec![encoder], caps, late: of_frames(OPUS_PRIMING) })
         }
     }
 }
@@ -141,13 +149,23 @@ fn hide_seams(pad: &gst::Pad) {
 }
 
 /// The first of [`AAC_ENCODERS`] that is there.
-fn aac_row() -> Result<&'static str, Error> {
-    let found = AAC_ENCODERS.iter().copied().find(|element| graph::require(element).is_ok());
-    found.map_or_else(|| graph::require(AAC_ENCODERS[0]).map(|()| AAC_ENCODERS[0]), Ok)
+fn aac_row() -> Result<(&'static str, u64), Error> {
+    let found = AAC_ENCODERS.iter().copied().find(|(element, _)| graph::require(element).is_ok());
+    let first @ (element, _) = AAC_ENCODERS[0];
+    found.map_or_else(|| graph::require(element).map(|()| first), Ok)
 }
 
-/// In order of preference; all take a `bitrate` in bit/s as a `gint`.
-const AAC_ENCODERS: [&str; 3] = ["avenc_aac", "fdkaacenc", "voaacenc"];
+fn of_frames(frames: u64) -> gst::ClockTime {
+    gst::ClockTime::from_nseconds(frames * 1_000_000_000 / SOUND_RATE as u64)
+}
+
+/// In order of preference, with the frames that each puts before the sound; all take a `bitrate` in bit/s
+/// as a `gint`. avenc_aac's and voaacenc's frames were measured behind a decoder (21.33 and 33.34 ms),
+/// fdkaacenc's are what its library says for AAC-LC.
+const AAC_ENCODERS: [(&str, u64); 3] = [("avenc_aac", 1024), ("fdkaacenc", 2048), ("voaacenc", 1600)];
+
+/// Measured as well (0.1 ms): decoders leave out what Opus's own header says.
+const OPUS_PRIMING: u64 = 0;
 
 const OPUS_ENCODER: &str = "opusenc";
 
@@ -158,8 +176,9 @@ const LATENCY: Duration = Duration::from_millis(60);
 /// Sound that waits before livesync, at most: when it does not keep up, the newest is lost.
 const MOST_WAITING: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 
-/// Smaller gaps and overlaps are let be: sound devices' timestamps have that much jitter.
-const TOLERANCE: gst::ClockTime = gst::ClockTime::from_mseconds(10);
+/// Smaller gaps and overlaps are let be, and the sound stays that far from the picture: files have times in
+/// whole milliseconds. (Those of devices follow each other, see `device_clock`.)
+const TOLERANCE: gst::ClockTime = gst::ClockTime::from_mseconds(2);
 
 const PRIMING_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 

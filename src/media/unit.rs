@@ -104,6 +104,17 @@ fn unit(track: Track, sample: gst::Sample) -> Option<Unit> {
     })
 }
 
+impl Unit {
+    /// Has it be shown or heard earlier.
+    pub(super) fn advance(&mut self, by: gst::ClockTime) {
+        let header = self.buffer.make_mut();
+        let earlier = |at: Option<gst::ClockTime>| at.map(|at| at.saturating_sub(by));
+        let (pts, dts) = (earlier(header.pts()), earlier(header.dts()));
+        header.set_pts(pts);
+        header.set_dts(dts);
+    }
+}
+
 #[cfg(test)]
 impl Unit {
     /// A unit of so many bytes, for tests of those who pass units on.
