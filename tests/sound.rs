@@ -14,7 +14,7 @@ use uplinkd::config::{self, Stream};
 use uplinkd::demo::alignment::Alignment;
 use uplinkd::demo::checker::{self, Checker};
 use uplinkd::demo::decode::Decoder;
-use uplinkd::media::{self, Capture, Encode, MediaEvent, Mux, Track, Tracks, Unit};
+use uplinkd::media::{self, Capture, Encode, Mux, Track, Tracks, Unit};
 
 /// Milliseconds. 20 are promised; but a constant offset of 5 would be an error of ours.
 const NEAR: f64 = 5.0;
@@ -48,10 +48,57 @@ fn an_offset_moves_the_sound_by_just_so_much() {
     }
 }
 
+#[test]
+fn what_changes_on_air_leaves_no_mark_in_the_track() {
+    let rig = Rig::start("source = 'test'\ngain_db = -6");
+    let set = |change: &str| {
+        let change = format!("[streams.main.audio]\nsource = 'test'\n{change}");
+        let changed = config::parse(&change).unwrap().streams.into_values().next().unwrap().audio;
+        rig.encode.set_sound(&changed);
+        rig.run(1.7);
+        rig.encode.levels().unwrap()
+    };
+    rig.run(1.7);
+    let quiet = rig.encode.levels().unwrap();
+    let plain = set("");
+    let louder = set("gain_db = 3.5\nchannels = 'mono'");
+    let muted = set("mute = true");
+    // A beep of a half, over a tone of a tenth.
+    for (found, expected) in [(quiet, -10.4), (plain, -4.4), (louder, -0.9), (muted, -4.4)] {
+        assert!(found.peak_db.iter().all(|peak| (peak - expected).abs() < 0.5), "{found:?} for {expected}");
+        assert!(found.rms_db.iter().zip(found.peak_db).all(|(rms, peak)| *rms < peak), "{found:?}");
+    }
+    set("offset_ms = 250");
+    set("offset_ms = 100");
+    set("");
+    rig.assert_seamless();
+    let (found, report) = rig.measure(0.0);
+    println!("{found:?}");
+    // While it was muted there were no beeps; later they came with each of the offsets.
+    assert!((found.largest_ms - 250.0).abs() < NEAR && found.smallest_ms.abs() < NEAR, "{found:?}");
+    assert!(report.audio.unwrap().longest_step < Duration::from_millis(30));
+}
+
+#[test]
+fn a_source_that_goes_away_and_comes_back_is_silence_in_between() {
+    let mut rig = Rig::start("source = 'test'\ncodec = 'opus'");
+    rig.run(1.5);
+    assert!(rig.encode.levels().is_some());
+    rig.capture = None;
+    rig.run(1.5);
+    assert_eq!(rig.encode.levels(), None, "nothing comes, and so nothing is loud");
+    rig.start_capture();
+    rig.run(2.5);
+    assert!(rig.encode.levels().is_some());
+    rig.assert_seamless();
+    let (found, _) = rig.measure(0.0);
+    assert!(found.largest_ms.abs() < NEAR && found.smallest_ms.abs() < NEAR, "{found:?}");
+}
+
 struct Rig {
     stream: Stream,
     encode: Encode,
-    _capture: Capture,
+    capture: Option<Capture>,
     units: Arc<Mutex<Vec<Unit>>>,
 }
 
@@ -68,8 +115,28 @@ impl Rig {
         let sink = units.clone();
         let encode =
             Encode::start(&stream, media::events().0, move |unit| sink.lock().unwrap().push(unit)).unwrap();
-        let capture = Capture::start(&stream, &encode.inputs(), media::events().0).unwrap();
-        Rig { stream, encode, _capture: capture, units }
+        let mut rig = Rig { stream, encode, capture: None, units };
+        rig.start_capture();
+        rig
+    }
+
+    fn start_capture(&mut self) {
+        let capture = Capture::start(&self.stream, &self.encode.inputs(), media::events().0);
+        self.capture = Some(capture.unwrap());
+    }
+
+    /// The sound that came out follows itself: no frame is missing, none is there twice.
+    fn assert_seamless(&self) {
+        let units = self.units.lock().unwrap();
+        let sounds = units.iter().filter(|unit| unit.track == Track::Audio).map(|unit| unit.captured);
+        let sounds: Vec<Instant> = sounds.collect();
+        assert!(sounds.len() > 100, "{} frames", sounds.len());
+        // Of Opus's first frame, the encoder takes off what it puts before the sound.
+        for pair in sounds[1..].windows(2) {
+            let step = pair[1].saturating_duration_since(pair[0]);
+            let frame = Duration::from_millis(19)..Duration::from_millis(23);
+            assert!(frame.contains(&step), "{step:?} from one frame to the next");
+        }
     }
 
     fn run(&self, seconds: f64) {
@@ -88,7 +155,7 @@ impl Rig {
     }
 
     fn packets(self) -> Vec<u8> {
-        drop(self._capture);
+        drop(self.capture);
         self.encode.stop();
         let units = std::mem::take(&mut *self.units.lock().unwrap());
         let mut mux = Mux::new(Tracks::of(&self.stream));

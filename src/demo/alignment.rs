@@ -125,8 +125,8 @@ const LOUD: f32 = 0.25;
 /// Seconds: a beep does not begin anew within itself.
 const QUIET_BEFORE: f64 = 0.3;
 
-/// Seconds: between pictures that are farther apart than the flash swells, its middle is not known.
-const LONGEST_STEP: f64 = 0.14;
+/// Seconds: of pictures that are farther apart than half of the swell, one may be darkness or full light.
+const LONGEST_STEP: f64 = 0.13;
 
 /// Seconds' worth: decoders give picture and sound with less than that between them.
 const UNPAIRED: usize = 16;

@@ -36,7 +36,7 @@ pub struct Options {
 /// Where the picture comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A moving picture and a tone.
+    /// A moving picture and a tone, with marks that tell how far they are apart.
     Test,
     /// A clip, looped, with its own sound.
     File(PathBuf),
@@ -74,6 +74,9 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
     let save = options.save.clone();
     let receiver =
         Receiver::start(&receiver::Options { listen: ANY_PORT, latency: LATENCY, encryption: None, save })?;
+    if options.source == Source::Test {
+        receiver.watch_marks()?;
+    }
     let relay = Relay::start(ANY_PORT, receiver.address(), spec).map_err(Error::Relay)?;
     let config = configuration(&options.source, relay.address())?;
     let sound_expected =

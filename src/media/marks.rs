@@ -12,8 +12,8 @@ use std::time::Duration;
 /// From one mark to the next.
 pub const PERIOD: Duration = Duration::from_secs(1);
 
-/// From dark to bright: four pictures at 30 a second.
-pub const SWELL: Duration = Duration::from_millis(134);
+/// From dark to bright: eight pictures at 30 a second, so that one may be missing.
+pub const SWELL: Duration = Duration::from_millis(268);
 
 /// Luma half-way between dark and bright.
 pub const HALF: f64 = (DARK + BRIGHT) / 2.0;
@@ -74,9 +74,9 @@ mod tests {
             assert_eq!(f64::from(luma(begin)), HALF.round());
             assert_eq!(beep(begin), 0.0);
             assert!(beep(begin + Duration::from_micros(250)) > 0.49);
-            assert_eq!(luma(begin + ms(100)), 235);
+            assert_eq!(luma(begin + ms(200)), 235);
             assert_eq!(luma(begin + ms(500)), 16);
-            assert_eq!(luma(begin + ms(900)), 16);
+            assert_eq!(luma(begin + ms(850)), 16);
             assert_eq!(beep(begin + ms(500)), 0.0);
             let (before, behind) = (luma(begin + ms(967)), luma(begin + ms(1033)));
             assert_eq!(u32::from(before) + u32::from(behind), 251, "{before} {behind}");

@@ -19,7 +19,7 @@
 //!   (`reduction`). Behind the encoder nothing is dropped here.
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
-//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `live_sound`, `sound_inlet`, `strip`, `device_clock`, `file`, `slate`, `sound`, `mux`, `ts`;
+//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `test_source`, `device_sound`, `device_clock`, `live_sound`, `sound_inlet`, `strip`, `file`, `slate`, `sound`, `mux`, `ts`;
 //! and `trial`, which only asks what an encoder is worth.
 
 mod apart;
@@ -28,6 +28,7 @@ mod check;
 mod clock;
 mod contexts;
 mod device_clock;
+mod device_sound;
 mod encode;
 mod encoder;
 mod encoding;
@@ -50,6 +51,7 @@ mod sound_inlet;
 mod source;
 mod strip;
 mod switch;
+mod test_source;
 mod thinning;
 mod trial;
 mod ts;
