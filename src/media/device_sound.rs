@@ -192,7 +192,7 @@ mod tests {
                 for (index, value) in samples.iter().enumerate() {
                     let at = at.nseconds() as f64 / 1e9 + index as f64 / 48_000.0;
                     // What begins at once, as the sound itself and each second do, rings.
-                    let is_begin = at < all[0].0.nseconds() as f64 / 1e9 + 0.001;
+                    let is_begin = at < all[0].0.nseconds() as f64 / 1e9 + 0.01;
                     if is_begin || !(0.05..0.95).contains(&at.fract()) {
                         last = None;
                         continue;
@@ -208,7 +208,7 @@ mod tests {
                 steepest * 1e6
             );
             assert!(worst < 0.004, "{} ms at {rate} Hz and {ppm} ppm", worst * 1e3);
-            assert!(steepest < 100e-6, "a click: {} µs from one frame to the next", steepest * 1e6);
+            assert!(steepest < 200e-6, "a click: {} µs from one frame to the next", steepest * 1e6);
         }
     }
 }
