@@ -31,6 +31,15 @@ fn the_test_source_becomes_a_transport_stream_that_ffmpeg_reads() {
 }
 
 #[test]
+fn opus_in_a_transport_stream_is_read_by_ffmpeg_too() {
+    let rig = Rig::start(&stream("source = 'test'", "source = 'test'\ncodec = 'opus'\nbitrate_kbps = 256"));
+    rig.run(3.0);
+    let ts = File::of(&mux_with(config::AudioCodec::Opus, &rig.stop(), |_, _| true));
+    assert_eq!(ts.codecs(), ["h264", "opus"]);
+    assert_eq!(ts.decode_complaints(), "");
+}
+
+#[test]
 fn going_to_the_slate_and_back_keeps_the_pace() {
     for slate in ["text", "hold"] {
         let rig = Rig::start(&stream(&format!("source = 'test'\nslate = '{slate}'"), "source = 'none'"));
