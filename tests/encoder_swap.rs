@@ -288,7 +288,7 @@ struct Decoded {
 /// What a receiver makes of it: muxed, read by ffmpeg, every picture decoded.
 fn decode(units: &[Unit]) -> Decoded {
     let mut mux =
-        Mux::new(Tracks { video: config::Codec::H264, audio: false, audio_lateness: Duration::ZERO });
+        Mux::new(Tracks { video: config::Codec::H264, audio: None, audio_lateness: Duration::ZERO });
     let mut chunks = VecDeque::new();
     units.iter().for_each(|unit| mux.push(unit, &mut chunks).unwrap());
     let directory = tempfile::tempdir().unwrap();

@@ -33,6 +33,15 @@ fn the_test_source_becomes_a_transport_stream_that_ffmpeg_reads() {
 }
 
 #[test]
+fn opus_in_a_transport_stream_is_read_by_ffmpeg_too() {
+    let rig = Rig::start(&stream("source = 'test'", "source = 'test'\ncodec = 'opus'\nbitrate_kbps = 256"));
+    rig.run(3.0);
+    let ts = File::of(&mux_with(config::AudioCodec::Opus, &rig.stop(), |_, _| true));
+    assert_eq!(ts.codecs(), ["h264", "opus"]);
+    assert_eq!(ts.decode_complaints(), "");
+}
+
+#[test]
 fn going_to_the_slate_and_back_keeps_the_pace() {
     for slate in ["text", "hold"] {
         let rig = Rig::start(&stream(&format!("source = 'test'\nslate = '{slate}'"), "source = 'none'"));
@@ -546,10 +555,17 @@ fn stream(video: &str, audio: &str) -> Stream {
 }
 
 /// All packets of the units that are wanted.
-fn mux(units: &[Unit], mut is_wanted: impl FnMut(&Unit, &mut Mux) -> bool) -> Vec<u8> {
-    let track = |track| units.iter().any(|unit| unit.track == track);
-    let tracks =
-        Tracks { video: config::Codec::H264, audio: track(Track::Audio), audio_lateness: Duration::ZERO };
+fn mux(units: &[Unit], is_wanted: impl FnMut(&Unit, &mut Mux) -> bool) -> Vec<u8> {
+    mux_with(config::AudioCodec::Aac, units, is_wanted)
+}
+
+fn mux_with(
+    codec: config::AudioCodec,
+    units: &[Unit],
+    mut is_wanted: impl FnMut(&Unit, &mut Mux) -> bool,
+) -> Vec<u8> {
+    let audio = units.iter().any(|unit| unit.track == Track::Audio).then_some(codec);
+    let tracks = Tracks { video: config::Codec::H264, audio, audio_lateness: Duration::ZERO };
     let mut mux = Mux::new(tracks);
     let mut chunks = VecDeque::new();
     for unit in units {

@@ -4,8 +4,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
+use crate::config::Word;
 use crate::supervisor::status::{
-    Demotion, EncoderStatus, OutputState, OutputStatus, RateStatus, SourceState, SourceStatus, Status,
+    AudioState, AudioStatus, Demotion, EncoderStatus, OutputState, OutputStatus, RateStatus, SourceState,
+    SourceStatus, Status,
 };
 
 /// `GET /v1/info`.
@@ -34,6 +36,7 @@ pub struct Stream {
     since: Option<String>,
     reason: Option<String>,
     source: Source,
+    audio: Audio,
     encoder: Option<Encoder>,
     outputs: Vec<Output>,
     rate: Rate,
@@ -47,6 +50,19 @@ struct Source {
     reason: Option<String>,
     silence: Option<String>,
     losses: u64,
+}
+
+/// Levels in decibels relative to full scale, left and right; `null` while no sound comes.
+#[derive(Serialize)]
+struct Audio {
+    state: &'static str,
+    device: Option<String>,
+    format: Option<String>,
+    codec: &'static str,
+    reason: Option<String>,
+    muted: bool,
+    peak_db: Option<[f64; 2]>,
+    rms_db: Option<[f64; 2]>,
 }
 
 #[derive(Serialize)]
@@ -140,6 +156,7 @@ impl From<&Status> for Stream {
             since: rfc3339(status.since),
             reason: status.reason.clone(),
             source: Source::from(&status.source),
+            audio: Audio::from(&status.audio),
             encoder: status.encoder.as_ref().map(Encoder::from),
             outputs: status.outputs.iter().map(Output::from).collect(),
             rate: Rate::from(&status.rate),
@@ -161,6 +178,27 @@ impl From<&SourceStatus> for Source {
             reason: source.reason.clone(),
             silence: source.silence.clone(),
             losses: source.losses,
+        }
+    }
+}
+
+impl From<&AudioStatus> for Audio {
+    fn from(audio: &AudioStatus) -> Self {
+        let tenths = |levels: [f64; 2]| levels.map(|level| (level * 10.0).round() / 10.0);
+        Audio {
+            state: match audio.state {
+                AudioState::Off => "off",
+                AudioState::Silence => "silence",
+                AudioState::Live => "live",
+                AudioState::Missing => "missing",
+            },
+            device: audio.device.clone(),
+            format: audio.format.clone(),
+            codec: audio.codec.as_str(),
+            reason: audio.reason.clone(),
+            muted: audio.muted,
+            peak_db: audio.levels.map(|levels| tenths(levels.peak_db)),
+            rms_db: audio.levels.map(|levels| tenths(levels.rms_db)),
         }
     }
 }

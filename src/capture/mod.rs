@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use v4l::capability::{Capabilities, Flags};
 
 pub use self::list::{Device, devices};
-pub use self::sound::{SoundInput, sound_inputs};
+pub use self::sound::{SoundInput, sound_device, sound_inputs};
 use crate::config::VideoDevice;
 
 /// Why no device node was found.

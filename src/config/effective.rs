@@ -89,7 +89,11 @@ fn audio(audio: &Audio) -> Table {
         AudioSource::None => "none",
     };
     put(&mut table, "source", source);
+    put(&mut table, "codec", audio.codec.as_str());
     put(&mut table, "bitrate_kbps", kbps(audio.bitrate));
+    put(&mut table, "gain_db", audio.gain_db);
+    put(&mut table, "mute", audio.mute);
+    put(&mut table, "channels", audio.channels.as_str());
     put(&mut table, "offset_ms", i64::from(audio.offset_ms));
     table
 }

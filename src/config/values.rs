@@ -8,8 +8,8 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::{
-    AudioDevice, Codec, EncoderChoice, Framerate, KeyLength, Ladder, Listen, OutputName, Slate, SrtMode,
-    SrtUrl, StreamName, VideoDevice, VideoSource,
+    AudioCodec, AudioDevice, Channels, Codec, EncoderChoice, Framerate, KeyLength, Ladder, Listen,
+    OutputName, Slate, SrtMode, SrtUrl, StreamName, VideoDevice, VideoSource,
 };
 
 /// A value that is written as one of a few words.
@@ -40,6 +40,19 @@ impl Word for LevelFilter {
 
 impl Word for Codec {
     const WORDS: &'static [(&'static str, Self)] = &[("h264", Codec::H264), ("h265", Codec::H265)];
+}
+
+impl Word for AudioCodec {
+    const WORDS: &'static [(&'static str, Self)] = &[("aac", AudioCodec::Aac), ("opus", AudioCodec::Opus)];
+}
+
+impl Word for Channels {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("stereo", Channels::Stereo),
+        ("mono", Channels::Mono),
+        ("left", Channels::Left),
+        ("right", Channels::Right),
+    ];
 }
 
 impl Word for Ladder {

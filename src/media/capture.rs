@@ -1,6 +1,7 @@
 //! A capture: what fills an encode pipeline's inlets. It may fail, end and be started anew at any
 //! time; the encode pipeline does not notice more than that pictures are missing.
 
+use super::device_sound;
 use super::error::Error;
 use super::event::{EventSender, MediaEvent};
 use super::file::FileLoop;
@@ -8,6 +9,7 @@ use super::graph::Graph;
 use super::inputs::Inputs;
 use super::live_sound::LiveSound;
 use super::source;
+use super::test_source;
 use crate::capture;
 use crate::config::{AudioSource, Stream, VideoSource};
 
@@ -31,7 +33,7 @@ impl Capture {
     pub fn start(stream: &Stream, inputs: &Inputs, events: EventSender) -> Result<Capture, Error> {
         let sound = start_sound(stream, inputs, &events)?;
         let picture = match &stream.video.source {
-            VideoSource::Test => Source::Live { _graph: source::test_picture(inputs, &events)? },
+            VideoSource::Test => Source::Live { _graph: test_source::test_picture(inputs, &events)? },
             VideoSource::V4l2 { device } => {
                 let node = capture::resolve(device)?;
                 Source::Live { _graph: source::v4l2(&node, inputs, &events)? }
@@ -61,11 +63,11 @@ fn start_sound(stream: &Stream, inputs: &Inputs, events: &EventSender) -> Result
     let inputs = inputs.clone();
     match (&stream.audio.source, &stream.video.source) {
         (AudioSource::Test, _) => {
-            LiveSound::start(move |teller| source::test_tone(&inputs, teller), events).map(Some)
+            LiveSound::start(move |teller| test_source::test_tone(&inputs, teller), events).map(Some)
         }
         (AudioSource::Alsa { device }, _) => {
             let device = device.clone();
-            LiveSound::start(move |teller| source::alsa(&device, &inputs, teller), events).map(Some)
+            LiveSound::start(move |teller| device_sound::alsa(&device, &inputs, teller), events).map(Some)
         }
         (AudioSource::File, VideoSource::Test | VideoSource::V4l2 { .. }) => {
             let reason = "audio.source = \"file\" without a file as the picture's source".to_owned();

@@ -124,11 +124,9 @@ fn check_sound(stream: &Stream, findings: &mut Vec<Finding>) {
     for element in source {
         need(element, "audio.source", findings);
     }
-    for element in ["audiorate", "aacparse"] {
-        need(element, "audio.source", findings);
-    }
-    if let Err(error) = sound::check() {
-        findings.push(missing(&error, "audio.source"));
+    need("audiorate", "audio.source", findings);
+    if let Err(error) = sound::check(stream.audio.codec) {
+        findings.push(missing(&error, "audio.codec"));
     }
     let without_file = !matches!(stream.video.source, VideoSource::File { .. });
     if stream.audio.source == AudioSource::File && without_file {

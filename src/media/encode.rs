@@ -28,6 +28,8 @@ use super::inputs::Inputs;
 use super::reduction::Reduction;
 use super::slate::{Held, Outlet, Slate};
 use super::sound;
+use super::sound_inlet::SoundInlet;
+use super::strip::Levels;
 use super::switch::{Gate, Switch, picture_inlet};
 use super::unit::Unit;
 use crate::config;
@@ -166,7 +168,8 @@ impl Encode {
             last_out: gate.last_out.clone(),
         };
         let slate = Slate::start(video, &formats, held, outlet)?;
-        let inputs = Inputs::new(&formats, live, sound.clone(), stream.audio.offset_ms, switch.on_air);
+        let inlet = sound.clone().map(|sound| SoundInlet::new(sound, &stream.audio));
+        let inputs = Inputs::new(&formats, live, inlet, switch.on_air);
         graph.play(gst::ClockTime::ZERO)?;
         graph.on_report(move |report| match report {
             Report::Failed { element, reason } => {
@@ -287,6 +290,17 @@ impl Encode {
         if !in_use.encoder.force_key_frame() {
             log::warn!(element = in_use.info().element; "the encoder did not take the wish for a key frame");
         }
+    }
+
+    /// Takes the sound's gain, mute, channels and delay over, within some milliseconds, without a click; of
+    /// an offset below 0 only what the stream began with counts.
+    pub fn set_sound(&self, audio: &config::Audio) {
+        self.inputs.set_sound(audio);
+    }
+
+    /// How loud the captured sound is; `None` where none came for a second.
+    pub fn levels(&self) -> Option<Levels> {
+        self.inputs.levels()
     }
 
     /// Chooses what is on air. Both directions take effect within a few milliseconds, with

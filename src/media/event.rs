@@ -15,11 +15,12 @@ pub enum MediaEvent {
     CaptureFailed { reason: String },
     /// The picture's source has no sound track; silence is sent.
     SoundMissing { reason: String },
-    /// The sound's source failed; silence is sent until [`MediaEvent::SoundRestored`]. Its capture tries
+    /// The sound's source failed; silence is sent until [`MediaEvent::SoundLive`]. Its capture tries
     /// by itself to open it again.
     SoundFailed { reason: String },
-    /// The sound's source gives sound again.
-    SoundRestored,
+    /// The sound's source gives sound, for the first time or again; in the format that it gives before it
+    /// is converted.
+    SoundLive { format: String },
     /// The encoder in use failed, and gives nothing more: replace it
     /// ([`Encode::replace`](super::Encode::replace)). What one that was replaced says is no event.
     /// `encoder` is the one that was in use, by its name in the table; `element` the part of it that said so.

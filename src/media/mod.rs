@@ -21,7 +21,7 @@
 //!   sample now and then what a decoder makes of it, elsewhere ([`decode_sample`]).
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
-//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `live_sound`, `file`, `slate`, `sound`, `mux`, `ts`;
+//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `test_source`, `device_sound`, `device_clock`, `live_sound`, `sound_inlet`, `strip`, `file`, `slate`, `sound`, `mux`, `ts`;
 //! and `trial`, which only asks what an encoder is worth.
 
 mod apart;
@@ -29,6 +29,8 @@ mod capture;
 mod check;
 mod clock;
 mod contexts;
+mod device_clock;
+mod device_sound;
 mod encode;
 mod encoder;
 mod encoding;
@@ -44,12 +46,17 @@ mod headers;
 mod inbox;
 mod inputs;
 mod live_sound;
+pub mod marks;
 mod mux;
 mod reduction;
+mod resample;
 mod slate;
 mod sound;
+mod sound_inlet;
 mod source;
+mod strip;
 mod switch;
+mod test_source;
 mod thinning;
 mod trial;
 mod ts;
@@ -66,6 +73,7 @@ pub use self::event::{EventSender, MediaEvent, events};
 pub use self::inputs::Inputs;
 pub use self::mux::Mux;
 pub use self::reduction::Reduction;
+pub use self::strip::Levels;
 pub use self::trial::{CodedPicture, Decoded, End, Mode, Trace, Trial, decode_sample};
 pub use self::unit::{Track, Tracks, Unit};
 

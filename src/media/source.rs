@@ -1,5 +1,5 @@
-//! Live sources: the test picture and tone, V4L2 and ALSA. Each is a pipeline of its own, so that
-//! a sound device that fails leaves the picture alone.
+//! Live pictures: V4L2. Each source is a pipeline of its own, so that a sound device that fails leaves the
+//! picture alone; the test picture and tone are in `test_source`, ALSA is in `device_sound`.
 
 use std::path::Path;
 
@@ -11,43 +11,6 @@ use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
 use super::graph::{self, Graph};
 use super::inputs::Inputs;
-use super::live_sound::Teller;
-use crate::config::AudioDevice;
-
-/// A moving picture with the time since its start.
-pub(super) fn test_picture(inputs: &Inputs, events: &EventSender) -> Result<Graph, Error> {
-    let graph = Graph::new("test picture");
-    let source = graph::make("videotestsrc", |source| {
-        source
-            .property("is-live", true)
-            .property_from_str("pattern", "smpte")
-            .property("horizontal-speed", SCROLLING)
-    })?;
-    let filter = graph::only(&inputs.formats.picture)?;
-    let time = graph::plain("timeoverlay")?;
-    let sink = picture_end(inputs, events, &filter)?;
-    graph.chain(&[&source, &filter, &time, &sink])?;
-    let events = events.clone();
-    run(graph, move |report| {
-        if let Some(event) = picture_news(report) {
-            events.send(event);
-        }
-    })
-}
-
-/// A tone of 440 Hz, quiet enough not to annoy.
-pub(super) fn test_tone(inputs: &Inputs, teller: Teller) -> Result<Graph, Error> {
-    let graph = Graph::new("test tone");
-    let source = graph::make("audiotestsrc", |source| {
-        source
-            .property("is-live", true)
-            .property("volume", TONE_VOLUME)
-            .property("samplesperbuffer", TONE_SAMPLES)
-    })?;
-    let filter = graph::only(&inputs.formats.sound)?;
-    graph.chain(&[&source, &filter, &sound_end(inputs, &teller)?])?;
-    run(graph, move |report| tell(&teller, report))
-}
 
 /// A V4L2 device in the first of its formats that gives the stream's size and rate, converted
 /// where it is none of ours.
@@ -74,21 +37,6 @@ pub(super) fn v4l2(node: &Path, inputs: &Inputs, events: &EventSender) -> Result
             events.send(event);
         }
     })
-}
-
-/// An ALSA device.
-pub(super) fn alsa(device: &AudioDevice, inputs: &Inputs, teller: Teller) -> Result<Graph, Error> {
-    let graph = Graph::new("alsa");
-    let source = graph::make("alsasrc", |source| {
-        let source = source.property("provide-clock", false).property_from_str("slave-method", "skew");
-        match device {
-            AudioDevice::Auto => source,
-            AudioDevice::Named(name) => source.property("device", name),
-        }
-    })?;
-    let [convert, resample, filter] = normalised_sound(&inputs.formats)?;
-    graph.chain(&[&source, &convert, &resample, &filter, &sound_end(inputs, &teller)?])?;
-    run(graph, move |report| tell(&teller, report))
 }
 
 /// The end of a picture's pipeline; tells the format at `entry` when the first picture is there.
@@ -137,33 +85,29 @@ pub(super) fn described(caps: Option<&gst::Caps>) -> String {
     text
 }
 
-fn sound_end(inputs: &Inputs, teller: &Teller) -> Result<gst::Element, Error> {
-    let teller = teller.clone();
-    inputs.sound_sink(false, move || teller.sounding())
-}
-
 /// Runs a live source from now on.
 fn run(graph: Graph, handler: impl Fn(Report) + Send + Sync + 'static) -> Result<Graph, Error> {
-    graph.play(clock::now())?;
+    run_from(graph, clock::now(), handler)
+}
+
+/// Runs a live source whose running time counts from `begin`.
+pub(super) fn run_from(
+    graph: Graph,
+    begin: gst::ClockTime,
+    handler: impl Fn(Report) + Send + Sync + 'static,
+) -> Result<Graph, Error> {
+    graph.play(begin)?;
     graph.on_report(handler);
     Ok(graph)
 }
 
-fn picture_news(report: Report) -> Option<MediaEvent> {
+pub(super) fn picture_news(report: Report) -> Option<MediaEvent> {
     match report {
         Report::Failed { element, reason } => {
             Some(MediaEvent::CaptureFailed { reason: format!("{element}: {reason}") })
         }
         Report::Ended => Some(MediaEvent::CaptureEnded),
         Report::Prerolled => None,
-    }
-}
-
-fn tell(teller: &Teller, report: Report) {
-    match report {
-        Report::Failed { element, reason } => teller.failed(format!("{element}: {reason}")),
-        Report::Ended => teller.failed("the sound ended".to_owned()),
-        Report::Prerolled => {}
     }
 }
 
@@ -195,14 +139,6 @@ fn mode(picture: &gst::Caps, field: &str) -> gst::glib::SendValue {
     let value = picture.structure(0).and_then(|format| format.value(field).ok());
     value.expect("the picture's caps are ours and fixed").clone()
 }
-
-/// Pixels a frame: the whole picture changes, as a camera's does.
-const SCROLLING: i32 = 4;
-
-const TONE_VOLUME: f64 = 0.2;
-
-/// 10 ms at 48 kHz.
-const TONE_SAMPLES: i32 = 480;
 
 #[cfg(test)]
 mod tests {

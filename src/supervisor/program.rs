@@ -17,8 +17,8 @@ use super::selection::Pick;
 use crate::causes::with_causes;
 use crate::config;
 use crate::media::{
-    self, Capture, Counters, Encode, EncoderInfo, EncoderProgress, Error, Inputs, MediaEvent, Picture,
-    Reduction, Track,
+    self, Capture, Counters, Encode, EncoderInfo, EncoderProgress, Error, Inputs, Levels, MediaEvent,
+    Picture, Reduction, Track,
 };
 use crate::rate::{Actuator, ChangeCost, LadderMachine, Mode, Rung};
 use crate::session::encoders::Observation;
@@ -370,6 +370,16 @@ impl Program {
 
     pub fn show(&self, picture: Picture) {
         self.encode.show(picture);
+    }
+
+    /// Takes over what of the sound may change on air.
+    pub fn set_sound(&self, audio: &config::Audio) {
+        self.encode.set_sound(audio);
+    }
+
+    /// How loud the captured sound is; `None` where none came for a second.
+    pub fn levels(&self) -> Option<Levels> {
+        self.encode.levels()
     }
 
     pub fn force_key_frame(&self) {

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::{OutputName, StreamName};
+use crate::config::{self, AudioCodec, AudioSource, OutputName, StreamName};
+use crate::media::Levels;
 use crate::rate::Mode;
 pub use crate::session::encoders::Demotion;
 pub use crate::session::life::State;
@@ -24,6 +25,7 @@ pub struct Status {
     /// Why, where the state does not say it all.
     pub reason: Option<String>,
     pub source: SourceStatus,
+    pub audio: AudioStatus,
     /// `None` while no encoder runs.
     pub encoder: Option<EncoderStatus>,
     pub outputs: Vec<OutputStatus>,
@@ -44,6 +46,75 @@ pub struct SourceStatus {
     pub silence: Option<String>,
     /// Times that a live source was lost.
     pub losses: u64,
+}
+
+/// What becomes of the sound.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AudioStatus {
+    pub state: AudioState,
+    /// As configured: an ALSA name, `auto`, `test`, `file`, `silence`; `None` without a sound track.
+    pub device: Option<String>,
+    /// What the device gives; `None` before its first sound, and of a file.
+    pub format: Option<String>,
+    pub codec: AudioCodec,
+    /// Why silence is sent.
+    pub reason: Option<String>,
+    /// Of what is captured, behind gain and channel choice; `None` where none came for a second.
+    pub levels: Option<Levels>,
+    pub muted: bool,
+}
+
+/// Where the sound stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AudioState {
+    /// There is no sound track, or the stream does not run.
+    Off,
+    /// Silence is what was asked for.
+    Silence,
+    /// Sound comes.
+    Live,
+    /// None comes, and silence is sent until it does.
+    Missing,
+}
+
+impl AudioStatus {
+    /// Of a stream that does not run.
+    pub fn of(audio: &config::Audio) -> AudioStatus {
+        let device = match &audio.source {
+            AudioSource::Alsa { device } => Some(device.to_string()),
+            AudioSource::Test => Some("test".to_owned()),
+            AudioSource::File => Some("file".to_owned()),
+            AudioSource::Silence => Some("silence".to_owned()),
+            AudioSource::None => None,
+        };
+        AudioStatus {
+            state: AudioState::Off,
+            device,
+            format: None,
+            codec: audio.codec,
+            reason: None,
+            levels: None,
+            muted: audio.mute,
+        }
+    }
+
+    /// Of a stream that runs: with what is measured, why silence is sent, and what the source gives.
+    pub fn running(
+        audio: &config::Audio,
+        levels: Option<Levels>,
+        reason: Option<String>,
+        format: Option<String>,
+    ) -> AudioStatus {
+        let state = match &audio.source {
+            AudioSource::None => AudioState::Off,
+            AudioSource::Silence => AudioState::Silence,
+            AudioSource::Alsa { .. } | AudioSource::Test | AudioSource::File if levels.is_some() => {
+                AudioState::Live
+            }
+            AudioSource::Alsa { .. } | AudioSource::Test | AudioSource::File => AudioState::Missing,
+        };
+        AudioStatus { state, levels, reason, format, ..AudioStatus::of(audio) }
+    }
 }
 
 /// What the encoder does.

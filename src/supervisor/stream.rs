@@ -23,7 +23,7 @@ use super::program::{News, Opening, Program};
 use super::recorder::Recorders;
 use super::sampling::Samples;
 use super::selection::Selection;
-use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
+use super::status::{AudioStatus, EncoderStatus, RateStatus, SourceStatus, Status};
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName};
 use crate::media::{self, MediaEvent, Picture, Tracks};
@@ -84,6 +84,8 @@ pub struct StreamTask<'a> {
     format: Option<String>,
     /// Why silence is sent in place of sound.
     silence: Option<String>,
+    /// What the sound's source gives, as it said itself.
+    sound_format: Option<String>,
     status: watch::Sender<Status>,
 }
 
@@ -118,6 +120,7 @@ impl<'a> StreamTask<'a> {
             recorders,
             format: None,
             silence: None,
+            sound_format: None,
             status,
         }
     }
@@ -210,6 +213,11 @@ impl<'a> StreamTask<'a> {
                 }
                 Effect::Output(name) => self.close_output(name), // `step` opens it again if it is still wanted
                 Effect::Lead => self.follow_link(),
+                Effect::Sound => {
+                    if let Some(program) = &self.program {
+                        program.set_sound(&self.memory.config.audio);
+                    }
+                }
                 Effect::Slate | Effect::RestartStream => {
                     self.rate_settings.send_replace(rate_settings(&self.memory.config));
                     self.abandon_program();
@@ -253,10 +261,12 @@ impl<'a> StreamTask<'a> {
             MediaEvent::SoundMissing { reason } | MediaEvent::SoundFailed { reason } => {
                 log::warn!(stream, reason; "silence is sent");
                 self.silence = Some(reason);
+                self.sound_format = None;
             }
-            MediaEvent::SoundRestored => {
-                log::info!(stream; "sound is back");
+            MediaEvent::SoundLive { format } => {
+                log::info!(stream, format; "sound is live");
                 self.silence = None;
+                self.sound_format = Some(format);
             }
             MediaEvent::EncoderFailed { encoder, element, reason } => {
                 log::warn!(stream, encoder, element, reason; "encoder failed");
@@ -330,6 +340,7 @@ impl<'a> StreamTask<'a> {
         self.source.closed(Instant::now());
         self.format = None;
         self.silence = None;
+        self.sound_format = None;
     }
 
     fn open_outputs(&mut self) {
@@ -471,7 +482,12 @@ impl<'a> StreamTask<'a> {
         let outputs = present.map(OutputHandle::status).chain(self.departures.statuses()).collect();
         let (format, silence) = (self.format.clone(), self.silence.clone());
         let source = SourceStatus { format, silence, ..bare.source };
-        self.status.send_replace(Status { encoder, outputs, source, rate: self.rate.clone(), ..bare });
+        let running = |program: &Program| {
+            let (reason, format) = (self.silence.clone(), self.sound_format.clone());
+            AudioStatus::running(&self.memory.config.audio, program.levels(), reason, format)
+        };
+        let audio = self.program.as_ref().map_or(bare.audio, running);
+        self.status.send_replace(Status { encoder, outputs, source, audio, rate: self.rate.clone(), ..bare });
     }
 }
 
@@ -524,6 +540,7 @@ fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, source: 
             reason: source.reason().map(str::to_string),
             losses: source.losses(),
         },
+        audio: AudioStatus::of(&config.audio),
         encoder: None,
         outputs: Vec::new(),
         rate: resting(config),
@@ -537,8 +554,12 @@ fn rate_settings(config: &config::Stream) -> rate::Settings {
         config::AudioSource::None => Bitrate::ZERO,
         _ => config.audio.bitrate,
     };
+    let sound_frames = match config.audio.codec {
+        config::AudioCodec::Aac => rate::AAC_FRAMES,
+        config::AudioCodec::Opus => rate::OPUS_FRAMES,
+    };
     let framerate = config.video.framerate.as_f64();
-    rate::Settings { bounds: rate::Bounds { min, max, start }, adaptive, sound, framerate }
+    rate::Settings { bounds: rate::Bounds { min, max, start }, adaptive, sound, sound_frames, framerate }
 }
 
 /// While no output is connected, nobody sees what more than the least would be spent on.

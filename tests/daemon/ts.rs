@@ -26,7 +26,7 @@ pub fn assert_clean(report: &Report, pictures: u64) {
     let audio = report.audio.as_ref().expect("a sound track");
     assert!(video.units >= pictures, "{video:#?}");
     assert_eq!((video.damaged, audio.damaged), (0, 0), "{report:#?}");
-    assert!(audio.aac_frames >= pictures, "{audio:#?}"); // 47 sound frames a second against 30 pictures
+    assert!(audio.sound_frames >= pictures, "{audio:#?}"); // 47 sound frames a second against 30 pictures
 }
 
 /// ffmpeg decodes the whole recording, and has nothing to say about it.

@@ -81,7 +81,7 @@ fn same_section(section: &str, path: &str) -> bool {
 const SLIPS: usize = 3;
 
 /// What other programs, and other versions of the same thought, call a key.
-const ALIASES: [(&str, &str); 29] = [
+const ALIASES: [(&str, &str); 31] = [
     ("address", "url"),
     ("bind", "listen"),
     ("bitrate", "max_kbps"),
@@ -111,6 +111,8 @@ const ALIASES: [(&str, &str); 29] = [
     ("token", "token_file"),
     ("uri", "url"),
     ("verbosity", "level"),
+    ("volume", "gain_db"),
+    ("volume_db", "gain_db"),
 ];
 
 /// Every section with its keys, so that a key in the wrong one is shown the way.
@@ -133,7 +135,10 @@ const SECTIONS: [(&str, &[&str]); 7] = [
             "slate",
         ],
     ),
-    ("[streams.NAME.audio]", &["source", "device", "bitrate_kbps", "offset_ms"]),
+    (
+        "[streams.NAME.audio]",
+        &["source", "device", "codec", "bitrate_kbps", "gain_db", "mute", "channels", "offset_ms"],
+    ),
     ("[streams.NAME.rate]", &["min_kbps", "max_kbps", "start_kbps", "adaptive", "ladder"]),
     (
         "[[streams.NAME.outputs]]",
