@@ -75,7 +75,11 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Modules that decide, and leave clocks, files, sockets and GStreamer to others; with exceptions.
 const PURE: &[(&str, &[&str])] = &[
+    ("capture::changes", &[]),
+    ("capture::description", &[]),
+    ("capture::identity", &[]),
     ("capture::mode", &[]),
+    ("capture::pixels", &[]),
     ("causes", &[]),
     ("config", &["config::file"]),
     ("demo::checker", &[]),

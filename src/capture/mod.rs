@@ -1,6 +1,9 @@
 //! Capture devices: which there are, and what the configuration's device stands for.
 
+pub mod description;
 mod list;
+pub mod mode;
+pub mod pixels;
 mod sound;
 
 use std::panic;
