@@ -360,7 +360,9 @@ mod tests {
             inactive: false,
         };
         let steps = control(ControlKind::Integer { least: -10, most: 10, step: 5 });
-        assert!(steps.takes(-10) && steps.takes(5) && !steps.takes(6) && !steps.takes(15) && !steps.takes(-15));
+        assert!(
+            steps.takes(-10) && steps.takes(5) && !steps.takes(6) && !steps.takes(15) && !steps.takes(-15)
+        );
         assert_eq!(steps.range(), "-10 to 10 in steps of 5");
         let whole = control(ControlKind::Integer { least: i64::MIN, most: i64::MAX, step: 1 });
         assert!(whole.takes(i64::MIN) && whole.takes(1) && whole.takes(i64::MAX));

@@ -75,11 +75,8 @@ impl Wish {
 /// # Errors
 /// Where the device offers nothing that can be taken.
 pub fn choose(offered: &Capabilities, wish: &Wish) -> Result<Choice, Unsuitable> {
-    let candidates: Vec<Candidate> = offered
-        .formats
-        .iter()
-        .flat_map(|format| candidates(format, offered, wish))
-        .collect();
+    let candidates: Vec<Candidate> =
+        offered.formats.iter().flat_map(|format| candidates(format, offered, wish)).collect();
     let best = candidates.iter().min_by_key(|candidate| candidate.order(wish));
     match best {
         Some(best) => Ok(Choice { mode: best.mode, reason: reason(best, &candidates, wish) }),
@@ -125,7 +122,8 @@ fn candidates(format: &Format, offered: &Capabilities, wish: &Wish) -> Vec<Candi
             (_, None) => Vec::new(),
         };
     }
-    let in_size = |size: &Size| candidate(fitting(size.extent, wish.extent), best_rate(&size.rates, wish.rate));
+    let in_size =
+        |size: &Size| candidate(fitting(size.extent, wish.extent), best_rate(&size.rates, wish.rate));
     format.sizes.iter().map(in_size).collect()
 }
 

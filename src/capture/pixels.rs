@@ -6,7 +6,10 @@ use super::description::{Extent, FourCc};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     /// GStreamer's name of the raw format, and the bits of each pixel.
-    Raw { name: &'static str, bits: u32 },
+    Raw {
+        name: &'static str,
+        bits: u32,
+    },
     Mjpeg,
     H264,
 }

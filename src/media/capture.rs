@@ -1,6 +1,7 @@
 //! A capture: what fills an encode pipeline's inlets. It may fail, end and be started anew at any
 //! time; the encode pipeline does not notice more than that pictures are missing.
 
+use super::camera::Camera;
 use super::error::Error;
 use super::event::{EventSender, MediaEvent};
 use super::file::FileLoop;
@@ -8,7 +9,7 @@ use super::graph::Graph;
 use super::inputs::Inputs;
 use super::live_sound::LiveSound;
 use super::source;
-use crate::capture;
+use crate::capture::Chosen;
 use crate::config::{AudioSource, Stream, VideoSource};
 
 /// Running sources. Dropping it stops them.
@@ -21,6 +22,7 @@ pub struct Capture {
 
 enum Source {
     Live { _graph: Graph },
+    Camera { _camera: Camera },
     File { _player: FileLoop },
 }
 
@@ -29,12 +31,22 @@ impl Capture {
     /// reported as [`MediaEvent::SoundFailed`], and silence is sent until it does. The capture takes over
     /// the lease of `inputs`, and revokes it when it ends.
     pub fn start(stream: &Stream, inputs: &Inputs, events: EventSender) -> Result<Capture, Error> {
+        Capture::start_with(stream, &Chosen::default(), inputs, events)
+    }
+
+    /// As [`Capture::start`]; where the device is `auto`, with the camera that was chosen before.
+    pub fn start_with(
+        stream: &Stream,
+        chosen: &Chosen,
+        inputs: &Inputs,
+        events: EventSender,
+    ) -> Result<Capture, Error> {
         let sound = start_sound(stream, inputs, &events)?;
         let picture = match &stream.video.source {
             VideoSource::Test => Source::Live { _graph: source::test_picture(inputs, &events)? },
             VideoSource::V4l2 { device } => {
-                let node = capture::resolve(device)?;
-                Source::Live { _graph: source::v4l2(&node, inputs, &events)? }
+                let camera = Camera::start(device, chosen, &stream.video, inputs, &events)?;
+                Source::Camera { _camera: camera }
             }
             VideoSource::File { path } => {
                 let with_sound = stream.audio.source == AudioSource::File;

@@ -9,6 +9,7 @@ use super::graph;
 use super::slate;
 use super::sound;
 use crate::capture;
+use crate::causes::with_causes;
 use crate::config::{AudioSource, Slate, Stream, VideoSource};
 
 /// Something that a stream asks for and this machine does not have.
@@ -66,10 +67,10 @@ fn check_source(stream: &Stream, findings: &mut Vec<Finding>) {
             &["uridecodebin", "videorate", "videoconvertscale"]
         }
         VideoSource::V4l2 { device } => {
-            if let Err(error) = capture::resolve(device) {
+            if let Err(error) = capture::open(device, &capture::Chosen::default()) {
                 findings.push(Finding {
                     key: "video.device",
-                    message: error.to_string(),
+                    message: with_causes(&error),
                     fix: "plug the device in; the stream waits for it".to_owned(),
                     severity: Severity::Warning,
                 });

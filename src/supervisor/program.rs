@@ -14,6 +14,7 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::fanout::Fanout;
 use super::selection::Pick;
+use crate::capture::Chosen;
 use crate::causes::with_causes;
 use crate::config;
 use crate::media::{
@@ -203,7 +204,7 @@ impl Program {
     /// Opens the source, anew where it is open already. How it went comes from [`Program::next`].
     /// One that is still being opened is waited for: a device or a file server that hangs would
     /// otherwise hold one more thread with each attempt.
-    pub fn open_capture(&mut self, config: &config::Stream) {
+    pub fn open_capture(&mut self, config: &config::Stream, chosen: &Chosen) {
         if self.capture.as_ref().is_some_and(|slot| slot.opening.is_some()) {
             return;
         }
@@ -211,10 +212,10 @@ impl Program {
         let (sender, events) = media::events();
         let (opened, opening) = oneshot::channel();
         let lease = self.encode.inputs().lease();
-        let (config, inputs) = (config.clone(), lease.clone());
+        let (config, chosen, inputs) = (config.clone(), chosen.clone(), lease.clone());
         spawn_blocking(move || {
             drop(before); // first: a device opens once
-            if let Err(abandoned) = opened.send(Capture::start(&config, &inputs, sender)) {
+            if let Err(abandoned) = opened.send(Capture::start_with(&config, &chosen, &inputs, sender)) {
                 drop(abandoned); // on this thread, where closing a device may take its time
             }
         });

@@ -21,7 +21,8 @@ use super::output::{OutputHandle, StreamContext};
 use super::program::{News, Program};
 use super::recorder::Recorders;
 use super::selection::{Begin, Selection};
-use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
+use super::status::{CameraStatus, EncoderStatus, RateStatus, SourceStatus, Status};
+use crate::capture::Chosen;
 use crate::causes::with_causes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName};
@@ -78,6 +79,10 @@ pub struct StreamTask<'a> {
     rate_decided: Arc<Notify>,
     rate: RateStatus,
     recorders: Recorders,
+    /// Which camera `auto` has come to mean.
+    chosen: Chosen,
+    /// The camera that is captured from.
+    camera: Option<CameraStatus>,
     /// What the source gives, as it said itself.
     format: Option<String>,
     /// Why silence is sent in place of sound.
@@ -112,6 +117,8 @@ impl<'a> StreamTask<'a> {
             rate_decided: Arc::new(Notify::new()),
             rate,
             recorders,
+            chosen: Chosen::default(),
+            camera: None,
             format: None,
             silence: None,
             status,
@@ -205,6 +212,7 @@ impl<'a> StreamTask<'a> {
                     self.rate_settings.send_replace(rate_settings(&self.memory.config));
                     self.abandon_program();
                     self.selection.forget();
+                    self.chosen.forget();
                 }
                 Effect::Enabled if self.memory.config.enabled => self.start(Instant::now()),
                 Effect::Enabled => self.stop("not enabled"),
@@ -243,6 +251,17 @@ impl<'a> StreamTask<'a> {
     fn heed(&mut self, event: MediaEvent) {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match event {
+            MediaEvent::CaptureOpened { camera, mode, reason } => {
+                self.camera = Some(CameraStatus { name: camera, mode, reason });
+            }
+            MediaEvent::CaptureWaits { reason } => {
+                log::info!(stream, reason; "capture waits");
+                let show = self.source.waits(now, reason);
+                if let Some(program) = &self.program {
+                    put_on_air(&self.name, program, show);
+                }
+            }
+            MediaEvent::CaptureReady => self.source.hurry(now),
             MediaEvent::CaptureLive { format } => {
                 log::info!(stream, format; "capture is live");
                 self.format = Some(format);
@@ -314,7 +333,7 @@ impl<'a> StreamTask<'a> {
                 Ok(mut program) => {
                     let reason = self.selection.reason();
                     log::info!(stream, element, reason, target_kbps = target.as_kbps(); "encoder started");
-                    program.open_capture(config);
+                    program.open_capture(config, &self.chosen);
                     self.program = Some(program);
                     return;
                 }
@@ -342,7 +361,7 @@ impl<'a> StreamTask<'a> {
         if self.source.next_deadline().is_some_and(|at| now >= at) {
             self.source.restarted(now);
             self.silence = None;
-            program.open_capture(&self.memory.config);
+            program.open_capture(&self.memory.config, &self.chosen);
         }
         self.watch_encoder(now, &counters);
     }
@@ -387,6 +406,7 @@ impl<'a> StreamTask<'a> {
         let stream = self.name.as_str();
         log::warn!(stream, reason; "capture failed");
         self.format = None;
+        self.camera = None;
         let show = self.source.failed(now, reason, rand::random());
         if let Some(program) = &mut self.program {
             drop(program.close_capture()); // closes by itself, while the source machine waits for the next attempt
@@ -414,6 +434,7 @@ impl<'a> StreamTask<'a> {
     fn capture_closed(&mut self) {
         self.source.closed(Instant::now());
         self.format = None;
+        self.camera = None;
         self.silence = None;
     }
 
@@ -552,8 +573,8 @@ impl<'a> StreamTask<'a> {
         // those that leave.
         let present = self.memory.config.outputs.iter().filter_map(|output| self.outputs.get(&output.name));
         let outputs = present.map(OutputHandle::status).chain(self.departures.statuses()).collect();
-        let (format, silence) = (self.format.clone(), self.silence.clone());
-        let source = SourceStatus { format, silence, ..bare.source };
+        let (camera, format, silence) = (self.camera.clone(), self.format.clone(), self.silence.clone());
+        let source = SourceStatus { camera, format, silence, ..bare.source };
         self.status.send_replace(Status { encoder, outputs, source, rate: self.rate.clone(), ..bare });
     }
 }
@@ -595,6 +616,7 @@ fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, source: 
         source: SourceStatus {
             state: source.state(),
             device: config.video.source.to_string(),
+            camera: None,
             format: None,
             silence: None,
             reason: source.reason().map(str::to_string),

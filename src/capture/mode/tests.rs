@@ -170,7 +170,10 @@ fn what_cannot_be_read_is_named() {
 fn the_cameras_own_h264_is_taken_where_it_is_asked_for() {
     let wish = Wish { prefer_h264: true, ..wish("1280x720@30") };
     let choice = choose(&capabilities(C920), &wish).unwrap();
-    assert_eq!((choice.mode.to_string().as_str(), choice.reason.as_str()), ("1280x720 H264 30/s", "H.264, as asked for"));
+    assert_eq!(
+        (choice.mode.to_string().as_str(), choice.reason.as_str()),
+        ("1280x720 H264 30/s", "H.264, as asked for")
+    );
 }
 
 #[test]
