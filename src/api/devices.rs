@@ -62,7 +62,7 @@ pub struct VideoFormat {
     pub sizes: Vec<VideoSize>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct VideoSize {
     /// `1280x720`, or `32x32 to 2592x1944`.
     pub size: String,

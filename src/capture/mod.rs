@@ -4,14 +4,17 @@
 //! - `mode` ●: which of it a stream takes.
 //! - `identity` ●: which camera it is, whatever its number.
 //! - `find`: the device that is meant, and never another; `list`: all there are.
+//! - `hot_plug`, `changes` ●: what is plugged in and out.
 //! - `device`: one that is open; `ioctl`, `sysfs`: what the kernel says of it; `guarded`: for how long a driver
 //!   may think about that.
 //! - `sound`: ALSA's inputs.
 
+pub mod changes;
 pub mod description;
 mod device;
 mod find;
 mod guarded;
+mod hot_plug;
 pub mod identity;
 mod ioctl;
 mod list;
@@ -25,6 +28,7 @@ use std::path::PathBuf;
 
 pub use self::device::{Opened, check_edid};
 pub use self::find::{Chosen, open};
+pub use self::hot_plug::HotPlug;
 pub use self::list::{Device, Mute, devices};
 pub use self::sound::{SoundInput, sound_inputs};
 
@@ -73,6 +77,7 @@ pub enum Error {
 }
 
 /// Below `/dev`, where udev keeps names that stay.
+const BY_V4L: &str = "v4l";
 const BY_ID: &str = "v4l/by-id";
 const BY_PATH: &str = "v4l/by-path";
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Failure;
 use crate::api::capabilities::{Capabilities, Encoder, Probe};
 use crate::api::devices;
-use crate::api::devices::{Video, VideoControl, VideoFormat};
+use crate::api::devices::{Video, VideoControl, VideoFormat, VideoSize};
 use crate::media;
 use crate::probe::{BackEnd, Probes, USUAL_MODE};
 use crate::telemetry;
@@ -95,21 +95,36 @@ fn video_lines(video: &Video) -> Vec<String> {
     if let (Some(input), true) = (&video.input, video.signal.state != "untold") {
         lines.push(format!("    {input}: {}", video.signal.text));
     }
-    lines.extend(video.formats.iter().map(|format| format!("    {}", format_line(format))));
+    lines.extend(format_lines(&video.formats).into_iter().map(|line| format!("    {line}")));
     lines.extend(video.controls.iter().filter(|it| it.kind != "other" && !it.read_only).map(control_line));
     lines
 }
 
-/// Its sizes, each with its rates from the fastest to the slowest.
-fn format_line(format: &VideoFormat) -> String {
-    let size = |size: &devices::VideoSize| match size.rates.as_slice() {
-        [] => size.size.clone(),
-        rates => format!("{} at {}", size.size, rates.join(" ")),
+/// Formats that can be used, those with the same sizes and rates in one line; then the names of the others.
+fn format_lines(formats: &[VideoFormat]) -> Vec<String> {
+    let mut groups: Vec<(Vec<&str>, &[VideoSize])> = Vec::new();
+    for format in formats.iter().filter(|format| format.usable) {
+        match groups.iter_mut().find(|(_, sizes)| *sizes == format.sizes) {
+            Some((names, _)) => names.push(&format.fourcc),
+            None => groups.push((vec![&format.fourcc], &format.sizes)),
+        }
+    }
+    let mut lines: Vec<String> =
+        groups.iter().map(|(names, sizes)| format!("{}: {}", names.join(" "), sizes_line(sizes))).collect();
+    let others: Vec<_> = formats.iter().filter(|it| !it.usable).map(|it| it.fourcc.as_str()).collect();
+    if !others.is_empty() {
+        lines.push(format!("not usable: {}", others.join(" ")));
+    }
+    lines
+}
+
+fn sizes_line(sizes: &[VideoSize]) -> String {
+    let size = |VideoSize { size, rates }: &VideoSize| match rates.as_slice() {
+        [] => size.clone(),
+        rates => format!("{size} at {}", rates.join(" ")),
     };
-    let sizes: Vec<String> = format.sizes.iter().map(size).collect();
-    let sizes = if sizes.is_empty() { "sizes not listed".to_owned() } else { sizes.join(", ") };
-    let unusable = if format.usable { "" } else { " (not usable)" };
-    format!("{}{unusable}: {sizes}", format.fourcc)
+    let sizes: Vec<String> = sizes.iter().map(size).collect();
+    if sizes.is_empty() { "sizes not listed".to_owned() } else { sizes.join(", ") }
 }
 
 fn control_line(control: &VideoControl) -> String {
@@ -160,7 +175,7 @@ fn paragraph(lines: Vec<String>, none: &str) -> String {
 mod tests {
     use super::*;
     use crate::api::capabilities::Memory;
-    use crate::api::devices::{SignalState, Sound, VideoError, VideoSize};
+    use crate::api::devices::{SignalState, Sound, VideoError};
 
     #[test]
     fn a_machine_as_people_read_it() {
@@ -194,6 +209,8 @@ mod tests {
             formats: vec![
                 format("YUYV", true, sizes(&[("640x480", &["30", "7.5"]), ("1280x720", &["10"])])),
                 format("pRAA", false, Vec::new()),
+                format("UYVY", true, sizes(&[("640x480", &["30", "7.5"]), ("1280x720", &["10"])])),
+                format("MJPG", true, sizes(&[("1280x720", &["30"])])),
             ],
             controls: vec![VideoControl {
                 name: "brightness".to_owned(),
@@ -227,8 +244,9 @@ mod tests {
             device = \"by-id:usb-Cam_0001-video-index0\"\n      \
             device = \"by-path:pci-0\"\n      \
             Camera 1: no signal\n      \
-            YUYV: 640x480 at 30 7.5, 1280x720 at 10\n      \
-            pRAA (not usable): sizes not listed\n      \
+            YUYV UYVY: 640x480 at 30 7.5, 1280x720 at 10\n      \
+            MJPG: 1280x720 at 30\n      \
+            not usable: pRAA\n      \
             controls.brightness = 10: 0 to 255; 128 as delivered\n  \
             /dev/video4  cannot be asked: it hangs\n\n\
             Sound inputs\n  hw:CARD=Device,DEV=0  USB Audio\n\n\

@@ -136,7 +136,10 @@ impl SourceMachine {
     /// What was missing may be there: the next attempt is due, where one is wanted at all.
     pub fn hurry(&mut self, now: Instant) {
         match self.state {
-            SourceState::Waiting | SourceState::Lost => self.restart_at = Some(now),
+            SourceState::Waiting | SourceState::Lost => {
+                self.backoff.reset(); // it may come in steps, or an attempt be under way that is too early
+                self.restart_at = Some(now);
+            }
             SourceState::Off | SourceState::Live => {}
         }
     }
@@ -246,6 +249,8 @@ mod tests {
         assert!(source.next_deadline().unwrap() > start + ms(3000));
         source.hurry(start + ms(700));
         assert_eq!(source.next_deadline(), Some(start + ms(700)));
+        source.failed(start + ms(705), "not yet".into(), 0.5);
+        assert_eq!(source.next_deadline(), Some(start + ms(1105)), "and soon again");
         source.restarted(start + ms(710));
         source.observe(start + ms(900), Some(start + ms(890)));
         source.hurry(start + ms(1000));

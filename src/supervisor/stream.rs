@@ -1,7 +1,7 @@
 //! The task of one stream: it owns capture, encoder and outputs, and drives the pure machines.
 //!
-//! Everything that can happen to a stream arrives in one `select!`: commands, media events, wishes
-//! for a key frame, departures, and a tick every 50 ms. After each of them `step` brings the world in
+//! Everything that can happen to a stream arrives in one `select!`: commands, media events, cameras plugged in and
+//! out, wishes for a key frame, departures, and a tick every 50 ms. After each of them `step` brings the world in
 //! line with what the machines want, and the status is published. Nothing in the loop waits for the
 //! network or a device: outputs are tasks of their own, capture is opened and closed on a blocking
 //! thread, and what is taken down leaves through [`Departures`].
@@ -22,10 +22,11 @@ use super::program::{News, Program};
 use super::recorder::Recorders;
 use super::selection::{Begin, Selection};
 use super::status::{CameraStatus, EncoderStatus, RateStatus, SourceStatus, Status};
-use crate::capture::Chosen;
+use crate::capture::changes::Changes;
+use crate::capture::{Chosen, HotPlug};
 use crate::causes::with_causes;
 use crate::config::diff::Effect;
-use crate::config::{self, OutputName, StreamName};
+use crate::config::{self, OutputName, StreamName, VideoSource};
 use crate::media::{Counters, MediaEvent, Picture, Tracks};
 use crate::rate::{self, Decision, Mode};
 use crate::session::encoders::Action;
@@ -129,6 +130,7 @@ impl<'a> StreamTask<'a> {
     pub async fn run(mut self, commands: &mut mpsc::Receiver<Command>) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut hot_plug = HotPlug::new();
         let (key_frame_wanted, rate_decided) = (self.key_frame_wanted.clone(), self.rate_decided.clone());
         loop {
             tokio::select! {
@@ -137,6 +139,7 @@ impl<'a> StreamTask<'a> {
                     Some(command) => self.obey(command),
                 },
                 news = next_news(&mut self.program) => self.hear(news),
+                changes = plugged(&self.memory.config, &mut hot_plug) => self.heed_changes(&changes),
                 () = self.departures.next() => {}
                 () = self.selection.next() => self.found(),
                 () = key_frame_wanted.notified() => {
@@ -245,6 +248,15 @@ impl<'a> StreamTask<'a> {
                 let action = self.selection.failed(now, element, &reason);
                 self.act(now, action);
             }
+        }
+    }
+
+    /// Cameras were plugged in or out. Whether the one that is wanted is among them, opening it tells.
+    fn heed_changes(&mut self, changes: &Changes) {
+        let (stream, appeared, gone) = (self.name.as_str(), &changes.appeared, &changes.gone);
+        log::info!(stream, appeared:?, gone:?; "capture devices have changed");
+        if !appeared.is_empty() {
+            self.source.hurry(Instant::now());
         }
     }
 
@@ -583,6 +595,14 @@ async fn next_news(program: &mut Option<Program>) -> News {
     match program {
         Some(program) => program.next().await,
         None => pending().await,
+    }
+}
+
+/// Changes of the capture devices, where the stream has one.
+async fn plugged(config: &config::Stream, hot_plug: &mut HotPlug) -> Changes {
+    match config.video.source {
+        VideoSource::V4l2 { .. } => hot_plug.next().await,
+        VideoSource::Test | VideoSource::File { .. } => pending().await,
     }
 }
 
