@@ -57,6 +57,7 @@ struct Camera {
     name: String,
     mode: String,
     mode_reason: String,
+    refused_controls: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -176,8 +177,13 @@ impl From<&SourceStatus> for Source {
 }
 
 impl From<&CameraStatus> for Camera {
-    fn from(CameraStatus { name, mode, reason }: &CameraStatus) -> Self {
-        Camera { name: name.clone(), mode: mode.clone(), mode_reason: reason.clone() }
+    fn from(CameraStatus { name, mode, reason, refused }: &CameraStatus) -> Self {
+        Camera {
+            name: name.clone(),
+            mode: mode.clone(),
+            mode_reason: reason.clone(),
+            refused_controls: refused.clone(),
+        }
     }
 }
 

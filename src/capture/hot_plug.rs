@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::sleep_until;
 
 use super::changes::{Changes, Settling, Snapshot};
-use super::{BY_ID, BY_PATH, BY_V4L};
+use super::{BY_ID, BY_PATH, BY_V4L, ioctl};
 
 /// Watches the video devices below one folder. Belongs to a tokio runtime.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Default for HotPlug {
 
 fn messages() -> io::Result<AsyncFd<OwnedFd>> {
     let descriptor = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-    AsyncFd::new(descriptor)
+    ioctl::awaited(descriptor)
 }
 
 /// Waits for messages and reads them all; whether one was about a video device.

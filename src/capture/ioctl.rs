@@ -1,16 +1,17 @@
 //! What the v4l crate lacks of V4L2: DV timings, EDID, events, inputs, and controls without its panics.
 //!
-//! The only `unsafe` of the crate. Each block hands the kernel one structure that is defined with its
+//! The only `unsafe` of the crate. Each block but one hands the kernel one structure that is defined with its
 //! request in `linux/videodev2.h`, for as long as the call lasts.
 #![allow(unsafe_code)] // ioctls take addresses
 
 use std::io;
 use std::mem;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::raw::c_int;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::unix::AsyncFd;
 use v4l::Device;
 use v4l::v4l_sys::{
     V4L2_CTRL_FLAG_DISABLED, V4L2_CTRL_FLAG_INACTIVE, V4L2_CTRL_FLAG_NEXT_COMPOUND, V4L2_CTRL_FLAG_NEXT_CTRL,
@@ -243,6 +244,12 @@ fn menu(device: &Device, query: &v4l2_query_ext_ctrl) -> Vec<(i64, String)> {
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).trim().to_owned()
+}
+
+/// A descriptor that tokio waits for.
+pub fn awaited(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd owns what it names, and gives it to nobody as long as it is in there.
+    Ok(unsafe { AsyncFd::register(descriptor) }?)
 }
 
 fn descriptor(device: &Device) -> BorrowedFd<'_> {

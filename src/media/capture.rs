@@ -1,6 +1,8 @@
 //! A capture: what fills an encode pipeline's inlets. It may fail, end and be started anew at any
 //! time; the encode pipeline does not notice more than that pictures are missing.
 
+use std::collections::BTreeMap;
+
 use super::camera::Camera;
 use super::error::Error;
 use super::event::{EventSender, MediaEvent};
@@ -16,13 +18,13 @@ use crate::config::{AudioSource, Stream, VideoSource};
 pub struct Capture {
     /// On this capture's lease.
     inputs: Inputs,
-    _picture: Source,
+    picture: Source,
     _sound: Option<LiveSound>,
 }
 
 enum Source {
     Live { _graph: Graph },
-    Camera { _camera: Camera },
+    Camera(Camera),
     File { _player: FileLoop },
 }
 
@@ -44,16 +46,23 @@ impl Capture {
         let sound = start_sound(stream, inputs, &events)?;
         let picture = match &stream.video.source {
             VideoSource::Test => Source::Live { _graph: source::test_picture(inputs, &events)? },
-            VideoSource::V4l2 { device } => {
-                let camera = Camera::start(device, chosen, &stream.video, inputs, &events)?;
-                Source::Camera { _camera: camera }
+            VideoSource::V4l2(camera) => {
+                Source::Camera(Camera::start(camera, chosen, &stream.video, inputs, &events)?)
             }
             VideoSource::File { path } => {
                 let with_sound = stream.audio.source == AudioSource::File;
                 Source::File { _player: FileLoop::start(path, with_sound, inputs, &events)? }
             }
         };
-        Ok(Capture { inputs: inputs.clone(), _picture: picture, _sound: sound })
+        Ok(Capture { inputs: inputs.clone(), picture, _sound: sound })
+    }
+
+    /// Has the camera's controls be set, where there is one; [`MediaEvent::ControlsSet`] tells how it went.
+    pub fn adjust(&self, controls: &BTreeMap<String, i32>) {
+        match &self.picture {
+            Source::Camera(camera) => camera.adjust(controls),
+            Source::Live { .. } | Source::File { .. } => {}
+        }
     }
 
     /// From now on nothing that it gives is taken. Dropping it does so too, but may then block for as

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::camera;
 use super::encoder;
 use super::error::Error;
 use super::format::Formats;
@@ -66,8 +67,19 @@ fn check_source(stream: &Stream, findings: &mut Vec<Finding>) {
             check_file(path, "video.path", findings);
             &["uridecodebin", "videorate", "videoconvertscale"]
         }
-        VideoSource::V4l2 { device } => {
-            if let Err(error) = capture::open(device, &capture::Chosen::default()) {
+        VideoSource::V4l2(camera) => {
+            if let Some(path) = &camera.edid_file
+                && let Err(error) = camera::read_edid(path)
+            {
+                findings.push(Finding {
+                    key: "video.edid_file",
+                    message: with_causes(&error),
+                    fix: "write the path of an EDID, as `v4l2-ctl --get-edid=file=…,format=raw` saves one"
+                        .to_owned(),
+                    severity: Severity::Error,
+                });
+            }
+            if let Err(error) = capture::open(&camera.device, &capture::Chosen::default()) {
                 findings.push(Finding {
                     key: "video.device",
                     message: with_causes(&error),

@@ -9,6 +9,8 @@ use tokio::sync::mpsc::error::TrySendError;
 pub enum MediaEvent {
     /// A camera was opened: which it is, in which mode, and why in that one.
     CaptureOpened { camera: String, mode: String, reason: String },
+    /// Its controls were set; what was refused, each in words.
+    ControlsSet { refused: Vec<String> },
     /// A camera is there, and its input has no picture.
     CaptureWaits { reason: String },
     /// Now it has: start a new capture.

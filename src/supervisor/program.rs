@@ -4,6 +4,7 @@
 //! blocking thread. Each opening has channels of its own: what an abandoned one still reports
 //! reaches nobody.
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -220,6 +221,13 @@ impl Program {
             }
         });
         self.capture = Some(CaptureSlot { lease, opening: Some(opening), open: None, events });
+    }
+
+    /// Has the camera's controls be set, where one is open; one that is being opened is given them then.
+    pub fn adjust_camera(&self, controls: &BTreeMap<String, i32>) {
+        if let Some(capture) = self.capture.as_ref().and_then(|slot| slot.open.as_ref()) {
+            capture.adjust(controls);
+        }
     }
 
     /// Closes the source; the encoder goes on with the slate. The task ends when the device is closed.

@@ -57,6 +57,8 @@ pub struct CameraStatus {
     pub mode: String,
     /// Why to that.
     pub reason: String,
+    /// Of the controls that were asked for, those that it does not take, and why.
+    pub refused: Vec<String>,
 }
 
 /// What the encoder does.

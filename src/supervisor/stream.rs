@@ -211,6 +211,13 @@ impl<'a> StreamTask<'a> {
                 }
                 Effect::Output(name) => self.close_output(name), // `step` opens it again if it is still wanted
                 Effect::Lead => self.follow_link(),
+                Effect::Controls => {
+                    if let (Some(program), VideoSource::V4l2(camera)) =
+                        (&self.program, &self.memory.config.video.source)
+                    {
+                        program.adjust_camera(&camera.controls);
+                    }
+                }
                 Effect::Slate | Effect::RestartStream => {
                     self.rate_settings.send_replace(rate_settings(&self.memory.config));
                     self.abandon_program();
@@ -264,7 +271,15 @@ impl<'a> StreamTask<'a> {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match event {
             MediaEvent::CaptureOpened { camera, mode, reason } => {
-                self.camera = Some(CameraStatus { name: camera, mode, reason });
+                self.camera = Some(CameraStatus { name: camera, mode, reason, refused: Vec::new() });
+            }
+            MediaEvent::ControlsSet { refused } => {
+                if !refused.is_empty() {
+                    log::warn!(stream, refused:?; "the camera refuses some of its controls");
+                }
+                if let Some(camera) = &mut self.camera {
+                    camera.refused = refused;
+                }
             }
             MediaEvent::CaptureWaits { reason } => {
                 log::info!(stream, reason; "capture waits");
