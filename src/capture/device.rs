@@ -162,8 +162,10 @@ fn adjust(
     write: impl FnOnce(u32, i32) -> io::Result<()>,
 ) -> Result<(), String> {
     let Some(control) = controls.iter().find(|control| control.name == name) else {
-        let names: Vec<_> = controls.iter().filter(|it| is_for_us(it)).map(|it| it.name.as_str()).collect();
-        return Err(format!("{name}: the device has no such control; it has {}", names.join(", ")));
+        let names = controls.iter().filter(|it| is_for_us(it)).map(|it| it.name.as_str());
+        let near = names.min_by_key(|other| strsim::damerau_levenshtein(name, other));
+        let hint = near.map(|near| format!("; the nearest name that it has is {near}")).unwrap_or_default();
+        return Err(format!("{name}: the device has no such control{hint}"));
     };
     if !is_for_us(control) {
         return Err(format!("{name} cannot be set"));
@@ -303,7 +305,7 @@ mod tests {
         assert_eq!(set("brightness", 65).unwrap_err(), "brightness = 65: the device takes -64 to 64");
         assert_eq!(
             set("brightnes", 1).unwrap_err(),
-            "brightnes: the device has no such control; it has brightness"
+            "brightnes: the device has no such control; the nearest name that it has is brightness"
         );
         assert_eq!(set("power_present", 1).unwrap_err(), "power_present cannot be set");
         let refused = adjust(&controls, "brightness", 1, |_, _| Err(io::ErrorKind::ResourceBusy.into()));
