@@ -15,15 +15,15 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::camera::CameraState;
 use super::departures::Departures;
 use super::fanout::Fanout;
 use super::output::{OutputHandle, StreamContext};
 use super::program::{News, Program};
 use super::recorder::Recorders;
 use super::selection::{Begin, Selection};
-use super::status::{CameraStatus, EncoderStatus, RateStatus, SourceStatus, Status};
+use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
 use crate::capture::changes::Changes;
-use crate::capture::{Chosen, HotPlug};
 use crate::causes::with_causes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName, VideoSource};
@@ -80,10 +80,7 @@ pub struct StreamTask<'a> {
     rate_decided: Arc<Notify>,
     rate: RateStatus,
     recorders: Recorders,
-    /// Which camera `auto` has come to mean.
-    chosen: Chosen,
-    /// The camera that is captured from.
-    camera: Option<CameraStatus>,
+    camera: CameraState,
     /// What the source gives, as it said itself.
     format: Option<String>,
     /// Why silence is sent in place of sound.
@@ -118,8 +115,7 @@ impl<'a> StreamTask<'a> {
             rate_decided: Arc::new(Notify::new()),
             rate,
             recorders,
-            chosen: Chosen::default(),
-            camera: None,
+            camera: CameraState::default(),
             format: None,
             silence: None,
             status,
@@ -130,7 +126,6 @@ impl<'a> StreamTask<'a> {
     pub async fn run(mut self, commands: &mut mpsc::Receiver<Command>) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut hot_plug = HotPlug::new();
         let (key_frame_wanted, rate_decided) = (self.key_frame_wanted.clone(), self.rate_decided.clone());
         loop {
             tokio::select! {
@@ -139,7 +134,7 @@ impl<'a> StreamTask<'a> {
                     Some(command) => self.obey(command),
                 },
                 news = next_news(&mut self.program) => self.hear(news),
-                changes = plugged(&self.memory.config, &mut hot_plug) => self.heed_changes(&changes),
+                changes = self.camera.changes(&self.memory.config.video.source) => self.heed_changes(&changes),
                 () = self.departures.next() => {}
                 () = self.selection.next() => self.found(),
                 () = key_frame_wanted.notified() => {
@@ -222,7 +217,7 @@ impl<'a> StreamTask<'a> {
                     self.rate_settings.send_replace(rate_settings(&self.memory.config));
                     self.abandon_program();
                     self.selection.forget();
-                    self.chosen.forget();
+                    self.camera.chosen.forget();
                 }
                 Effect::Enabled if self.memory.config.enabled => self.start(Instant::now()),
                 Effect::Enabled => self.stop("not enabled"),
@@ -270,17 +265,8 @@ impl<'a> StreamTask<'a> {
     fn heed(&mut self, event: MediaEvent) {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match event {
-            MediaEvent::CaptureOpened { camera, mode, reason } => {
-                self.camera = Some(CameraStatus { name: camera, mode, reason, refused: Vec::new() });
-            }
-            MediaEvent::ControlsSet { refused } => {
-                if !refused.is_empty() {
-                    log::warn!(stream, refused:?; "the camera refuses some of its controls");
-                }
-                if let Some(camera) = &mut self.camera {
-                    camera.refused = refused;
-                }
-            }
+            MediaEvent::CaptureOpened { camera, mode, reason } => self.camera.opened(camera, mode, reason),
+            MediaEvent::ControlsSet { refused } => self.camera.controls_set(stream, refused),
             MediaEvent::CaptureWaits { reason } => {
                 log::info!(stream, reason; "capture waits");
                 let show = self.source.waits(now, reason);
@@ -360,7 +346,7 @@ impl<'a> StreamTask<'a> {
                 Ok(mut program) => {
                     let reason = self.selection.reason();
                     log::info!(stream, element, reason, target_kbps = target.as_kbps(); "encoder started");
-                    program.open_capture(config, &self.chosen);
+                    program.open_capture(config, &self.camera.chosen);
                     self.program = Some(program);
                     return;
                 }
@@ -388,7 +374,7 @@ impl<'a> StreamTask<'a> {
         if self.source.next_deadline().is_some_and(|at| now >= at) {
             self.source.restarted(now);
             self.silence = None;
-            program.open_capture(&self.memory.config, &self.chosen);
+            program.open_capture(&self.memory.config, &self.camera.chosen);
         }
         self.watch_encoder(now, &counters);
     }
@@ -433,7 +419,7 @@ impl<'a> StreamTask<'a> {
         let stream = self.name.as_str();
         log::warn!(stream, reason; "capture failed");
         self.format = None;
-        self.camera = None;
+        self.camera.status = None;
         let show = self.source.failed(now, reason, rand::random());
         if let Some(program) = &mut self.program {
             drop(program.close_capture()); // closes by itself, while the source machine waits for the next attempt
@@ -461,7 +447,7 @@ impl<'a> StreamTask<'a> {
     fn capture_closed(&mut self) {
         self.source.closed(Instant::now());
         self.format = None;
-        self.camera = None;
+        self.camera.status = None;
         self.silence = None;
     }
 
@@ -600,7 +586,8 @@ impl<'a> StreamTask<'a> {
         // those that leave.
         let present = self.memory.config.outputs.iter().filter_map(|output| self.outputs.get(&output.name));
         let outputs = present.map(OutputHandle::status).chain(self.departures.statuses()).collect();
-        let (camera, format, silence) = (self.camera.clone(), self.format.clone(), self.silence.clone());
+        let (camera, format, silence) =
+            (self.camera.status.clone(), self.format.clone(), self.silence.clone());
         let source = SourceStatus { camera, format, silence, ..bare.source };
         self.status.send_replace(Status { encoder, outputs, source, rate: self.rate.clone(), ..bare });
     }
@@ -610,14 +597,6 @@ async fn next_news(program: &mut Option<Program>) -> News {
     match program {
         Some(program) => program.next().await,
         None => pending().await,
-    }
-}
-
-/// Changes of the capture devices, where the stream has one.
-async fn plugged(config: &config::Stream, hot_plug: &mut HotPlug) -> Changes {
-    match config.video.source {
-        VideoSource::V4l2 { .. } => hot_plug.next().await,
-        VideoSource::Test | VideoSource::File { .. } => pending().await,
     }
 }
 
