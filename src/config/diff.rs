@@ -42,6 +42,8 @@ pub enum Effect {
     Output(OutputName),
     /// Live: which output the rate follows, or the order in which others take its place. Nothing connects anew.
     Lead,
+    /// Live: what the camera's controls are set to.
+    Controls,
     /// Live: the slate's picture.
     Slate,
     /// Live: gain, mute, channels, and how much later the sound is sent.
@@ -123,6 +125,7 @@ fn effect(path: &[&str], change: &Change) -> Effect {
             Effect::Sound
         }
         Some(Touches::SoundOffset) => Effect::RestartStream,
+        Some(Touches::Controls) => Effect::Controls,
         None => Effect::RestartStream,
     }
 }
@@ -140,10 +143,11 @@ enum Touches {
     Slate,
     Sound,
     SoundOffset,
+    Controls,
 }
 
 /// The first path that fits counts; what none fits restarts the stream.
-const EFFECTS: [(&[&str], Touches); 12] = [
+const EFFECTS: [(&[&str], Touches); 13] = [
     (&["enabled"], Touches::Enabled),
     (&["rate", "min_kbps"], Touches::RateBounds),
     (&["rate", "max_kbps"], Touches::RateBounds),
@@ -153,6 +157,7 @@ const EFFECTS: [(&[&str], Touches); 12] = [
     (&["audio", "mute"], Touches::Sound),
     (&["audio", "channels"], Touches::Sound),
     (&["audio", "offset_ms"], Touches::SoundOffset),
+    (&["video", "controls"], Touches::Controls),
     (&["outputs", ANY, "lead"], Touches::Lead),
     (&["outputs", ANY], Touches::Output),
     (&["outputs"], Touches::Lead), // their order
@@ -335,6 +340,8 @@ mod tests {
         assert_eq!(within("rate = { ladder = 'off' }"), [Effect::RestartStream]);
         assert_eq!(within("video = { slate = 'hold' }"), [Effect::Slate]);
         assert_eq!(within("video = { width = 640, slate = 'hold' }"), [Effect::Slate, Effect::RestartStream]);
+        assert_eq!(within("video.controls = { brightness = 10 }"), [Effect::Controls]);
+        assert_eq!(within("video.edid_file = '/etc/uplinkd/edid.bin'"), [Effect::RestartStream]);
         assert_eq!(within("audio = { source = 'test' }"), [Effect::RestartStream]);
         assert_eq!(within("audio = { codec = 'opus' }"), [Effect::RestartStream]);
         assert_eq!(within("audio = { gain_db = -3.5, mute = true, channels = 'left' }"), [Effect::Sound]);

@@ -1,7 +1,7 @@
 //! The task of one stream: it owns capture, encoder and outputs, and drives the pure machines.
 //!
-//! Everything that can happen to a stream arrives in one `select!`: commands, media events, wishes
-//! for a key frame, departures, and a tick every 50 ms. After each of them `step` brings the world in
+//! Everything that can happen to a stream arrives in one `select!`: commands, media events, cameras plugged in and
+//! out, wishes for a key frame, departures, and a tick every 50 ms. After each of them `step` brings the world in
 //! line with what the machines want, and the status is published. Nothing in the loop waits for the
 //! network or a device: outputs are tasks of their own, capture is opened and closed on a blocking
 //! thread, and what is taken down leaves through [`Departures`].
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::camera::CameraState;
 use super::departures::Departures;
 use super::fanout::Fanout;
 use super::output::{OutputHandle, StreamContext};
@@ -24,8 +25,9 @@ use super::recorder::Recorders;
 use super::sampling::Samples;
 use super::selection::Selection;
 use super::status::{AudioStatus, EncoderStatus, RateStatus, SourceStatus, Status};
+use crate::capture::changes::Changes;
 use crate::config::diff::Effect;
-use crate::config::{self, OutputName, StreamName};
+use crate::config::{self, OutputName, StreamName, VideoSource};
 use crate::media::{self, MediaEvent, Picture, Tracks};
 use crate::rate::{self, Decision, Mode};
 use crate::session::life::{Life, OutputView, Parts};
@@ -80,6 +82,7 @@ pub struct StreamTask<'a> {
     rate_decided: Arc<Notify>,
     rate: RateStatus,
     recorders: Recorders,
+    camera: CameraState,
     /// What the source gives, as it said itself.
     format: Option<String>,
     /// Why silence is sent in place of sound.
@@ -118,6 +121,7 @@ impl<'a> StreamTask<'a> {
             rate_decided: Arc::new(Notify::new()),
             rate,
             recorders,
+            camera: CameraState::default(),
             format: None,
             silence: None,
             sound_format: None,
@@ -137,6 +141,7 @@ impl<'a> StreamTask<'a> {
                     Some(command) => self.obey(command),
                 },
                 news = next_news(&mut self.program) => self.hear(news),
+                changes = self.camera.changes(&self.memory.config.video.source) => self.heed_changes(&changes),
                 () = self.departures.next() => {}
                 () = self.selection.next() => self.found(),
                 judgement = self.samples.next() => self.judge(judgement),
@@ -218,10 +223,18 @@ impl<'a> StreamTask<'a> {
                         program.set_sound(&self.memory.config.audio);
                     }
                 }
+                Effect::Controls => {
+                    if let (Some(program), VideoSource::V4l2(camera)) =
+                        (&self.program, &self.memory.config.video.source)
+                    {
+                        program.adjust_camera(&camera.controls);
+                    }
+                }
                 Effect::Slate | Effect::RestartStream => {
                     self.rate_settings.send_replace(rate_settings(&self.memory.config));
                     self.abandon_program();
                     self.selection.forget();
+                    self.camera.chosen.forget();
                 }
                 Effect::Enabled if self.memory.config.enabled => self.start(Instant::now()),
                 Effect::Enabled => self.stop("not enabled"),
@@ -249,9 +262,28 @@ impl<'a> StreamTask<'a> {
         }
     }
 
+    /// Cameras were plugged in or out. Whether the one that is wanted is among them, opening it tells.
+    fn heed_changes(&mut self, changes: &Changes) {
+        let (stream, appeared, gone) = (self.name.as_str(), &changes.appeared, &changes.gone);
+        log::info!(stream, appeared:?, gone:?; "capture devices have changed");
+        if !appeared.is_empty() {
+            self.source.hurry(Instant::now());
+        }
+    }
+
     fn heed(&mut self, event: MediaEvent) {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match event {
+            MediaEvent::CaptureOpened { camera, mode, reason } => self.camera.opened(camera, mode, reason),
+            MediaEvent::ControlsSet { refused } => self.camera.controls_set(stream, refused),
+            MediaEvent::CaptureWaits { reason } => {
+                log::info!(stream, reason; "capture waits");
+                let show = self.source.waits(now, reason);
+                if let Some(program) = &self.program {
+                    put_on_air(&self.name, program, show);
+                }
+            }
+            MediaEvent::CaptureReady => self.source.hurry(now),
             MediaEvent::CaptureLive { format } => {
                 log::info!(stream, format; "capture is live");
                 self.format = Some(format);
@@ -319,7 +351,7 @@ impl<'a> StreamTask<'a> {
         if self.source.next_deadline().is_some_and(|at| now >= at) {
             self.source.restarted(now);
             self.silence = None;
-            program.open_capture(&self.memory.config);
+            program.open_capture(&self.memory.config, &self.camera.chosen);
         }
         self.samples.observe(now, program);
         self.watch_encoder(now, &counters);
@@ -329,6 +361,7 @@ impl<'a> StreamTask<'a> {
         let stream = self.name.as_str();
         log::warn!(stream, reason; "capture failed");
         self.format = None;
+        self.camera.status = None;
         let show = self.source.failed(now, reason, rand::random());
         if let Some(program) = &mut self.program {
             drop(program.close_capture()); // closes by itself, while the source machine waits for the next attempt
@@ -339,6 +372,7 @@ impl<'a> StreamTask<'a> {
     fn capture_closed(&mut self) {
         self.source.closed(Instant::now());
         self.format = None;
+        self.camera.status = None;
         self.silence = None;
         self.sound_format = None;
     }
@@ -480,8 +514,9 @@ impl<'a> StreamTask<'a> {
         // those that leave.
         let present = self.memory.config.outputs.iter().filter_map(|output| self.outputs.get(&output.name));
         let outputs = present.map(OutputHandle::status).chain(self.departures.statuses()).collect();
-        let (format, silence) = (self.format.clone(), self.silence.clone());
-        let source = SourceStatus { format, silence, ..bare.source };
+        let (camera, format, silence) =
+            (self.camera.status.clone(), self.format.clone(), self.silence.clone());
+        let source = SourceStatus { camera, format, silence, ..bare.source };
         let running = |program: &Program| {
             let (reason, format) = (self.silence.clone(), self.sound_format.clone());
             AudioStatus::running(&self.memory.config.audio, program.levels(), reason, format)
@@ -535,6 +570,7 @@ fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, source: 
         source: SourceStatus {
             state: source.state(),
             device: config.video.source.to_string(),
+            camera: None,
             format: None,
             silence: None,
             reason: source.reason().map(str::to_string),

@@ -86,7 +86,7 @@ impl StreamTask<'_> {
                 log::info!(stream, element, reason, target_kbps; "encoder started");
                 self.source.opened(now, self.memory.config.video.framerate.frame_duration());
                 self.silence = None;
-                program.open_capture(&self.memory.config);
+                program.open_capture(&self.memory.config, &self.camera.chosen);
                 self.program = Some(program);
                 return;
             }
