@@ -284,8 +284,8 @@ enabled = true
 
 [streams.main.video]
 source = "test"
-width = 640
-height = 360
+width = 320
+height = 180
 framerate = 30
 encoder = "software"
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
+#[path = "../calm/mod.rs"]
 mod calm;
 mod common;
 mod governor;
