@@ -75,6 +75,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Modules that decide, and leave clocks, files, sockets and GStreamer to others; with exceptions.
 const PURE: &[(&str, &[&str])] = &[
+    ("capture::jpeg", &[]),
     ("capture::mode", &[]),
     ("causes", &[]),
     ("config", &["config::file"]),

@@ -1,5 +1,6 @@
 //! Capture devices: which there are, and what the configuration's device stands for.
 
+pub mod jpeg;
 mod list;
 mod sound;
 
