@@ -47,6 +47,9 @@ struct Source {
     reason: Option<String>,
     silence: Option<String>,
     losses: u64,
+    frames_truncated: u64,
+    frames_corrupt: u64,
+    frames_undecoded: u64,
 }
 
 #[derive(Serialize)]
@@ -160,6 +163,9 @@ impl From<&SourceStatus> for Source {
             reason: source.reason.clone(),
             silence: source.silence.clone(),
             losses: source.losses,
+            frames_truncated: source.damaged.truncated,
+            frames_corrupt: source.damaged.corrupt,
+            frames_undecoded: source.damaged.undecoded,
         }
     }
 }

@@ -31,6 +31,18 @@ pub type Size = (u32, u32);
 /// # Errors
 /// What is wrong with it.
 pub fn check(frame: &[u8], size: Option<Size>) -> Result<(), Damage> {
+    let found = walk(frame, size);
+    if let Err(Damage::Corrupt(_)) = found {
+        // What makes no sense may be the padding of a frame that was cut off in its header.
+        let end = frame.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        if walk(&frame[..end], size) == Err(Damage::Truncated) {
+            return Err(Damage::Truncated);
+        }
+    }
+    found
+}
+
+fn walk(frame: &[u8], size: Option<Size>) -> Result<(), Damage> {
     let mut walk = Walk { rest: frame, promised: size, picture: None, restart_interval: 0, scans: 0 };
     match walk.take(2)? {
         SOI => {}
@@ -92,8 +104,7 @@ impl<'a> Walk<'a> {
         let [precision, h1, h0, w1, w0, count, components @ ..] = body else {
             return Err(Damage::Corrupt(LENGTH));
         };
-        let size =
-            (u32::from(u16::from_be_bytes([*w1, *w0])), u32::from(u16::from_be_bytes([*h1, *h0])));
+        let size = (u32::from(u16::from_be_bytes([*w1, *w0])), u32::from(u16::from_be_bytes([*h1, *h0])));
         let is_sane = *precision == 8
             && matches!(count, 1 | 3 | 4)
             && components.len() == 3 * usize::from(*count)
@@ -119,10 +130,7 @@ impl<'a> Walk<'a> {
 
     /// A segment of tables, each with a byte in front: `length` is how long what follows that is, if it
     /// may be there at all.
-    fn tables(
-        &mut self,
-        length: impl Fn(u8, &[u8]) -> Option<usize>,
-    ) -> Result<ControlFlow<()>, Damage> {
+    fn tables(&mut self, length: impl Fn(u8, &[u8]) -> Option<usize>) -> Result<ControlFlow<()>, Damage> {
         let mut body = self.body()?;
         while let [head, tail @ ..] = body {
             let table = length(*head, tail).and_then(|length| tail.get(length..));
@@ -138,8 +146,7 @@ impl<'a> Walk<'a> {
         };
         let body = self.body()?;
         let components = *body.first().ok_or(Damage::Corrupt(LENGTH))?;
-        if !(1..=picture.components).contains(&components) || body.len() != 4 + 2 * usize::from(components)
-        {
+        if !(1..=picture.components).contains(&components) || body.len() != 4 + 2 * usize::from(components) {
             return Err(Damage::Corrupt("a scan's header makes no sense"));
         }
         self.scans += 1;
@@ -236,7 +243,9 @@ impl Picture {
 /// Whether a header's size is the promised one, or that rounded up to whole blocks, as some encoders write it.
 fn is_size(size: Size, promised: Size) -> bool {
     let fits = |own: u32, promised: u32| {
-        own == promised || own == promised.next_multiple_of(BLOCK) || own == promised.next_multiple_of(2 * BLOCK)
+        own == promised
+            || own == promised.next_multiple_of(BLOCK)
+            || own == promised.next_multiple_of(2 * BLOCK)
     };
     fits(size.0, promised.0) && fits(size.1, promised.1)
 }
@@ -322,8 +331,10 @@ mod tests {
         for length in 0..whole.len() {
             assert_eq!(check(&whole[..length], SIZE), Err(Damage::Truncated), "{length} bytes");
         }
-        let padded = [&whole[..whole.len() - 4], &[0; 200]].concat();
-        assert_eq!(check(&padded, SIZE), Err(Damage::Truncated), "padding is no end");
+        for length in 0..whole.len() - 1 {
+            let padded = [&whole[..length], &[0; 200]].concat();
+            assert_eq!(check(&padded, SIZE), Err(Damage::Truncated), "{length} bytes: padding is no end");
+        }
         assert_eq!(check(&frame(0, &[0x12]), SIZE), Err(Damage::Truncated), "too little for its size");
     }
 

@@ -44,6 +44,8 @@ pub enum Effect {
     Lead,
     /// Live: the slate's picture.
     Slate,
+    /// Which sources take the first one's place: they are chosen among anew, and the encoder goes on.
+    Fallback,
     /// Anything else: picture, sound and encoder start anew.
     RestartStream,
 }
@@ -114,6 +116,7 @@ fn effect(path: &[&str]) -> Effect {
         }
         Some(Touches::Lead) => Effect::Lead,
         Some(Touches::Slate) => Effect::Slate,
+        Some(Touches::Fallback) => Effect::Fallback,
         None => Effect::RestartStream,
     }
 }
@@ -124,15 +127,17 @@ enum Touches {
     Output,
     Lead,
     Slate,
+    Fallback,
 }
 
 /// The first path that fits counts; what none fits restarts the stream.
-const EFFECTS: [(&[&str], Touches); 8] = [
+const EFFECTS: [(&[&str], Touches); 9] = [
     (&["enabled"], Touches::Enabled),
     (&["rate", "min_kbps"], Touches::RateBounds),
     (&["rate", "max_kbps"], Touches::RateBounds),
     (&["rate", "start_kbps"], Touches::RateBounds),
     (&["video", "slate"], Touches::Slate),
+    (&["video", "fallback"], Touches::Fallback),
     (&["outputs", ANY, "lead"], Touches::Lead),
     (&["outputs", ANY], Touches::Output),
     (&["outputs"], Touches::Lead), // their order
@@ -198,7 +203,9 @@ fn compare_tables(path: &mut Vec<Step>, mut old: Table, mut new: Table, found: &
 fn compare(path: &mut Vec<Step>, before: Option<Value>, after: Option<Value>, found: &mut Vec<Difference>) {
     match (before, after) {
         (Some(Value::Table(old)), Some(Value::Table(new))) => compare_tables(path, old, new, found),
-        (Some(Value::Array(old)), Some(Value::Array(new))) => compare_lists(path, old, new, found),
+        (Some(Value::Array(old)), Some(Value::Array(new))) if are_named(&old) && are_named(&new) => {
+            compare_lists(path, old, new, found);
+        }
         (before, after) if before == after => {}
         (before, after) => found.push(Difference { steps: path.clone(), before, after }),
     }
@@ -230,11 +237,16 @@ fn compare_lists(path: &mut Vec<Step>, old: Vec<Value>, new: Vec<Value>, found: 
     }
 }
 
+/// Whether a list is one of things with names; others are compared as they are.
+fn are_named(list: &[Value]) -> bool {
+    list.iter().all(|element| element.get("name").is_some())
+}
+
 fn named(list: Vec<Value>) -> Vec<(String, Value)> {
     let name = |value: &Value| value.get("name").and_then(Value::as_str).map(str::to_owned);
     list.into_iter()
         .map(|value| {
-            (name(&value).expect("every list of the document is one of outputs, which have names"), value)
+            (name(&value).expect("only elements with names are compared by them"), value)
         })
         .collect()
 }
@@ -257,6 +269,10 @@ fn shown(value: &Option<Value>) -> String {
         None => "none".into(),
         // Its keys would fill a screen, and one of them may be confidential.
         Some(Value::Table(_)) => "present".into(),
+        Some(Value::Array(list)) if list.iter().any(Value::is_table) => match list.len() {
+            1 => "1 section".into(),
+            sections => format!("{sections} sections"),
+        },
         Some(value) => value.to_string(),
     }
 }
@@ -315,6 +331,7 @@ mod tests {
         assert_eq!(within("rate = { ladder = 'off' }"), [Effect::RestartStream]);
         assert_eq!(within("video = { slate = 'hold' }"), [Effect::Slate]);
         assert_eq!(within("video = { width = 640, slate = 'hold' }"), [Effect::Slate, Effect::RestartStream]);
+        assert_eq!(within("video = { fallback = [{ source = 'test' }] }"), [Effect::Fallback]);
         assert_eq!(within("audio = { source = 'test' }"), [Effect::RestartStream]);
         assert_eq!(effects(":9001\"", ":9001\"\nlatency_ms = 500"), [output("spare")]);
         assert_eq!(effects("spare", "reserve"), [output("reserve"), output("spare")]);
@@ -357,6 +374,17 @@ mod tests {
         assert_eq!(changes.list[0].to_string(), "log.level: \"info\" → \"debug\"");
         let changes = compare("", "[api]\nlisten = 'unix:/run/uplinkd/api.sock'");
         assert!(changes.api && !changes.log_level);
+    }
+
+    #[test]
+    fn fallbacks_are_compared_as_a_whole() {
+        let with = |sources: &str| format!("[streams.main.video]\nsource = 'test'\nfallback = [{sources}]");
+        let (one, two) = ("{ device = '/dev/video0' }", "{ device = '/dev/video1' }");
+        let changes = compare(&with(one), &with(&format!("{two}, {one}")));
+        let said: Vec<String> = changes.list.iter().map(Change::to_string).collect();
+        assert_eq!(said, ["streams.main.video.fallback: 1 section → 2 sections"]);
+        assert!(compare(&with(one), &with(one)).is_empty());
+        assert_eq!(compare(&with(one), &with(two)).list.len(), 1);
     }
 
     #[test]

@@ -51,18 +51,8 @@ fn log(log: &Log) -> Table {
 }
 
 fn video(video: &Video) -> Table {
-    let mut table = Table::new();
-    match &video.source {
-        VideoSource::V4l2 { device } => {
-            put(&mut table, "source", "v4l2");
-            put(&mut table, "device", device.to_string());
-        }
-        VideoSource::Test => put(&mut table, "source", "test"),
-        VideoSource::File { path } => {
-            put(&mut table, "source", "file");
-            put_path(&mut table, "path", Some(path));
-        }
-    }
+    let mut table = source(&video.source);
+    put(&mut table, "fallback", video.fallback.iter().map(source).collect::<Vec<Table>>());
     put(&mut table, "width", i64::from(video.width));
     put(&mut table, "height", i64::from(video.height));
     match video.framerate.denominator() {
@@ -73,6 +63,22 @@ fn video(video: &Video) -> Table {
     put(&mut table, "encoder", video.encoder.to_string());
     put(&mut table, "keyframe_interval_ms", milliseconds(video.keyframe_interval));
     put(&mut table, "slate", video.slate.to_string());
+    table
+}
+
+fn source(source: &VideoSource) -> Table {
+    let mut table = Table::new();
+    match source {
+        VideoSource::V4l2 { device } => {
+            put(&mut table, "source", "v4l2");
+            put(&mut table, "device", device.to_string());
+        }
+        VideoSource::Test => put(&mut table, "source", "test"),
+        VideoSource::File { path } => {
+            put(&mut table, "source", "file");
+            put_path(&mut table, "path", Some(path));
+        }
+    }
     table
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::decoding::h264_decoder;
 use super::encoder;
 use super::error::Error;
 use super::format::Formats;
@@ -72,6 +73,12 @@ fn check_source(stream: &Stream, findings: &mut Vec<Finding>) {
                     message: error.to_string(),
                     fix: "plug the device in; the stream waits for it".to_owned(),
                     severity: Severity::Warning,
+                });
+            }
+            if let Err(missing_decoder) = h264_decoder() {
+                findings.push(Finding {
+                    severity: Severity::Warning, // for cameras that give nothing else
+                    ..missing(&missing_decoder, "video.source")
                 });
             }
             &["v4l2src", "jpegdec", "videorate", "videoconvertscale"]

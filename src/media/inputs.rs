@@ -9,6 +9,7 @@ use gst::prelude::*;
 use gst_video::VideoMeta;
 
 use super::clock;
+use super::damage::Damage;
 use super::error::Error;
 use super::format::Formats;
 use super::graph;
@@ -56,6 +57,7 @@ pub(super) struct Tally {
     sound_refused: AtomicU64,
     /// When the newest picture arrived, on the shared clock; 0 before the first.
     newest: AtomicU64,
+    damage: Damage,
     /// Whether it was told that pictures come with times that lie ahead.
     ahead_told: AtomicBool,
 }
@@ -101,6 +103,11 @@ impl Inputs {
 
     pub(super) fn frames(&self) -> u64 {
         self.tally.frames.load(Ordering::Relaxed)
+    }
+
+    /// Where damaged pictures are counted.
+    pub(super) fn damage(&self) -> &Damage {
+        &self.tally.damage
     }
 
     /// Pictures on air that came while two were waiting.

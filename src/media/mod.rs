@@ -19,7 +19,7 @@
 //!   (`reduction`). Behind the encoder nothing is dropped here.
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
-//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `live_sound`, `file`, `slate`, `sound`, `mux`, `ts`;
+//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `decoding`, `damage`, `live_sound`, `file`, `slate`, `sound`, `mux`, `ts`;
 //! and `trial`, which only asks what an encoder is worth.
 
 mod apart;
@@ -27,6 +27,8 @@ mod capture;
 mod check;
 mod clock;
 mod contexts;
+mod damage;
+mod decoding;
 mod encode;
 mod encoder;
 mod encoding;
@@ -53,6 +55,7 @@ mod unit;
 pub use self::apart::threads_left_behind;
 pub use self::capture::Capture;
 pub use self::check::{Finding, Severity, check};
+pub use self::damage::DamagedFrames;
 pub use self::encode::{Counters, Encode, Picture};
 pub use self::encoder::{EncoderInfo, Limits, MemoryPath, Offer, back_ends, offers};
 pub use self::encoding::EncoderProgress;

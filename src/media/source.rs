@@ -6,6 +6,7 @@ use std::path::Path;
 use gst::prelude::*;
 
 use super::clock;
+use super::decoding::decoder;
 use super::error::Error;
 use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
@@ -27,12 +28,7 @@ pub(super) fn test_picture(inputs: &Inputs, events: &EventSender) -> Result<Grap
     let time = graph::plain("timeoverlay")?;
     let sink = picture_end(inputs, events, &filter)?;
     graph.chain(&[&source, &filter, &time, &sink])?;
-    let events = events.clone();
-    run(graph, move |report| {
-        if let Some(event) = picture_news(report) {
-            events.send(event);
-        }
-    })
+    run_picture(graph, events)
 }
 
 /// A tone of 440 Hz, quiet enough not to annoy.
@@ -59,21 +55,26 @@ pub(super) fn v4l2(node: &Path, inputs: &Inputs, events: &EventSender) -> Result
     graph.add(&[&source])?;
     let wanted = device_caps(&graph, &source, &inputs.formats)?;
     let filter = graph::only(&wanted)?;
-    let mut elements = vec![filter.clone()];
-    if wanted.structure(0).is_some_and(|format| format.has_name("image/jpeg")) {
-        elements.push(graph::plain("jpegdec")?);
-    }
+    camera_branch(&graph, &filter, &wanted, inputs, events)?;
+    graph.link(&[&source, &filter])?;
+    run_picture(graph, events)
+}
+
+/// Adds what stands behind a camera that gives `caps`, from its `entry` on: the decoder where there is something to
+/// decode, and what brings any picture to the stream's format. A camera that changes its size, rate or pixels
+/// in mid-stream changes nothing behind that.
+pub(super) fn camera_branch(
+    graph: &Graph,
+    entry: &gst::Element,
+    caps: &gst::Caps,
+    inputs: &Inputs,
+    events: &EventSender,
+) -> Result<(), Error> {
+    let mut elements = vec![entry.clone()];
+    elements.extend(decoder(caps, inputs)?);
     elements.extend(normalised_picture(&inputs.formats)?);
-    elements.push(picture_end(inputs, events, &filter)?);
-    let elements: Vec<_> = elements.iter().collect();
-    graph.chain(&elements)?;
-    graph.link(&[&source, elements[0]])?;
-    let events = events.clone();
-    run(graph, move |report| {
-        if let Some(event) = picture_news(report) {
-            events.send(event);
-        }
-    })
+    elements.push(picture_end(inputs, events, entry)?);
+    graph.chain(&elements.iter().collect::<Vec<_>>())
 }
 
 /// An ALSA device.
@@ -122,6 +123,7 @@ pub(super) fn described(caps: Option<&gst::Caps>) -> String {
     let pixels = match format.name().as_str() {
         "video/x-raw" => format.get::<&str>("format").unwrap_or("raw"),
         "image/jpeg" => "MJPEG",
+        "video/x-h264" => "H.264",
         other => other,
     };
     let mut text = match (format.get::<i32>("width"), format.get::<i32>("height")) {
@@ -140,6 +142,16 @@ pub(super) fn described(caps: Option<&gst::Caps>) -> String {
 fn sound_end(inputs: &Inputs, teller: &Teller) -> Result<gst::Element, Error> {
     let teller = teller.clone();
     inputs.sound_sink(false, move || teller.sounding())
+}
+
+/// Runs a live picture's source from now on.
+pub(super) fn run_picture(graph: Graph, events: &EventSender) -> Result<Graph, Error> {
+    let events = events.clone();
+    run(graph, move |report| {
+        if let Some(event) = picture_news(report) {
+            events.send(event);
+        }
+    })
 }
 
 /// Runs a live source from now on.
@@ -167,14 +179,14 @@ fn tell(teller: &Teller, report: Report) {
     }
 }
 
-/// Of what the device offers: raw at the stream's size and rate, else MJPEG so, else raw or MJPEG in
+/// Of what the device offers: raw at the stream's size and rate, else MJPEG or H.264 so, else one of them in
 /// whatever size it likes. (Choosing a mode with more care is the capture module's business.)
 fn device_caps(graph: &Graph, source: &gst::Element, formats: &Formats) -> Result<gst::Caps, Error> {
     if source.set_state(gst::State::Ready).is_err() {
         return Err(graph.not_started());
     }
     let offered = graph::pad(source, "src").query_caps(None);
-    let candidates = ["video/x-raw", "image/jpeg"].into_iter().flat_map(|name| {
+    let candidates = ["video/x-raw", "image/jpeg", "video/x-h264"].into_iter().flat_map(|name| {
         let mut exact = gst::Structure::new_empty(name);
         for field in ["width", "height", "framerate"] {
             exact.set_value(field, mode(&formats.picture, field));
@@ -182,11 +194,11 @@ fn device_caps(graph: &Graph, source: &gst::Element, formats: &Formats) -> Resul
         [(0, gst::Caps::builder_full().structure(exact).build()), (1, gst::Caps::new_empty_simple(name))]
     });
     let mut candidates: Vec<_> = candidates.collect();
-    candidates.sort_by_key(|(rank, _)| *rank); // stable: raw stays before MJPEG
+    candidates.sort_by_key(|(rank, _)| *rank); // stable: raw stays before MJPEG, and that before H.264
     candidates.into_iter().map(|(_, caps)| caps).find(|caps| caps.can_intersect(&offered)).ok_or_else(|| {
         Error::Unavailable {
             what: "the capture device".to_owned(),
-            reason: "it gives neither raw pictures nor MJPEG".to_owned(),
+            reason: "it gives neither raw pictures nor MJPEG nor H.264".to_owned(),
         }
     })
 }

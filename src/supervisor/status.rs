@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::{OutputName, StreamName};
+use crate::media::DamagedFrames;
 use crate::rate::Mode;
 pub use crate::session::encoders::Demotion;
 pub use crate::session::life::State;
@@ -44,6 +45,8 @@ pub struct SourceStatus {
     pub silence: Option<String>,
     /// Times that a live source was lost.
     pub losses: u64,
+    /// Pictures that came damaged, and were left out.
+    pub damaged: DamagedFrames,
 }
 
 /// What the encoder does.

@@ -25,7 +25,7 @@ use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
 use crate::causes::with_causes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName};
-use crate::media::{Counters, MediaEvent, Picture, Tracks};
+use crate::media::{Counters, DamagedFrames, MediaEvent, Picture, Tracks};
 use crate::rate::{self, Decision, Mode};
 use crate::session::encoders::Action;
 use crate::session::life::{Life, OutputView, Parts};
@@ -553,7 +553,9 @@ impl<'a> StreamTask<'a> {
         let present = self.memory.config.outputs.iter().filter_map(|output| self.outputs.get(&output.name));
         let outputs = present.map(OutputHandle::status).chain(self.departures.statuses()).collect();
         let (format, silence) = (self.format.clone(), self.silence.clone());
-        let source = SourceStatus { format, silence, ..bare.source };
+        let damaged = self.program.as_ref().map(|program| program.counters().frames_damaged);
+        let damaged = damaged.unwrap_or_default();
+        let source = SourceStatus { format, silence, damaged, ..bare.source };
         self.status.send_replace(Status { encoder, outputs, source, rate: self.rate.clone(), ..bare });
     }
 }
@@ -599,6 +601,7 @@ fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, source: 
             silence: None,
             reason: source.reason().map(str::to_string),
             losses: source.losses(),
+            damaged: DamagedFrames::default(),
         },
         encoder: None,
         outputs: Vec::new(),

@@ -114,7 +114,7 @@ const ALIASES: [(&str, &str); 29] = [
 ];
 
 /// Every section with its keys, so that a key in the wrong one is shown the way.
-const SECTIONS: [(&str, &[&str]); 7] = [
+const SECTIONS: [(&str, &[&str]); 8] = [
     ("[api]", &["listen", "token_file", "tls_certificate_file", "tls_key_file", "insecure"]),
     ("[log]", &["level"]),
     ("[streams.NAME]", &["enabled", "video", "audio", "rate", "outputs"]),
@@ -122,6 +122,7 @@ const SECTIONS: [(&str, &[&str]); 7] = [
         "[streams.NAME.video]",
         &[
             "source",
+            "fallback",
             "device",
             "path",
             "width",
@@ -133,6 +134,7 @@ const SECTIONS: [(&str, &[&str]); 7] = [
             "slate",
         ],
     ),
+    ("[[streams.NAME.video.fallback]]", &["source", "device", "path"]),
     ("[streams.NAME.audio]", &["source", "device", "bitrate_kbps", "offset_ms"]),
     ("[streams.NAME.rate]", &["min_kbps", "max_kbps", "start_kbps", "adaptive", "ladder"]),
     (
@@ -156,7 +158,7 @@ mod tests {
         tls_certificate_file = "/certificate"
         tls_key_file = "/key"
         [streams.a]
-        video = { source = "file", path = "/file" }
+        video = { source = "file", path = "/file", fallback = [{ source = "v4l2" }, { source = "file", path = "/b" }] }
         audio = { source = "alsa" }
         [[streams.a.outputs]]
         name = "a"
