@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use crate::supervisor::status::{
-    Demotion, EncoderStatus, OutputState, OutputStatus, RateStatus, SourceState, SourceStatus, Status,
+    self, Demotion, EncoderStatus, OutputState, OutputStatus, RateStatus, SourceState, SourceStatus, Status,
 };
 
 /// `GET /v1/info`.
@@ -50,6 +50,16 @@ struct Source {
     frames_truncated: u64,
     frames_corrupt: u64,
     frames_undecoded: u64,
+    sources: Vec<OneSource>,
+}
+
+/// A source, whether it is on air or not.
+#[derive(Serialize)]
+struct OneSource {
+    device: String,
+    state: &'static str,
+    reason: Option<String>,
+    on_air: bool,
 }
 
 #[derive(Serialize)]
@@ -152,12 +162,7 @@ impl From<&Status> for Stream {
 impl From<&SourceStatus> for Source {
     fn from(source: &SourceStatus) -> Self {
         Source {
-            state: match source.state {
-                SourceState::Off => "off",
-                SourceState::Waiting => "waiting",
-                SourceState::Live => "live",
-                SourceState::Lost => "lost",
-            },
+            state: source_state(source.state),
             device: source.device.clone(),
             format: source.format.clone(),
             reason: source.reason.clone(),
@@ -166,7 +171,29 @@ impl From<&SourceStatus> for Source {
             frames_truncated: source.damaged.truncated,
             frames_corrupt: source.damaged.corrupt,
             frames_undecoded: source.damaged.undecoded,
+            sources: source.all.iter().map(OneSource::from).collect(),
         }
+    }
+}
+
+impl From<&status::OneSource> for OneSource {
+    fn from(source: &status::OneSource) -> Self {
+        let status::OneSource { device, state, reason, on_air } = source;
+        OneSource {
+            device: device.clone(),
+            state: source_state(*state),
+            reason: reason.clone(),
+            on_air: *on_air,
+        }
+    }
+}
+
+fn source_state(state: SourceState) -> &'static str {
+    match state {
+        SourceState::Off => "off",
+        SourceState::Waiting => "waiting",
+        SourceState::Live => "live",
+        SourceState::Lost => "lost",
     }
 }
 

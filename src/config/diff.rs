@@ -245,9 +245,7 @@ fn are_named(list: &[Value]) -> bool {
 fn named(list: Vec<Value>) -> Vec<(String, Value)> {
     let name = |value: &Value| value.get("name").and_then(Value::as_str).map(str::to_owned);
     list.into_iter()
-        .map(|value| {
-            (name(&value).expect("only elements with names are compared by them"), value)
-        })
+        .map(|value| (name(&value).expect("only elements with names are compared by them"), value))
         .collect()
 }
 

@@ -15,7 +15,7 @@ use crate::config::{AudioSource, Stream, VideoSource};
 pub struct Capture {
     /// On this capture's lease.
     inputs: Inputs,
-    _picture: Source,
+    _picture: Option<Source>,
     _sound: Option<LiveSound>,
 }
 
@@ -25,23 +25,31 @@ enum Source {
 }
 
 impl Capture {
-    /// Starts the stream's picture and sound. An error is the picture's; sound that does not start is
+    /// Starts the stream's picture, of its first source, and its sound. An error is the picture's; sound that does not start is
     /// reported as [`MediaEvent::SoundFailed`], and silence is sent until it does. The capture takes over
     /// the lease of `inputs`, and revokes it when it ends.
     pub fn start(stream: &Stream, inputs: &Inputs, events: EventSender) -> Result<Capture, Error> {
         let sound = start_sound(stream, inputs, &events)?;
-        let picture = match &stream.video.source {
-            VideoSource::Test => Source::Live { _graph: source::test_picture(inputs, &events)? },
-            VideoSource::V4l2 { device } => {
-                let node = capture::resolve(device)?;
-                Source::Live { _graph: source::v4l2(&node, inputs, &events)? }
-            }
-            VideoSource::File { path } => {
-                let with_sound = stream.audio.source == AudioSource::File;
-                Source::File { _player: FileLoop::start(path, with_sound, inputs, &events)? }
-            }
-        };
-        Ok(Capture { inputs: inputs.clone(), _picture: picture, _sound: sound })
+        let picture = start_picture(stream, &stream.video.source, inputs, &events)?;
+        Ok(Capture { inputs: inputs.clone(), _picture: Some(picture), _sound: sound })
+    }
+
+    /// As [`Capture::start`], the picture alone, of one of the stream's sources. A file has its sound with it
+    /// where the stream's sound is to come from the file.
+    pub fn picture(
+        stream: &Stream,
+        source: &VideoSource,
+        inputs: &Inputs,
+        events: EventSender,
+    ) -> Result<Capture, Error> {
+        let picture = start_picture(stream, source, inputs, &events)?;
+        Ok(Capture { inputs: inputs.clone(), _picture: Some(picture), _sound: None })
+    }
+
+    /// As [`Capture::start`], the sound alone, where it has a source of its own.
+    pub fn sound(stream: &Stream, inputs: &Inputs, events: EventSender) -> Result<Capture, Error> {
+        let sound = start_sound(stream, inputs, &events)?;
+        Ok(Capture { inputs: inputs.clone(), _picture: None, _sound: sound })
     }
 
     /// From now on nothing that it gives is taken. Dropping it does so too, but may then block for as
@@ -57,24 +65,41 @@ impl Drop for Capture {
     }
 }
 
+fn start_picture(
+    stream: &Stream,
+    source: &VideoSource,
+    inputs: &Inputs,
+    events: &EventSender,
+) -> Result<Source, Error> {
+    let with_sound = stream.audio.source == AudioSource::File;
+    let picture = match source {
+        VideoSource::Test => Source::Live { _graph: source::test_picture(inputs, events)? },
+        VideoSource::V4l2 { device } => {
+            let node = capture::resolve(device)?;
+            Source::Live { _graph: source::v4l2(&node, inputs, events)? }
+        }
+        VideoSource::File { path } => {
+            return Ok(Source::File { _player: FileLoop::start(path, with_sound, inputs, events)? });
+        }
+    };
+    if with_sound {
+        let reason = "the picture comes from no file, and the sound was to come from there".to_owned();
+        events.send(MediaEvent::SoundMissing { reason });
+    }
+    Ok(picture)
+}
+
+/// None where it comes with a file's picture, or is silence.
 fn start_sound(stream: &Stream, inputs: &Inputs, events: &EventSender) -> Result<Option<LiveSound>, Error> {
     let inputs = inputs.clone();
-    match (&stream.audio.source, &stream.video.source) {
-        (AudioSource::Test, _) => {
+    match &stream.audio.source {
+        AudioSource::Test => {
             LiveSound::start(move |teller| source::test_tone(&inputs, teller), events).map(Some)
         }
-        (AudioSource::Alsa { device }, _) => {
+        AudioSource::Alsa { device } => {
             let device = device.clone();
             LiveSound::start(move |teller| source::alsa(&device, &inputs, teller), events).map(Some)
         }
-        (AudioSource::File, VideoSource::Test | VideoSource::V4l2 { .. }) => {
-            let reason = "audio.source = \"file\" without a file as the picture's source".to_owned();
-            events.send(MediaEvent::SoundMissing { reason });
-            Ok(None)
-        }
-        // The file's player brings its own sound; silence needs no source.
-        (AudioSource::File, VideoSource::File { .. }) | (AudioSource::Silence | AudioSource::None, _) => {
-            Ok(None)
-        }
+        AudioSource::File | AudioSource::Silence | AudioSource::None => Ok(None),
     }
 }

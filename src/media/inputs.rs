@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use gst::prelude::*;
 use gst_video::VideoMeta;
@@ -17,7 +18,8 @@ use super::graph;
 /// A handle to an [`Encode`](super::Encode)'s inlets. What is pushed after that has stopped is lost.
 ///
 /// It is held on a *lease*, which its clones share. One capture has one lease: a capture that is being
-/// closed may push for a while yet, and once its lease is revoked that no longer counts as anything.
+/// closed may push for a while yet, and once its lease is revoked that no longer counts as anything. A lease that
+/// is on *stand-by* passes nothing on either, but what is pushed on it shows that its source works.
 #[derive(Clone)]
 pub struct Inputs {
     pub(super) formats: Formats,
@@ -27,7 +29,16 @@ pub struct Inputs {
     on_air: OnAir,
     /// Positive: the sound is sent later than it was heard.
     sound_offset: gst::ClockTimeDiff,
-    is_revoked: Arc<AtomicBool>,
+    lease: Arc<Lease>,
+}
+
+/// What one capture may do, and has done.
+#[derive(Debug, Default)]
+struct Lease {
+    is_revoked: AtomicBool,
+    is_standing_by: AtomicBool,
+    /// When its newest picture arrived, on the shared clock; 0 before the first.
+    newest: AtomicU64,
 }
 
 /// Whether the live picture is on air. While it is not, none is passed on: what would wait at the
@@ -77,23 +88,37 @@ impl Inputs {
             tally: Arc::default(),
             on_air,
             sound_offset: i64::from(sound_offset_ms) * NANOS_PER_MILLISECOND,
-            is_revoked: Arc::default(),
+            lease: Arc::default(),
         }
     }
 
     /// The same inlets on a fresh lease: one for each opening of a capture.
     pub fn lease(&self) -> Inputs {
-        Inputs { is_revoked: Arc::default(), ..self.clone() }
+        Inputs { lease: Arc::default(), ..self.clone() }
+    }
+
+    /// Whether what is pushed on this lease is passed on; a fresh one passes everything on.
+    pub fn stand_by(&self, stand_by: bool) {
+        self.lease.is_standing_by.store(stand_by, Ordering::Release);
+    }
+
+    /// When the newest picture on this lease arrived, whether it was passed on or not.
+    pub fn newest_on_lease(&self) -> Option<Instant> {
+        at_clock(&self.lease.newest).map(clock::to_instant)
     }
 
     /// Ends the lease: what is still pushed on it, through this handle or a clone, is ignored, picture
     /// and sound. Neither blocks nor waits; may be repeated.
     pub fn revoke(&self) {
-        self.is_revoked.store(true, Ordering::Release);
+        self.lease.is_revoked.store(true, Ordering::Release);
     }
 
     fn is_revoked(&self) -> bool {
-        self.is_revoked.load(Ordering::Acquire)
+        self.lease.is_revoked.load(Ordering::Acquire)
+    }
+
+    fn is_standing_by(&self) -> bool {
+        self.lease.is_standing_by.load(Ordering::Acquire)
     }
 
     /// Whether the stream has a sound track at all.
@@ -123,10 +148,7 @@ impl Inputs {
     /// When the newest picture arrived. Its own time would not do: a source with a long pipeline is
     /// live though each of its pictures is old.
     pub(super) fn newest_frame(&self) -> Option<gst::ClockTime> {
-        match self.tally.newest.load(Ordering::Relaxed) {
-            0 => None,
-            nanos => Some(gst::ClockTime::from_nseconds(nanos)),
-        }
+        at_clock(&self.tally.newest)
     }
 
     /// The end of a capture pipeline that hands pictures over; `first` is called before the first.
@@ -176,6 +198,10 @@ impl Inputs {
         if self.is_revoked() {
             return Ok(());
         }
+        self.lease.newest.fetch_max(now.nseconds(), Ordering::Relaxed);
+        if self.is_standing_by() {
+            return Ok(());
+        }
         self.tally.frames.fetch_add(1, Ordering::Relaxed);
         self.tally.newest.fetch_max(now.nseconds(), Ordering::Relaxed);
         if self.on_air.is_live() && !offer(&self.pictures, stamped(buffer, self.not_ahead(at, now)))? {
@@ -196,7 +222,7 @@ impl Inputs {
 
     fn push_sound(&self, buffer: gst::Buffer, at: gst::ClockTime) -> Result<(), gst::FlowError> {
         let Some(sound) = &self.sound else { return Ok(()) };
-        if self.is_revoked() {
+        if self.is_revoked() || self.is_standing_by() {
             return Ok(());
         }
         let shifted = gst::ClockTime::from_nseconds(at.nseconds().saturating_add_signed(self.sound_offset));
@@ -204,6 +230,14 @@ impl Inputs {
             self.tally.sound_refused.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+/// A time of the shared clock; 0 stands for none.
+fn at_clock(nanos: &AtomicU64) -> Option<gst::ClockTime> {
+    match nanos.load(Ordering::Relaxed) {
+        0 => None,
+        nanos => Some(gst::ClockTime::from_nseconds(nanos)),
     }
 }
 
@@ -311,6 +345,25 @@ mod tests {
         assert_eq!(inputs.frames(), 2);
         assert!(inputs.newest_frame().unwrap() > before.1);
         assert_eq!(waiting(&inputs), (2, 2));
+    }
+
+    #[test]
+    fn what_is_pushed_on_stand_by_only_shows_that_its_source_works() {
+        let inputs = inputs();
+        let (on_air, spare) = (inputs.lease(), inputs.lease());
+        spare.stand_by(true);
+        let before = Instant::now();
+        spare.push_picture(gst::Buffer::new(), clock::now()).unwrap();
+        spare.push_sound(gst::Buffer::new(), clock::now()).unwrap();
+        assert_eq!((waiting(&inputs), inputs.frames(), inputs.newest_frame()), ((0, 0), 0, None));
+        assert!(spare.newest_on_lease().is_some_and(|at| at >= before));
+        assert_eq!(on_air.newest_on_lease(), None, "each lease counts its own");
+        on_air.stand_by(true);
+        spare.stand_by(false);
+        on_air.push_picture(gst::Buffer::new(), clock::now()).unwrap();
+        spare.push_picture(gst::Buffer::new(), clock::now()).unwrap();
+        assert_eq!((waiting(&inputs).0, inputs.frames()), (1, 1));
+        assert!(inputs.newest_frame().is_some());
     }
 
     #[test]

@@ -397,6 +397,28 @@ mod tests {
         assert_eq!(world.machine.fallback().as_deref(), Some("0 is not there"));
     }
 
+    /// With what the switch needs beyond that, the slate is on air within 500 ms of the last frame, and the source
+    /// within 1 s of its return.
+    #[test]
+    fn a_silent_loss_is_seen_within_400_ms_and_a_return_at_once() {
+        let start = Instant::now();
+        let mut machine = Failover::new(start, 1);
+        machine.start(start, FRAME);
+        let (lost, back) = (start + seconds(5.0), start + seconds(7.0));
+        let mut shown = Vec::new();
+        for tick in 0..200 {
+            let now = start + TICK * tick;
+            let newest = if now > lost && now < back { lost } else { now };
+            shown.extend(machine.observe(now, |_| Some(newest)).map(|on_air| (now, on_air)));
+            while machine.next_order(now).is_some() {}
+        }
+        let [(_, OnAir::Source(0)), (slate, OnAir::Slate(_)), (live, OnAir::Source(0))] = shown[..] else {
+            panic!("{shown:?}");
+        };
+        assert!(slate - lost <= Duration::from_millis(400), "{:?}", slate - lost);
+        assert!(live - back <= TICK, "{:?}", live - back);
+    }
+
     #[test]
     fn one_that_is_open_and_silent_is_waited_for_a_while() {
         let now = Instant::now();

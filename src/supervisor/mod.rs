@@ -1,7 +1,7 @@
 //! Everything that runs: one task a stream, one task an output, and the list of them.
 //!
 //! ```text
-//! Supervisor ── StreamTask (stream.rs) ── Program (program.rs): encoder, capture
+//! Supervisor ── StreamTask (stream.rs) ── Program (program.rs): encoder, captures (captures.rs)
 //!                    │                        │ units
 //!                    │                    Fanout (fanout.rs)
 //!                    │                        │ one queue each
@@ -11,6 +11,7 @@
 //! Data goes down, measurements come back up through `watch` channels, and commands come in through
 //! one `mpsc` a stream. [`Streams`] is all that the API and the demo see of it.
 
+mod captures;
 mod departures;
 mod fanout;
 mod feed;

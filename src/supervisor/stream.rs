@@ -15,21 +15,22 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::captures::Origin;
 use super::departures::Departures;
 use super::fanout::Fanout;
 use super::output::{OutputHandle, StreamContext};
 use super::program::{News, Program};
 use super::recorder::Recorders;
 use super::selection::{Begin, Selection};
-use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
+use super::status::{EncoderStatus, OneSource, RateStatus, SourceStatus, Status};
 use crate::causes::with_causes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName};
-use crate::media::{Counters, DamagedFrames, MediaEvent, Picture, Tracks};
+use crate::media::{Counters, DamagedFrames, MediaEvent, Tracks};
 use crate::rate::{self, Decision, Mode};
 use crate::session::encoders::Action;
+use crate::session::failover::{Failover, OnAir, Order};
 use crate::session::life::{Life, OutputView, Parts};
-use crate::session::source::{Show, SourceMachine};
 use crate::units::Bitrate;
 
 /// What a stream can be told.
@@ -62,7 +63,7 @@ pub struct StreamTask<'a> {
     name: StreamName,
     memory: &'a mut Memory,
     life: Life,
-    source: SourceMachine,
+    sources: Failover,
     selection: Selection,
     /// Nothing can be encoded before an encoder is found.
     is_seeking: bool,
@@ -78,8 +79,8 @@ pub struct StreamTask<'a> {
     rate_decided: Arc<Notify>,
     rate: RateStatus,
     recorders: Recorders,
-    /// What the source gives, as it said itself.
-    format: Option<String>,
+    /// What each source gives, as it said itself.
+    formats: BTreeMap<usize, String>,
     /// Why silence is sent in place of sound.
     silence: Option<String>,
     status: watch::Sender<Status>,
@@ -97,8 +98,8 @@ impl<'a> StreamTask<'a> {
         StreamTask {
             name,
             life: Life::new(now, memory.wanted),
+            sources: Failover::new(now, memory.config.video.sources().count()),
             memory,
-            source: SourceMachine::new(now),
             selection: Selection::default(),
             is_seeking: false,
             program: None,
@@ -112,7 +113,7 @@ impl<'a> StreamTask<'a> {
             rate_decided: Arc::new(Notify::new()),
             rate,
             recorders,
-            format: None,
+            formats: BTreeMap::new(),
             silence: None,
             status,
         }
@@ -201,6 +202,7 @@ impl<'a> StreamTask<'a> {
                 }
                 Effect::Output(name) => self.close_output(name), // `step` opens it again if it is still wanted
                 Effect::Lead => self.follow_link(),
+                Effect::Fallback => self.choose_sources_anew(),
                 Effect::Slate | Effect::RestartStream => {
                     self.rate_settings.send_replace(rate_settings(&self.memory.config));
                     self.abandon_program();
@@ -232,6 +234,8 @@ impl<'a> StreamTask<'a> {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match news {
             News::Media(event) => self.heed(event),
+            News::Capture { origin: Origin::Source(number), event } => self.heed_source(number, event),
+            News::Capture { origin: Origin::Sound, event } => self.heed_sound(event),
             News::Replaced { element } => log::info!(stream, element; "encoder is on air"),
             News::NotReplaced { element, reason } => {
                 let action = self.selection.failed(now, element, &reason);
@@ -240,15 +244,37 @@ impl<'a> StreamTask<'a> {
         }
     }
 
-    fn heed(&mut self, event: MediaEvent) {
+    fn heed_source(&mut self, number: usize, event: MediaEvent) {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match event {
             MediaEvent::CaptureLive { format } => {
-                log::info!(stream, format; "capture is live");
-                self.format = Some(format);
+                log::info!(stream, source = number, format; "capture is live");
+                self.formats.insert(number, format);
             }
-            MediaEvent::CaptureEnded => self.capture_failed(now, "the source has ended".into()),
-            MediaEvent::CaptureFailed { reason } => self.capture_failed(now, reason),
+            MediaEvent::CaptureEnded => self.source_failed(now, number, "the source has ended".into()),
+            MediaEvent::CaptureFailed { reason } => self.source_failed(now, number, reason),
+            MediaEvent::SoundMissing { .. }
+            | MediaEvent::SoundFailed { .. }
+            | MediaEvent::SoundRestored
+            | MediaEvent::EncoderFailed { .. }
+            | MediaEvent::ProgramFailed { .. } => self.heed(event),
+        }
+    }
+
+    fn heed_sound(&mut self, event: MediaEvent) {
+        match event {
+            // It keeps itself going: this is about its thread.
+            MediaEvent::CaptureFailed { reason } => self.heed(MediaEvent::SoundFailed { reason }),
+            other => self.heed(other),
+        }
+    }
+
+    fn heed(&mut self, event: MediaEvent) {
+        let (now, stream) = (Instant::now(), self.name.as_str());
+        match event {
+            MediaEvent::CaptureLive { .. } | MediaEvent::CaptureEnded | MediaEvent::CaptureFailed { .. } => {
+                log::error!(stream, event:?; "this comes from captures of pictures only");
+            }
             MediaEvent::SoundMissing { reason } | MediaEvent::SoundFailed { reason } => {
                 log::warn!(stream, reason; "silence is sent");
                 self.silence = Some(reason);
@@ -300,21 +326,19 @@ impl<'a> StreamTask<'a> {
             Begin::Nothing(reason) => return self.program_failed(now, reason, true),
         };
         self.life.encoder_starting(now);
-        self.source.opened(now, config.video.framerate.frame_duration());
+        self.sources.start(now, config.video.framerate.frame_duration());
         self.silence = None;
-        let slate = self.source.reason().unwrap_or_default();
+        let slate = self.sources.slate().unwrap_or_default();
         loop {
             let (target, fanout) = (self.rate.target, self.fanout.clone());
             // Plugins are loaded, threads started and the slate is drawn here; meanwhile the runtime's
             // other tasks go on elsewhere.
-            let started =
-                block_in_place(|| Program::start(config, encoder, target, fanout, slate.to_string()));
+            let started = block_in_place(|| Program::start(config, encoder, target, fanout, slate.clone()));
             let (stream, element) = (self.name.as_str(), encoder.info.element);
             let error = match started {
-                Ok(mut program) => {
+                Ok(program) => {
                     let reason = self.selection.reason();
                     log::info!(stream, element, reason, target_kbps = target.as_kbps(); "encoder started");
-                    program.open_capture(config);
                     self.program = Some(program);
                     return;
                 }
@@ -336,13 +360,22 @@ impl<'a> StreamTask<'a> {
         if program.has_given_units() {
             self.life.encoder_running(now);
         }
-        if let Some(show) = self.source.observe(now, counters.last_live_frame) {
-            put_on_air(&self.name, program, show);
+        if let Some(on_air) = self.sources.observe(now, |number| program.newest_of(number)) {
+            say_on_air(&self.name, &self.memory.config, &on_air);
+            program.show(&on_air);
         }
-        if self.source.next_deadline().is_some_and(|at| now >= at) {
-            self.source.restarted(now);
-            self.silence = None;
-            program.open_capture(&self.memory.config);
+        while let Some(order) = self.sources.next_order(now) {
+            let has_sound = self.memory.config.audio.source == config::AudioSource::File;
+            match order {
+                Order::Open(number) => {
+                    self.silence = self.silence.take().filter(|_| !has_sound); // it says anew what it has
+                    program.open_source(number, &self.memory.config);
+                }
+                Order::Close(number) => {
+                    self.formats.remove(&number);
+                    drop(program.close_source(number)); // closes by itself
+                }
+            }
         }
         self.watch_encoder(now, &counters);
     }
@@ -383,14 +416,25 @@ impl<'a> StreamTask<'a> {
         }
     }
 
-    fn capture_failed(&mut self, now: Instant, reason: String) {
+    fn source_failed(&mut self, now: Instant, number: usize, reason: String) {
         let stream = self.name.as_str();
-        log::warn!(stream, reason; "capture failed");
-        self.format = None;
-        let show = self.source.failed(now, reason, rand::random());
+        log::warn!(stream, source = number, reason; "capture failed");
+        self.formats.remove(&number);
+        self.sources.failed(now, number, reason, rand::random());
         if let Some(program) = &mut self.program {
-            drop(program.close_capture()); // closes by itself, while the source machine waits for the next attempt
-            put_on_air(&self.name, program, show);
+            drop(program.close_source(number)); // closes by itself, until the next attempt
+        }
+    }
+
+    /// Others are configured: what is open is closed, and the slate on air until the best of them gives pictures.
+    fn choose_sources_anew(&mut self) {
+        let (now, video) = (Instant::now(), &self.memory.config.video);
+        let before = std::mem::replace(&mut self.sources, Failover::new(now, video.sources().count()));
+        self.formats.clear();
+        if let Some(program) = &mut self.program {
+            (0..before.states().count()).for_each(|number| drop(program.close_source(number)));
+            self.sources.start(now, video.framerate.frame_duration());
+            program.show(&OnAir::Slate(self.sources.slate().unwrap_or_default()));
         }
     }
 
@@ -412,8 +456,8 @@ impl<'a> StreamTask<'a> {
     }
 
     fn capture_closed(&mut self) {
-        self.source.closed(Instant::now());
-        self.format = None;
+        self.sources.stop(Instant::now());
+        self.formats.clear();
         self.silence = None;
     }
 
@@ -515,17 +559,24 @@ impl<'a> StreamTask<'a> {
                 reason: output.reason.as_deref(),
             })
             .collect();
-        let (slate, silence, trouble) =
-            (self.source.reason(), self.silence.as_deref(), self.selection.trouble());
-        let (encoder, draining) = (trouble.as_deref(), !self.departures.is_empty());
-        if self.life.observe(now, &Parts { slate, silence, encoder, outputs: &outputs, draining }) {
+        let (slate, fallback, trouble) =
+            (self.sources.slate(), self.sources.fallback(), self.selection.trouble());
+        let parts = Parts {
+            slate: slate.as_deref(),
+            fallback: fallback.as_deref(),
+            silence: self.silence.as_deref(),
+            encoder: trouble.as_deref(),
+            outputs: &outputs,
+            draining: !self.departures.is_empty(),
+        };
+        if self.life.observe(now, &parts) {
             let (stream, reason) = (self.name.as_str(), self.life.reason().unwrap_or_default());
             log::info!(stream, state:? = self.life.state(), reason; "state changed");
         }
     }
 
     fn publish(&self) {
-        let bare = bare_status(&self.name, &self.memory.config, &self.life, &self.source);
+        let bare = bare_status(&self.name, &self.memory.config, &self.life, &self.sources);
         let encoder = self.program.as_ref().map(|program| {
             let (counters, info, mode) = (program.counters(), program.encoder(), program.mode());
             EncoderStatus {
@@ -552,7 +603,8 @@ impl<'a> StreamTask<'a> {
         // those that leave.
         let present = self.memory.config.outputs.iter().filter_map(|output| self.outputs.get(&output.name));
         let outputs = present.map(OutputHandle::status).chain(self.departures.statuses()).collect();
-        let (format, silence) = (self.format.clone(), self.silence.clone());
+        let format = self.formats.get(&self.sources.on_air().unwrap_or(0)).cloned();
+        let silence = self.silence.clone();
         let damaged = self.program.as_ref().map(|program| program.counters().frames_damaged);
         let damaged = damaged.unwrap_or_default();
         let source = SourceStatus { format, silence, damaged, ..bare.source };
@@ -567,27 +619,38 @@ async fn next_news(program: &mut Option<Program>) -> News {
     }
 }
 
-fn put_on_air(stream: &StreamName, program: &Program, show: Show) {
+fn say_on_air(stream: &StreamName, config: &config::Stream, on_air: &OnAir) {
     let stream = stream.as_str();
-    program.show(match show {
-        Show::Live => {
-            log::info!(stream; "source is on air");
-            Picture::Live
+    match on_air {
+        OnAir::Source(number) => {
+            let device = config.video.sources().nth(*number).map(ToString::to_string);
+            log::info!(stream, source = number, device; "source is on air");
         }
-        Show::Slate(reason) => {
-            log::warn!(stream, reason; "slate is on air");
-            Picture::Slate { reason }
-        }
-    });
+        OnAir::Slate(reason) => log::warn!(stream, reason; "slate is on air"),
+    }
 }
 
 /// The status of a stream whose task has not looked at it yet.
 pub fn initial_status(name: &StreamName, config: &config::Stream) -> Status {
     let now = Instant::now();
-    bare_status(name, config, &Life::new(now, config.enabled), &SourceMachine::new(now))
+    bare_status(
+        name,
+        config,
+        &Life::new(now, config.enabled),
+        &Failover::new(now, config.video.sources().count()),
+    )
 }
 
-fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, source: &SourceMachine) -> Status {
+fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, sources: &Failover) -> Status {
+    let on_air = sources.on_air();
+    let all = config.video.sources().zip(sources.states()).enumerate();
+    let all = all.map(|(number, (source, (state, reason)))| OneSource {
+        device: source.to_string(),
+        state,
+        reason: reason.map(str::to_string),
+        on_air: on_air == Some(number),
+    });
+    let all: Vec<_> = all.collect();
     Status {
         name: name.clone(),
         at: Instant::now(),
@@ -595,13 +658,14 @@ fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, source: 
         since: life.since(),
         reason: life.reason().map(str::to_string),
         source: SourceStatus {
-            state: source.state(),
-            device: config.video.source.to_string(),
+            state: sources.state(),
+            device: all[on_air.unwrap_or(0)].device.clone(),
             format: None,
             silence: None,
-            reason: source.reason().map(str::to_string),
-            losses: source.losses(),
+            reason: sources.slate().or_else(|| sources.fallback()),
+            losses: sources.losses(),
             damaged: DamagedFrames::default(),
+            all,
         },
         encoder: None,
         outputs: Vec::new(),

@@ -85,7 +85,8 @@ fn read_fallback(section: &mut Section<'_>, first: Option<&VideoSource>) -> Opti
         let twin = source.as_ref().and_then(|_| seen.iter().find(|(other, _)| *other == source));
         if let Some((_, path)) = twin {
             let message = format!("is the same as in {path}, and fails with it");
-            fallback.complain("source", Complaint::new(message, "write another source, or remove this section"));
+            fallback
+                .complain("source", Complaint::new(message, "write another source, or remove this section"));
         }
         seen.push((source, fallback.path().to_owned()));
         fallback.finish();
