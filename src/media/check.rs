@@ -35,7 +35,8 @@ pub enum Severity {
 pub fn check(stream: &Stream) -> Vec<Finding> {
     let mut findings = Vec::new();
     check_encoder(stream, &mut findings);
-    check_source(stream, &mut findings);
+    check_source(&stream.video.source, &mut findings);
+    check_fallback(stream, &mut findings);
     check_slate(stream, &mut findings);
     check_sound(stream, &mut findings);
     findings
@@ -59,8 +60,18 @@ fn check_encoder(stream: &Stream, findings: &mut Vec<Finding>) {
     }
 }
 
-fn check_source(stream: &Stream, findings: &mut Vec<Finding>) {
-    let elements: &[&'static str] = match &stream.video.source {
+/// The stream runs without them.
+fn check_fallback(stream: &Stream, findings: &mut Vec<Finding>) {
+    for source in &stream.video.fallback {
+        let mut lacking = Vec::new();
+        check_source(source, &mut lacking);
+        let as_fallback = |finding| Finding { key: "video.fallback", severity: Severity::Warning, ..finding };
+        findings.extend(lacking.into_iter().map(as_fallback));
+    }
+}
+
+fn check_source(source: &VideoSource, findings: &mut Vec<Finding>) {
+    let elements: &[&'static str] = match source {
         VideoSource::Test => &["videotestsrc", "timeoverlay"],
         VideoSource::File { path } => {
             check_file(path, "video.path", findings);

@@ -6,6 +6,8 @@
 //! network or a device: outputs are tasks of their own, capture is opened and closed on a blocking
 //! thread, and what is taken down leaves through [`Departures`].
 
+mod sources;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
@@ -22,14 +24,14 @@ use super::output::{OutputHandle, StreamContext};
 use super::program::{News, Program};
 use super::recorder::Recorders;
 use super::selection::{Begin, Selection};
-use super::status::{EncoderStatus, OneSource, RateStatus, SourceStatus, Status};
+use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
 use crate::causes::with_causes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName};
-use crate::media::{Counters, DamagedFrames, MediaEvent, Tracks};
+use crate::media::{Counters, MediaEvent, Tracks};
 use crate::rate::{self, Decision, Mode};
 use crate::session::encoders::Action;
-use crate::session::failover::{Failover, OnAir, Order};
+use crate::session::failover::Failover;
 use crate::session::life::{Life, OutputView, Parts};
 use crate::units::Bitrate;
 
@@ -81,8 +83,8 @@ pub struct StreamTask<'a> {
     recorders: Recorders,
     /// What each source gives, as it said itself.
     formats: BTreeMap<usize, String>,
-    /// Why silence is sent in place of sound.
-    silence: Option<String>,
+    /// What is not heard of each capture, and why.
+    silences: BTreeMap<Origin, String>,
     status: watch::Sender<Status>,
 }
 
@@ -114,7 +116,7 @@ impl<'a> StreamTask<'a> {
             rate,
             recorders,
             formats: BTreeMap::new(),
-            silence: None,
+            silences: BTreeMap::new(),
             status,
         }
     }
@@ -234,8 +236,7 @@ impl<'a> StreamTask<'a> {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match news {
             News::Media(event) => self.heed(event),
-            News::Capture { origin: Origin::Source(number), event } => self.heed_source(number, event),
-            News::Capture { origin: Origin::Sound, event } => self.heed_sound(event),
+            News::Capture { origin, event } => self.heed_capture(origin, event),
             News::Replaced { element } => log::info!(stream, element; "encoder is on air"),
             News::NotReplaced { element, reason } => {
                 let action = self.selection.failed(now, element, &reason);
@@ -244,44 +245,16 @@ impl<'a> StreamTask<'a> {
         }
     }
 
-    fn heed_source(&mut self, number: usize, event: MediaEvent) {
-        let (now, stream) = (Instant::now(), self.name.as_str());
-        match event {
-            MediaEvent::CaptureLive { format } => {
-                log::info!(stream, source = number, format; "capture is live");
-                self.formats.insert(number, format);
-            }
-            MediaEvent::CaptureEnded => self.source_failed(now, number, "the source has ended".into()),
-            MediaEvent::CaptureFailed { reason } => self.source_failed(now, number, reason),
-            MediaEvent::SoundMissing { .. }
-            | MediaEvent::SoundFailed { .. }
-            | MediaEvent::SoundRestored
-            | MediaEvent::EncoderFailed { .. }
-            | MediaEvent::ProgramFailed { .. } => self.heed(event),
-        }
-    }
-
-    fn heed_sound(&mut self, event: MediaEvent) {
-        match event {
-            // It keeps itself going: this is about its thread.
-            MediaEvent::CaptureFailed { reason } => self.heed(MediaEvent::SoundFailed { reason }),
-            other => self.heed(other),
-        }
-    }
-
     fn heed(&mut self, event: MediaEvent) {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match event {
-            MediaEvent::CaptureLive { .. } | MediaEvent::CaptureEnded | MediaEvent::CaptureFailed { .. } => {
-                log::error!(stream, event:?; "this comes from captures of pictures only");
-            }
-            MediaEvent::SoundMissing { reason } | MediaEvent::SoundFailed { reason } => {
-                log::warn!(stream, reason; "silence is sent");
-                self.silence = Some(reason);
-            }
-            MediaEvent::SoundRestored => {
-                log::info!(stream; "sound is back");
-                self.silence = None;
+            MediaEvent::CaptureLive { .. }
+            | MediaEvent::CaptureEnded
+            | MediaEvent::CaptureFailed { .. }
+            | MediaEvent::SoundMissing { .. }
+            | MediaEvent::SoundFailed { .. }
+            | MediaEvent::SoundRestored => {
+                log::error!(stream, event:?; "only a capture knows of this");
             }
             MediaEvent::EncoderFailed { encoder, element, reason } => {
                 log::warn!(stream, encoder, element, reason; "encoder failed");
@@ -327,7 +300,7 @@ impl<'a> StreamTask<'a> {
         };
         self.life.encoder_starting(now);
         self.sources.start(now, config.video.framerate.frame_duration());
-        self.silence = None;
+        self.silences.clear();
         let slate = self.sources.slate().unwrap_or_default();
         loop {
             let (target, fanout) = (self.rate.target, self.fanout.clone());
@@ -360,23 +333,7 @@ impl<'a> StreamTask<'a> {
         if program.has_given_units() {
             self.life.encoder_running(now);
         }
-        if let Some(on_air) = self.sources.observe(now, |number| program.newest_of(number)) {
-            say_on_air(&self.name, &self.memory.config, &on_air);
-            program.show(&on_air);
-        }
-        while let Some(order) = self.sources.next_order(now) {
-            let has_sound = self.memory.config.audio.source == config::AudioSource::File;
-            match order {
-                Order::Open(number) => {
-                    self.silence = self.silence.take().filter(|_| !has_sound); // it says anew what it has
-                    program.open_source(number, &self.memory.config);
-                }
-                Order::Close(number) => {
-                    self.formats.remove(&number);
-                    drop(program.close_source(number)); // closes by itself
-                }
-            }
-        }
+        self.watch_sources(now);
         self.watch_encoder(now, &counters);
     }
 
@@ -416,28 +373,6 @@ impl<'a> StreamTask<'a> {
         }
     }
 
-    fn source_failed(&mut self, now: Instant, number: usize, reason: String) {
-        let stream = self.name.as_str();
-        log::warn!(stream, source = number, reason; "capture failed");
-        self.formats.remove(&number);
-        self.sources.failed(now, number, reason, rand::random());
-        if let Some(program) = &mut self.program {
-            drop(program.close_source(number)); // closes by itself, until the next attempt
-        }
-    }
-
-    /// Others are configured: what is open is closed, and the slate on air until the best of them gives pictures.
-    fn choose_sources_anew(&mut self) {
-        let (now, video) = (Instant::now(), &self.memory.config.video);
-        let before = std::mem::replace(&mut self.sources, Failover::new(now, video.sources().count()));
-        self.formats.clear();
-        if let Some(program) = &mut self.program {
-            (0..before.states().count()).for_each(|number| drop(program.close_source(number)));
-            self.sources.start(now, video.framerate.frame_duration());
-            program.show(&OnAir::Slate(self.sources.slate().unwrap_or_default()));
-        }
-    }
-
     fn program_failed(&mut self, now: Instant, reason: String, hopeless: bool) {
         let stream = self.name.as_str();
         log::error!(stream, reason, hopeless; "nothing is encoded");
@@ -458,7 +393,7 @@ impl<'a> StreamTask<'a> {
     fn capture_closed(&mut self) {
         self.sources.stop(Instant::now());
         self.formats.clear();
-        self.silence = None;
+        self.silences.clear();
     }
 
     fn open_outputs(&mut self) {
@@ -561,10 +496,11 @@ impl<'a> StreamTask<'a> {
             .collect();
         let (slate, fallback, trouble) =
             (self.sources.slate(), self.sources.fallback(), self.selection.trouble());
+        let silence = self.silence().map(str::to_string);
         let parts = Parts {
             slate: slate.as_deref(),
             fallback: fallback.as_deref(),
-            silence: self.silence.as_deref(),
+            silence: silence.as_deref(),
             encoder: trouble.as_deref(),
             outputs: &outputs,
             draining: !self.departures.is_empty(),
@@ -604,7 +540,7 @@ impl<'a> StreamTask<'a> {
         let present = self.memory.config.outputs.iter().filter_map(|output| self.outputs.get(&output.name));
         let outputs = present.map(OutputHandle::status).chain(self.departures.statuses()).collect();
         let format = self.formats.get(&self.sources.on_air().unwrap_or(0)).cloned();
-        let silence = self.silence.clone();
+        let silence = self.silence().map(str::to_string);
         let damaged = self.program.as_ref().map(|program| program.counters().frames_damaged);
         let damaged = damaged.unwrap_or_default();
         let source = SourceStatus { format, silence, damaged, ..bare.source };
@@ -616,17 +552,6 @@ async fn next_news(program: &mut Option<Program>) -> News {
     match program {
         Some(program) => program.next().await,
         None => pending().await,
-    }
-}
-
-fn say_on_air(stream: &StreamName, config: &config::Stream, on_air: &OnAir) {
-    let stream = stream.as_str();
-    match on_air {
-        OnAir::Source(number) => {
-            let device = config.video.sources().nth(*number).map(ToString::to_string);
-            log::info!(stream, source = number, device; "source is on air");
-        }
-        OnAir::Slate(reason) => log::warn!(stream, reason; "slate is on air"),
     }
 }
 
@@ -642,31 +567,13 @@ pub fn initial_status(name: &StreamName, config: &config::Stream) -> Status {
 }
 
 fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, sources: &Failover) -> Status {
-    let on_air = sources.on_air();
-    let all = config.video.sources().zip(sources.states()).enumerate();
-    let all = all.map(|(number, (source, (state, reason)))| OneSource {
-        device: source.to_string(),
-        state,
-        reason: reason.map(str::to_string),
-        on_air: on_air == Some(number),
-    });
-    let all: Vec<_> = all.collect();
     Status {
         name: name.clone(),
         at: Instant::now(),
         state: life.state(),
         since: life.since(),
         reason: life.reason().map(str::to_string),
-        source: SourceStatus {
-            state: sources.state(),
-            device: all[on_air.unwrap_or(0)].device.clone(),
-            format: None,
-            silence: None,
-            reason: sources.slate().or_else(|| sources.fallback()),
-            losses: sources.losses(),
-            damaged: DamagedFrames::default(),
-            all,
-        },
+        source: sources::status(config, sources),
         encoder: None,
         outputs: Vec::new(),
         rate: resting(config),

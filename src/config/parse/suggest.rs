@@ -28,7 +28,8 @@ pub(super) fn for_unknown_key(
     if convert::stem(&normal) == "bitrate" && path.ends_with(".video") {
         return "write max_kbps in [streams.NAME.rate]".into();
     }
-    let elsewhere: Vec<_> = SECTIONS.iter().filter(|(section, _)| !same_section(section, path)).collect();
+    let elsewhere: Vec<_> =
+        SECTIONS.iter().filter(|(section, _)| !same_section(section, path) && *section != FALLBACK).collect();
     let exact = elsewhere.iter().filter(|(_, keys)| keys.contains(&normal.as_str()));
     let homes: Vec<_> = exact.map(|(section, _)| *section).collect();
     if !homes.is_empty() {
@@ -71,6 +72,7 @@ fn same_section(section: &str, path: &str) -> bool {
     let generic = match parts.as_slice() {
         ["streams", _] => "[streams.NAME]".to_owned(),
         ["streams", _, part] if part.starts_with("outputs[") => "[[streams.NAME.outputs]]".to_owned(),
+        ["streams", _, "video", part] if part.starts_with("fallback[") => FALLBACK.to_owned(),
         ["streams", _, part] => format!("[streams.NAME.{part}]"),
         _ => format!("[{path}]"),
     };
@@ -113,6 +115,9 @@ const ALIASES: [(&str, &str); 29] = [
     ("verbosity", "level"),
 ];
 
+/// Its keys are those of the section above it once more: nobody is sent here from elsewhere.
+const FALLBACK: &str = "[[streams.NAME.video.fallback]]";
+
 /// Every section with its keys, so that a key in the wrong one is shown the way.
 const SECTIONS: [(&str, &[&str]); 8] = [
     ("[api]", &["listen", "token_file", "tls_certificate_file", "tls_key_file", "insecure"]),
@@ -134,7 +139,7 @@ const SECTIONS: [(&str, &[&str]); 8] = [
             "slate",
         ],
     ),
-    ("[[streams.NAME.video.fallback]]", &["source", "device", "path"]),
+    (FALLBACK, &["source", "device", "path"]),
     ("[streams.NAME.audio]", &["source", "device", "bitrate_kbps", "offset_ms"]),
     ("[streams.NAME.rate]", &["min_kbps", "max_kbps", "start_kbps", "adaptive", "ladder"]),
     (
