@@ -53,7 +53,8 @@
 //!   of an encoder, of SRT's sender and of its receiver.
 //! - [`capture`]: which V4L2 device is meant.
 //! - [`media`]: all of GStreamer: sources, slate, encoders; and the mux.
-//! - [`probe`]: whether an encoder works here: measured in a child process, judged ●, remembered.
+//! - [`probe`]: whether an encoder works here: measured in a child process, judged ●, remembered; and whether
+//!   what one gives on air can be decoded.
 //! - [`supervisor`]: the tasks that own all of the above, one a stream and one an output.
 //! - [`api`]: statuses out, commands in, over local HTTP.
 //! - [`demo`]: the whole job against an emulated link and a receiver that checks what arrives.

@@ -406,7 +406,7 @@ fn in_force(row: &str, kbps: u64) -> u64 {
 /// From the video packets of a transport stream of this unit alone.
 fn kinds_of_nal_units(codec: Codec, unit: &Unit) -> Vec<u8> {
     let mut chunks = VecDeque::new();
-    let tracks = Tracks { video: codec, audio: false, audio_lateness: Duration::ZERO };
+    let tracks = Tracks { video: codec, audio: None, audio_lateness: Duration::ZERO };
     Mux::new(tracks).push(unit, &mut chunks).unwrap();
     let mut stream = Vec::new();
     for packet in chunks.iter().flat_map(|chunk| chunk.data.chunks(188)) {

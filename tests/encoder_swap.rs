@@ -131,6 +131,74 @@ fn the_new_target_is_the_new_encoders() {
     assert!((1_100..=1_700).contains(&high), "{high} kbit/s for 1500");
 }
 
+#[test]
+fn a_good_encoder_never_looks_broken() {
+    for encoder in ["x264enc", "openh264enc"] {
+        let rig = Rig::start(&format!("slate = 'hold'\nencoder = '{encoder}'"));
+        let mut samples = vec![rig.sample()];
+        for (step, change) in changes().iter().enumerate() {
+            rig.encode.want_sample();
+            rig.run(0.1);
+            change(&rig.encode);
+            rig.encode.force_key_frame();
+            rig.run(0.2);
+            // Where pictures are withheld a sample does not become complete: what there is has to do.
+            samples.push(rig.encode.take_sample(true).unwrap_or_else(|| panic!("no sample in step {step}")));
+        }
+        rig.encode.want_sample();
+        rig.encode.force_key_frame();
+        samples.push(rig.sample());
+        assert!(samples.iter().any(|sample| sample.len() == 16), "there are whole ones");
+        let (units, _) = rig.stop(); // without any event of a broken encoder
+        for (number, sample) in samples.into_iter().enumerate() {
+            let count = sample.len();
+            let decoded = media::decode_sample(config::Codec::H264, sample).unwrap();
+            let media::Decoded::With { pictures, error, .. } = &decoded else {
+                panic!("a decoder is installed")
+            };
+            assert_eq!(
+                (*pictures as usize, error),
+                (count, &None),
+                "{encoder}, sample {number}: {decoded:?}"
+            );
+        }
+        assert_rises(&units);
+    }
+}
+
+/// What is done to an encoder while it is on air.
+fn changes() -> [fn(&Encode); 12] {
+    [
+        |encode| encode.set_thinning(0.5),
+        |encode| encode.set_thinning(0.9),
+        |encode| encode.set_thinning(1.0),
+        |encode| encode.set_thinning(0.0),
+        |encode| encode.reduce(Reduction { one_of: 1, width: 240, height: 136 }).unwrap(),
+        |encode| encode.reduce(Reduction { one_of: 2, width: 160, height: 90 }).unwrap(),
+        |encode| encode.reduce(FULL).unwrap(),
+        |encode| encode.show(Picture::Slate { reason: String::new() }),
+        |encode| encode.show(Picture::Live),
+        |encode| encode.set_target(Bitrate::from_kbps(300)),
+        |encode| encode.set_target(Bitrate::from_kbps(1_500)),
+        |encode| encode.replace(info(encode.encoder().element), None, FULL, encode.target()).unwrap(),
+    ]
+}
+
+#[test]
+fn a_successor_is_sampled_from_its_first_picture_on() {
+    let rig = Rig::start("");
+    rig.sample();
+    rig.encode.want_sample();
+    rig.replace("openh264enc", FULL);
+    let first = rig.sample();
+    assert!(
+        first.len() == 16,
+        "the successor's first group is sampled, whatever was wanted of the one before"
+    );
+    assert!(rig.encode.take_sample(true).is_none(), "once");
+    rig.stop();
+}
+
 /// A stream of 320×180 at 30 pictures a second with a capture, and all that came out.
 struct Rig {
     encode: Encode,
@@ -147,8 +215,9 @@ struct Swap {
 impl Rig {
     fn start(video: &str) -> Rig {
         media::init().unwrap();
+        let encoder = if video.contains("encoder =") { "" } else { "encoder = 'x264enc'\n" };
         let document = format!(
-            "[streams.main.video]\nsource = 'test'\nwidth = 320\nheight = 180\nencoder = 'x264enc'\n{video}\n\
+            "[streams.main.video]\nsource = 'test'\nwidth = 320\nheight = 180\n{encoder}{video}\n\
              keyframe_interval_ms = 10000\n[[streams.main.outputs]]\nname = 'a'\nurl = 'srt://127.0.0.1:9000'\n"
         );
         let stream = config::parse(&document).unwrap().streams.into_values().next().unwrap();
@@ -162,6 +231,17 @@ impl Rig {
 
     fn run(&self, seconds: f64) {
         thread::sleep(Duration::from_secs_f64(seconds));
+    }
+
+    /// The beginning of a group of pictures that is sampled already, or will be with the next key frame.
+    fn sample(&self) -> Vec<Vec<u8>> {
+        for _ in 0..100 {
+            if let Some(sample) = self.encode.take_sample(false) {
+                return sample;
+            }
+            self.run(0.05);
+        }
+        panic!("no sample in 5 s");
     }
 
     fn replace(&self, element: &str, reduction: Reduction) -> Swap {
@@ -208,7 +288,7 @@ struct Decoded {
 /// What a receiver makes of it: muxed, read by ffmpeg, every picture decoded.
 fn decode(units: &[Unit]) -> Decoded {
     let mut mux =
-        Mux::new(Tracks { video: config::Codec::H264, audio: false, audio_lateness: Duration::ZERO });
+        Mux::new(Tracks { video: config::Codec::H264, audio: None, audio_lateness: Duration::ZERO });
     let mut chunks = VecDeque::new();
     units.iter().for_each(|unit| mux.push(unit, &mut chunks).unwrap());
     let directory = tempfile::tempdir().unwrap();

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Receiver;
 use uplinkd::config::{self, Stream};
-use uplinkd::media::{self, Capture, Encode, MediaEvent, Mux, Picture, Reduction, Track, Tracks, Unit};
+use uplinkd::media::{
+    self, Capture, Encode, MediaEvent, Mux, Picture, Reduction, Severity, Track, Tracks, Unit,
+};
 use uplinkd::units::{Bitrate, ByteCount};
 
 #[test]
@@ -28,6 +30,15 @@ fn the_test_source_becomes_a_transport_stream_that_ffmpeg_reads() {
     assert_eq!(ts.codecs(), ["aac", "h264"]);
     assert_eq!(ts.decode_complaints(), "");
     assert_eq!(ts.decoded_frames(), frames);
+}
+
+#[test]
+fn opus_in_a_transport_stream_is_read_by_ffmpeg_too() {
+    let rig = Rig::start(&stream("source = 'test'", "source = 'test'\ncodec = 'opus'\nbitrate_kbps = 256"));
+    rig.run(3.0);
+    let ts = File::of(&mux_with(config::AudioCodec::Opus, &rig.stop(), |_, _| true));
+    assert_eq!(ts.codecs(), ["h264", "opus"]);
+    assert_eq!(ts.decode_complaints(), "");
 }
 
 #[test]
@@ -362,6 +373,11 @@ fn what_the_machine_lacks_is_told_beforehand() {
     );
     let keys: Vec<&str> = media::check(&bad).iter().map(|finding| finding.key).collect();
     assert_eq!(keys, ["video.encoder", "video.path", "video.slate"]);
+    let encoder = &media::check(&bad)[0];
+    assert_eq!(encoder.severity, Severity::Warning, "another encoder takes its place");
+    assert!(encoder.fix.ends_with("until then the stream runs with x264enc and is degraded"), "{encoder:?}");
+    let nowhere = stream("source = 'test'\ncodec = 'h265'\nencoder = 'vaapi'", "source = 'silence'");
+    assert_eq!(media::check(&nowhere)[0].severity, Severity::Error, "there is none of H.265");
     assert!(Encode::start(&bad, media::events().0, |_| ()).is_err());
 
     let directory = tempfile::tempdir().unwrap();
@@ -547,10 +563,17 @@ fn stream(video: &str, audio: &str) -> Stream {
 }
 
 /// All packets of the units that are wanted.
-fn mux(units: &[Unit], mut is_wanted: impl FnMut(&Unit, &mut Mux) -> bool) -> Vec<u8> {
-    let track = |track| units.iter().any(|unit| unit.track == track);
-    let tracks =
-        Tracks { video: config::Codec::H264, audio: track(Track::Audio), audio_lateness: Duration::ZERO };
+fn mux(units: &[Unit], is_wanted: impl FnMut(&Unit, &mut Mux) -> bool) -> Vec<u8> {
+    mux_with(config::AudioCodec::Aac, units, is_wanted)
+}
+
+fn mux_with(
+    codec: config::AudioCodec,
+    units: &[Unit],
+    mut is_wanted: impl FnMut(&Unit, &mut Mux) -> bool,
+) -> Vec<u8> {
+    let audio = units.iter().any(|unit| unit.track == Track::Audio).then_some(codec);
+    let tracks = Tracks { video: config::Codec::H264, audio, audio_lateness: Duration::ZERO };
     let mut mux = Mux::new(tracks);
     let mut chunks = VecDeque::new();
     for unit in units {

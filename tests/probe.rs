@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use uplinkd::config::{Codec, EncoderChoice, Framerate};
 use uplinkd::media::{self, Decoded, EncoderInfo, Mode, Offer};
+use uplinkd::probe::Probes;
 use uplinkd::probe::cache::Cache;
 use uplinkd::probe::parent::Prober;
 use uplinkd::probe::plan::Request;
 use uplinkd::probe::ranking::{Finding, Standing, rank};
 use uplinkd::probe::verdict::Verdict;
-use uplinkd::probe::{Probes, Until};
 
 #[tokio::test]
 async fn the_real_encoders_pass() {
@@ -40,30 +40,27 @@ async fn what_was_proven_is_not_probed_again() {
     let directory = tempfile::tempdir().unwrap();
     let cache = Cache::at(&directory.path().join("encoders.json"));
     let offers = software_offers();
-    let found = Probes::new(itself(), cache.clone()).prove(small(), &offers, Until::FirstProven).await;
-    let [first] = &found[..] else { panic!("the first that is proven is enough: {found:?}") };
-    assert!(first.info.element == "x264enc" && first.verdict.is_proven(), "{first:?}");
-    assert!(first.preset.is_some());
+    let probes = Probes::new(itself(), cache.clone());
+    assert_eq!(probes.remembered(small(), &offers), []);
+    let found = probes.probe(info("x264enc"), small()).await;
+    assert!(found.verdict.is_proven() && found.preset.is_some(), "{found:?}");
     let standings = |found: &[Finding]| rank(&offers, found).iter().map(|it| it.standing).collect::<Vec<_>>();
-    assert_eq!(standings(&found), [Standing::Proven, Standing::Unproven]);
+    let remembered = probes.remembered(small(), &offers);
+    assert_eq!(remembered, std::slice::from_ref(&found));
+    assert_eq!(standings(&remembered), [Standing::Proven, Standing::Unproven]);
 
-    // A probe would fail now, and is not needed for what is known.
     let crashes = Prober::command("/bin/sh", &["-c", "kill -SEGV $$"], Duration::from_secs(10));
     let probes = Probes::new(crashes, cache);
-    assert_eq!(probes.prove(small(), &offers, Until::FirstProven).await, found);
-    let all = probes.prove(small(), &offers, Until::All).await;
-    assert_eq!(all[0], found[0]);
-    assert_eq!(all[1].verdict.reason(), "the probe crashed (SIGSEGV)");
+    let crashed = probes.probe(info("openh264enc"), small()).await;
+    assert_eq!(crashed.verdict.reason(), "the probe crashed (SIGSEGV)");
+    let all = probes.remembered(small(), &offers);
+    assert_eq!(all, [found, crashed], "of another process, too");
     assert_eq!(standings(&all), [Standing::Proven, Standing::LastResort]);
     let larger = Mode { width: 640, height: 360, ..small() };
     let faster = Mode { framerate: Framerate::new(30, 1).unwrap(), ..small() };
     for other in [larger, faster] {
-        let found = probes.prove(other, &offers, Until::All).await;
-        assert_eq!(
-            standings(&found),
-            [Standing::LastResort; 2],
-            "what is known of one mode says nothing of {other}"
-        );
+        let found = probes.remembered(other, &offers);
+        assert_eq!(found, [], "what is known of one mode says nothing of {other}");
     }
 }
 
@@ -73,9 +70,8 @@ async fn what_cannot_be_kept_is_told_all_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let crashes = Prober::command("/bin/sh", &["-c", "kill -SEGV $$"], Duration::from_secs(10));
     let probes = Probes::new(crashes, Cache::at(directory.path())); // no file can take a directory's place
-    let found = probes.prove(small(), &software_offers(), Until::All).await;
-    let reasons: Vec<String> = found.iter().map(|finding| finding.verdict.reason()).collect();
-    assert_eq!(reasons, ["the probe crashed (SIGSEGV)"; 2]);
+    let found = probes.probe(info("openh264enc"), small()).await;
+    assert_eq!(found.verdict.reason(), "the probe crashed (SIGSEGV)");
 }
 
 #[tokio::test]
@@ -87,11 +83,30 @@ async fn hardware_that_hangs_costs_its_limit_and_is_left_out() {
     let hardware = media::back_ends().find(|info| info.hardware).unwrap();
     let offers = [Offer { info: hardware, unavailable: None }];
     let begin = Instant::now();
-    assert_eq!(rank(&offers, &probes.prove(small(), &offers, Until::All).await), []);
+    let found = probes.probe(hardware, small()).await;
+    assert_eq!(rank(&offers, &[found]), []);
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     let known = probes.back_ends(small());
     let known = known.iter().find(|back_end| back_end.offer.info.element == hardware.element).unwrap();
     assert_eq!(known.probes[0].verdict.reason(), "the probe gave no answer within 0.5 s and was killed");
+}
+
+#[tokio::test]
+async fn what_a_decoder_does_to_its_child_says_nothing_of_the_sample() {
+    let garbage = vec![[vec![0, 0, 0, 1, 0x65], vec![0x5a; 500]].concat(); 3];
+    let decoded = itself().decode(Codec::H264, &garbage).await.unwrap();
+    let Decoded::With { pictures, .. } = decoded else { panic!("a decoder is installed") };
+    assert!(pictures < 3, "{decoded:?}");
+    for (script, limit, expected) in [
+        ("kill -SEGV $$", Duration::from_secs(10), "the decoder crashed (SIGSEGV)"),
+        ("sleep 100", Duration::from_millis(300), "the decoder gave no answer within 0.3 s and was killed"),
+        ("cat > /dev/null; exit 3", Duration::from_secs(10), "the decoder failed with exit code 3"),
+    ] {
+        let child = Prober::command("/bin/sh", &["-c", script], limit);
+        // More than a pipe holds: a child that does not read is not waited for.
+        let sample = vec![vec![0; 300_000]; 2];
+        assert_eq!(child.decode(Codec::H264, &sample).await.unwrap_err().to_string(), expected);
+    }
 }
 
 #[test]
@@ -147,7 +162,10 @@ fn the_child_answers_in_words_and_is_not_advertised() {
     let line: Value = serde_json::from_slice(&answer.stdout).unwrap();
     assert_eq!(line["not_tried"], "this version has no encoder no264enc for h264");
     let help = String::from_utf8(uplinkd(&["help"], directory.path()).stdout).unwrap();
-    assert!(help.contains("devices") && !help.contains("probe-encoder"), "{help}");
+    assert!(
+        help.contains("devices") && !help.contains("probe-encoder") && !help.contains("decode-sample"),
+        "{help}"
+    );
 }
 
 fn uplinkd(arguments: &[&str], state: &Path) -> Output {

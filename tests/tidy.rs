@@ -25,15 +25,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("capture", &["config", "units"]),
     ("transport", &["config", "units"]),
     ("link", &["config", "units"]),
-    ("media", &["capture", "config", "transport::Chunk", "units"]), // never rate: it is told a bitrate
+    ("media", &["capture", "causes", "config", "transport::Chunk", "units"]), // never rate: it is told a bitrate
     ("simulation", &["config", "link", "rate", "transport::gop_queue", "units"]),
     ("probe", &["causes", "config", "media", "units"]), // runs children; what they find is for others to use
     (
         "supervisor",
         &["capture", "causes", "config", "media", "probe", "rate", "session", "transport", "units"],
     ),
-    // Reads Status, sends Commands, nothing else; and what probes have found, which is no stream's.
-    ("api", &["causes", "config", "probe", "supervisor", "units"]),
+    // Reads Status, sends Commands, nothing else; and what probes have found and which devices there are, which
+    // is no stream's.
+    ("api", &["capture", "causes", "config", "probe", "supervisor", "units"]),
     ("systemd", &["causes", "config", "supervisor"]),
     (
         "demo",
@@ -75,12 +76,23 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Modules that decide, and leave clocks, files, sockets and GStreamer to others; with exceptions.
 const PURE: &[(&str, &[&str])] = &[
+    ("capture::changes", &[]),
+    ("capture::description", &[]),
+    ("capture::identity", &[]),
     ("capture::jpeg", &[]),
     ("capture::mode", &[]),
+    ("capture::pixels", &[]),
     ("causes", &[]),
     ("config", &["config::file"]),
+    ("demo::alignment", &[]),
     ("demo::checker", &[]),
     ("link", &["link::relay"]),
+    ("media::device_clock", &[]),
+    ("media::form", &[]),
+    ("media::headers", &[]),
+    ("media::marks", &[]),
+    ("media::resample", &[]),
+    ("media::strip", &[]),
     ("media::ts", &[]),
     ("probe::plan", &[]),
     ("probe::ranking", &[]),
@@ -338,6 +350,27 @@ fn the_top_of_the_repository_is_the_designs() {
         }
     }
     report(found);
+}
+
+/// A crate's package has one licence, that of `Cargo.toml`.
+#[test]
+fn what_is_under_another_licence_is_in_no_package() {
+    let manifest: toml::Table = read("Cargo.toml").parse().expect("a manifest");
+    let excluded = manifest["package"]["exclude"].as_array().expect("a list").iter();
+    let excluded: Vec<&str> = excluded.filter_map(|path| path.as_str()?.strip_prefix('/')).collect();
+    let foreign = concat!("SPDX-License-Identifier", ": GPL");
+    let is_foreign = |path: &String| {
+        let text = fs::read(root().join(path)).unwrap_or_else(|error| panic!("reading {path}: {error}"));
+        text.windows(foreign.len()).any(|words| words == foreign.as_bytes())
+    };
+    let foreign: Vec<String> =
+        ["src", "tests"].into_iter().flat_map(files_below).filter(is_foreign).collect();
+    assert!(!foreign.is_empty(), "nothing is under another licence any more: this test has no use");
+    let packaged: Vec<&String> = foreign
+        .iter()
+        .filter(|path| !excluded.iter().any(|folder| Path::new(path).starts_with(folder)))
+        .collect();
+    assert!(packaged.is_empty(), "exclude these in Cargo.toml: {packaged:?}");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn counts_what_ffprobe_counts_and_finds_no_defect() {
         let (video, audio) = (report.video.unwrap(), report.audio.unwrap());
         assert_eq!((video.codec, audio.codec), (codec, Codec::Aac));
         assert_eq!((video.units, video.keys), packets(&path, "v"));
-        assert_eq!(audio.aac_frames, packets(&path, "a").0);
+        assert_eq!(audio.sound_frames, packets(&path, "a").0);
         assert_eq!((video.pts_backwards > 0, video.dts_backwards), (reordered, 0));
         assert_eq!(video.longest_step, Duration::from_millis(40));
         assert_eq!(video.damaged + audio.damaged + video.unreadable + audio.unreadable, 0);

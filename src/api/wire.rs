@@ -4,8 +4,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
+use crate::config::Word;
 use crate::supervisor::status::{
-    self, Demotion, EncoderStatus, OutputState, OutputStatus, RateStatus, SourceState, SourceStatus, Status,
+    self, AudioState, AudioStatus, CameraStatus, Demotion, EncoderStatus, OutputState, OutputStatus,
+    RateStatus, SourceState, SourceStatus, Status,
 };
 
 /// `GET /v1/info`.
@@ -34,6 +36,7 @@ pub struct Stream {
     since: Option<String>,
     reason: Option<String>,
     source: Source,
+    audio: Audio,
     encoder: Option<Encoder>,
     outputs: Vec<Output>,
     rate: Rate,
@@ -43,6 +46,7 @@ pub struct Stream {
 struct Source {
     state: &'static str,
     device: String,
+    camera: Option<Camera>,
     format: Option<String>,
     reason: Option<String>,
     silence: Option<String>,
@@ -60,6 +64,28 @@ struct OneSource {
     state: &'static str,
     reason: Option<String>,
     on_air: bool,
+}
+
+/// The camera that is captured from.
+#[derive(Serialize)]
+struct Camera {
+    name: String,
+    mode: String,
+    mode_reason: String,
+    refused_controls: Vec<String>,
+}
+
+/// Levels in decibels relative to full scale, left and right; `null` while no sound comes.
+#[derive(Serialize)]
+struct Audio {
+    state: &'static str,
+    device: Option<String>,
+    format: Option<String>,
+    codec: &'static str,
+    reason: Option<String>,
+    muted: bool,
+    peak_db: Option<[f64; 2]>,
+    rms_db: Option<[f64; 2]>,
 }
 
 #[derive(Serialize)]
@@ -83,6 +109,7 @@ struct Encoder {
     crowded_frames: u64,
     thinned_frames: u64,
     dropped_sounds: u64,
+    hung_threads: usize,
 }
 
 /// An encoder that is not used.
@@ -152,6 +179,7 @@ impl From<&Status> for Stream {
             since: rfc3339(status.since),
             reason: status.reason.clone(),
             source: Source::from(&status.source),
+            audio: Audio::from(&status.audio),
             encoder: status.encoder.as_ref().map(Encoder::from),
             outputs: status.outputs.iter().map(Output::from).collect(),
             rate: Rate::from(&status.rate),
@@ -164,6 +192,7 @@ impl From<&SourceStatus> for Source {
         Source {
             state: source_state(source.state),
             device: source.device.clone(),
+            camera: source.camera.as_ref().map(Camera::from),
             format: source.format.clone(),
             reason: source.reason.clone(),
             silence: source.silence.clone(),
@@ -188,12 +217,44 @@ impl From<&status::OneSource> for OneSource {
     }
 }
 
+impl From<&CameraStatus> for Camera {
+    fn from(CameraStatus { name, mode, reason, refused }: &CameraStatus) -> Self {
+        Camera {
+            name: name.clone(),
+            mode: mode.clone(),
+            mode_reason: reason.clone(),
+            refused_controls: refused.clone(),
+        }
+    }
+}
+
 fn source_state(state: SourceState) -> &'static str {
     match state {
         SourceState::Off => "off",
         SourceState::Waiting => "waiting",
         SourceState::Live => "live",
         SourceState::Lost => "lost",
+    }
+}
+
+impl From<&AudioStatus> for Audio {
+    fn from(audio: &AudioStatus) -> Self {
+        let tenths = |levels: [f64; 2]| levels.map(|level| (level * 10.0).round() / 10.0);
+        Audio {
+            state: match audio.state {
+                AudioState::Off => "off",
+                AudioState::Silence => "silence",
+                AudioState::Live => "live",
+                AudioState::Missing => "missing",
+            },
+            device: audio.device.clone(),
+            format: audio.format.clone(),
+            codec: audio.codec.as_str(),
+            reason: audio.reason.clone(),
+            muted: audio.muted,
+            peak_db: audio.levels.map(|levels| tenths(levels.peak_db)),
+            rms_db: audio.levels.map(|levels| tenths(levels.rms_db)),
+        }
     }
 }
 
@@ -219,6 +280,7 @@ impl From<&EncoderStatus> for Encoder {
             crowded_frames: encoder.crowded_frames,
             thinned_frames: encoder.thinned_frames,
             dropped_sounds: encoder.dropped_sounds,
+            hung_threads: encoder.hung_threads,
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 
+use crate::config::AudioDevice;
+
 /// A sound input as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SoundInput {
@@ -23,6 +25,19 @@ pub fn sound_inputs() -> Vec<SoundInput> {
         }
     };
     inputs(&read("/proc/asound/cards"), &read("/proc/asound/pcm"))
+}
+
+/// The name under which ALSA opens what the configuration means: for `auto` the first input that there
+/// is, and where there is none, what ALSA itself calls its default, so that its own message says why
+/// nothing is heard.
+pub fn sound_device(device: &AudioDevice) -> String {
+    match device {
+        AudioDevice::Named(name) => name.clone(),
+        AudioDevice::Auto => {
+            let first = sound_inputs().into_iter().next();
+            first.map_or_else(|| "default".to_owned(), |input| format!("plug{}", input.device))
+        }
+    }
 }
 
 /// Of ` 0 [Device         ]: USB-Audio - USB Audio Device` a card's number, name and description; of

@@ -25,16 +25,19 @@ pub struct DemoArguments {
     /// test, a clip, or a capture device below /dev
     #[arg(long, value_name = "test|FILE|/dev/videoN", default_value = "test")]
     source: PathBuf,
+    /// Print one JSON object in the end, and nothing else
+    #[arg(long)]
+    json: bool,
 }
 
 /// Success is a receiver that saw no gap beyond packets that were counted as too late.
 pub fn run(arguments: DemoArguments) -> Result<(), Failure> {
-    let DemoArguments { seconds, link, save, source } = arguments;
+    let DemoArguments { seconds, link, save, source, json } = arguments;
     let spec: Spec = link.parse().map_err(|error| Failure::configuration(format!("--link: {error}")))?;
     telemetry::init(LevelFilter::Warn).map_err(Failure::other)?;
     media::init().map_err(Failure::gstreamer)?;
     let duration = Duration::from_secs(seconds);
-    let options = Options { duration, link: (link, spec), save, source: source_of(&source) };
+    let options = Options { duration, link: (link, spec), save, source: source_of(&source), json };
     let verdict = super::block_on(demo::run(options))?.map_err(|error| match error {
         Error::Configuration(_) => Failure::configuration(error),
         other => Failure::other(other),

@@ -9,6 +9,7 @@
 
 mod check_config;
 mod daemon;
+mod decode_sample;
 mod demo;
 mod devices;
 mod probe_encoder;
@@ -52,6 +53,9 @@ enum Command {
     /// What `devices` and the daemon run to probe an encoder: one trial, one line of JSON
     #[command(hide = true)]
     ProbeEncoder(probe_encoder::ProbeArguments),
+    /// What the daemon runs to decode a sample of what its encoder gives: units in, one line of JSON out
+    #[command(hide = true)]
+    DecodeSample(decode_sample::SampleArguments),
     /// The rate controller over a simulated link, much faster than real time
     Simulate(Box<simulate::SimulateArguments>),
     /// Print the version
@@ -66,6 +70,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::CheckConfig { path } => check_config::run(&path),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::ProbeEncoder(arguments) => probe_encoder::run(&arguments),
+        Command::DecodeSample(arguments) => decode_sample::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Version => say(&format!("uplinkd {}\n", env!("CARGO_PKG_VERSION"))),
     };

@@ -39,7 +39,7 @@ pub fn run(arguments: &ProbeArguments) -> Result<(), Failure> {
     telemetry::init(LevelFilter::Warn).map_err(Failure::other)?;
     media::init().map_err(Failure::gstreamer)?;
     let answer = match request(arguments) {
-        Ok(request) => answer(request)?,
+        Ok(request) => on_its_own("probe", move || child::answer(&request))?,
         Err(reason) => Answer::NotTried(reason),
     };
     let line = serde_json::to_string(&answer).map_err(Failure::other)?;
@@ -47,15 +47,18 @@ pub fn run(arguments: &ProbeArguments) -> Result<(), Failure> {
 }
 
 /// On a thread of its own, which a hanging driver keeps: a child whose parent was killed ends all the same.
-fn answer(request: Request) -> Result<Answer, Failure> {
+pub(super) fn on_its_own<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
     let (sender, receiver) = mpsc::channel();
     let try_it = move || {
-        if sender.send(child::answer(&request)).is_err() {
-            log::warn!("the encoder was tried, but too late");
+        if sender.send(work()).is_err() {
+            log::warn!("there is an answer, but too late");
         }
     };
-    thread::Builder::new().name("probe".to_owned()).spawn(try_it).map_err(Failure::other)?;
-    receiver.recv_timeout(LAST_MOMENT).map_err(|_| Failure::plain("the encoder's driver hangs, or panics"))
+    thread::Builder::new().name(name.to_owned()).spawn(try_it).map_err(Failure::other)?;
+    receiver.recv_timeout(LAST_MOMENT).map_err(|_| Failure::plain("a driver or decoder hangs, or panics"))
 }
 
 fn request(arguments: &ProbeArguments) -> Result<Request, String> {
@@ -74,7 +77,7 @@ fn request(arguments: &ProbeArguments) -> Result<Request, String> {
     Ok(Request { info, mode: Mode { width: *width, height: *height, framerate: *framerate }, preset })
 }
 
-fn codec(text: &str) -> Result<Codec, String> {
+pub(super) fn codec(text: &str) -> Result<Codec, String> {
     let known = Codec::WORDS.iter().find(|(word, _)| *word == text);
     known.map(|(_, codec)| *codec).ok_or_else(|| "write h264 or h265".to_owned())
 }

@@ -12,7 +12,7 @@ use crate::config::file;
 use crate::config::{AudioSource, Stream, StreamName};
 use crate::link::{self, Spec, Trace};
 use crate::rate::recording::{Line, Replay};
-use crate::rate::{Bounds, Law, Settings};
+use crate::rate::{AAC_FRAMES, Bounds, Law, Settings};
 use crate::simulation::report::Report;
 use crate::simulation::{EncoderModel, Scenario, picture};
 use crate::units::Bitrate;
@@ -173,6 +173,7 @@ fn scenario(arguments: &SimulateArguments) -> Result<Scenario, Failure> {
         bounds,
         adaptive,
         sound: encoder.sound.unwrap_or(Bitrate::ZERO),
+        sound_frames: AAC_FRAMES, // as the model of the encoder gives it
         framerate: 1.0 / encoder.interval.as_secs_f64(),
     };
     Ok(Scenario {

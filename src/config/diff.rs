@@ -42,8 +42,12 @@ pub enum Effect {
     Output(OutputName),
     /// Live: which output the rate follows, or the order in which others take its place. Nothing connects anew.
     Lead,
+    /// Live: what the camera's controls are set to.
+    Controls,
     /// Live: the slate's picture.
     Slate,
+    /// Live: gain, mute, channels, and how much later the sound is sent.
+    Sound,
     /// Which sources take the first one's place: they are chosen among anew, and the encoder goes on.
     Fallback,
     /// Anything else: picture, sound and encoder start anew.
@@ -97,14 +101,14 @@ impl Changes {
         } else if let StreamChange::Modified { effects, changes } =
             entry.or_insert_with(|| StreamChange::Modified { effects: BTreeSet::new(), changes: Vec::new() })
         {
-            effects.insert(effect(within));
+            effects.insert(effect(within, &change));
             changes.push(change);
         }
     }
 }
 
 /// What a change at this path below a stream touches.
-fn effect(path: &[&str]) -> Effect {
+fn effect(path: &[&str], change: &Change) -> Effect {
     let matches = |pattern: &[&str]| {
         pattern.len() <= path.len() && pattern.iter().zip(path).all(|(p, step)| *p == ANY || p == step)
     };
@@ -116,9 +120,22 @@ fn effect(path: &[&str]) -> Effect {
         }
         Some(Touches::Lead) => Effect::Lead,
         Some(Touches::Slate) => Effect::Slate,
+        Some(Touches::Sound) => Effect::Sound,
+        // Sound that is to be heard earlier than the picture has everything else wait for it: muxes and
+        // the sound's own pipeline are made for so much of it.
+        Some(Touches::SoundOffset) if [&change.before, &change.after].into_iter().all(is_delay) => {
+            Effect::Sound
+        }
+        Some(Touches::SoundOffset) => Effect::RestartStream,
+        Some(Touches::Controls) => Effect::Controls,
         Some(Touches::Fallback) => Effect::Fallback,
         None => Effect::RestartStream,
     }
+}
+
+/// An offset that has the sound come later, or with the picture.
+fn is_delay(offset: &Option<Value>) -> bool {
+    offset.as_ref().and_then(Value::as_integer).is_some_and(|ms| ms >= 0)
 }
 
 enum Touches {
@@ -127,16 +144,24 @@ enum Touches {
     Output,
     Lead,
     Slate,
+    Sound,
+    SoundOffset,
+    Controls,
     Fallback,
 }
 
 /// The first path that fits counts; what none fits restarts the stream.
-const EFFECTS: [(&[&str], Touches); 9] = [
+const EFFECTS: [(&[&str], Touches); 14] = [
     (&["enabled"], Touches::Enabled),
     (&["rate", "min_kbps"], Touches::RateBounds),
     (&["rate", "max_kbps"], Touches::RateBounds),
     (&["rate", "start_kbps"], Touches::RateBounds),
     (&["video", "slate"], Touches::Slate),
+    (&["audio", "gain_db"], Touches::Sound),
+    (&["audio", "mute"], Touches::Sound),
+    (&["audio", "channels"], Touches::Sound),
+    (&["audio", "offset_ms"], Touches::SoundOffset),
+    (&["video", "controls"], Touches::Controls),
     (&["video", "fallback"], Touches::Fallback),
     (&["outputs", ANY, "lead"], Touches::Lead),
     (&["outputs", ANY], Touches::Output),
@@ -329,8 +354,14 @@ mod tests {
         assert_eq!(within("rate = { ladder = 'off' }"), [Effect::RestartStream]);
         assert_eq!(within("video = { slate = 'hold' }"), [Effect::Slate]);
         assert_eq!(within("video = { width = 640, slate = 'hold' }"), [Effect::Slate, Effect::RestartStream]);
+        assert_eq!(within("video.controls = { brightness = 10 }"), [Effect::Controls]);
+        assert_eq!(within("video.edid_file = '/etc/uplinkd/edid.bin'"), [Effect::RestartStream]);
         assert_eq!(within("video = { fallback = [{ source = 'test' }] }"), [Effect::Fallback]);
         assert_eq!(within("audio = { source = 'test' }"), [Effect::RestartStream]);
+        assert_eq!(within("audio = { codec = 'opus' }"), [Effect::RestartStream]);
+        assert_eq!(within("audio = { gain_db = -3.5, mute = true, channels = 'left' }"), [Effect::Sound]);
+        assert_eq!(within("audio = { offset_ms = 80 }"), [Effect::Sound]);
+        assert_eq!(within("audio = { offset_ms = -80 }"), [Effect::RestartStream]);
         assert_eq!(effects(":9001\"", ":9001\"\nlatency_ms = 500"), [output("spare")]);
         assert_eq!(effects("spare", "reserve"), [output("reserve"), output("spare")]);
         assert_eq!(effects(":9001\"", ":9001\"\nlead = true"), [Effect::Lead]);

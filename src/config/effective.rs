@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::{Api, Audio, AudioSource, Config, Log, Output, Rate, Stream, Video, VideoSource, Word};
+use super::{Api, Audio, AudioSource, Camera, Config, Log, Output, Rate, Stream, Video, VideoSource, Word};
 use crate::units::Bitrate;
 
 impl Config {
@@ -69,9 +69,14 @@ fn video(video: &Video) -> Table {
 fn source(source: &VideoSource) -> Table {
     let mut table = Table::new();
     match source {
-        VideoSource::V4l2 { device } => {
+        VideoSource::V4l2(Camera { device, edid_file, controls }) => {
             put(&mut table, "source", "v4l2");
             put(&mut table, "device", device.to_string());
+            put_path(&mut table, "edid_file", edid_file.as_ref());
+            if !controls.is_empty() {
+                let controls = controls.iter().map(|(name, value)| (name.clone(), i64::from(*value).into()));
+                put(&mut table, "controls", controls.collect::<Table>());
+            }
         }
         VideoSource::Test => put(&mut table, "source", "test"),
         VideoSource::File { path } => {
@@ -95,7 +100,11 @@ fn audio(audio: &Audio) -> Table {
         AudioSource::None => "none",
     };
     put(&mut table, "source", source);
+    put(&mut table, "codec", audio.codec.as_str());
     put(&mut table, "bitrate_kbps", kbps(audio.bitrate));
+    put(&mut table, "gain_db", audio.gain_db);
+    put(&mut table, "mute", audio.mute);
+    put(&mut table, "channels", audio.channels.as_str());
     put(&mut table, "offset_ms", i64::from(audio.offset_ms));
     table
 }

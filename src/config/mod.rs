@@ -107,14 +107,22 @@ pub struct Video {
 /// Where the picture comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VideoSource {
-    V4l2 {
-        device: VideoDevice,
-    },
+    V4l2(Camera),
     Test,
     /// Looped.
     File {
         path: PathBuf,
     },
+}
+
+/// A V4L2 device, and what it is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Camera {
+    pub device: VideoDevice,
+    /// What an HDMI input tells its senders; without it, what the device has.
+    pub edid_file: Option<PathBuf>,
+    /// By their names; what is not named stays as it is.
+    pub controls: BTreeMap<String, i32>,
 }
 
 /// `video.device`.
@@ -169,10 +177,37 @@ pub enum Slate {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Audio {
     pub source: AudioSource,
-    /// 32 to 512 kbit/s.
+    pub codec: AudioCodec,
+    /// 32 to 512 kbit/s of AAC, 16 to 510 of Opus.
     pub bitrate: Bitrate,
+    /// Decibels, −60 to 30; 0 leaves the sound as it is.
+    pub gain_db: f64,
+    /// The track goes on, with silence in it.
+    pub mute: bool,
+    pub channels: Channels,
     /// Positive: the sound is sent later than it was heard; −2000 to 2000.
     pub offset_ms: i32,
+}
+
+/// `audio.codec`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AudioCodec {
+    Aac,
+    Opus,
+}
+
+/// `audio.channels`: what of the source's two channels is heard. The track has two in any case, so that
+/// this may change on air.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channels {
+    /// Each on its own side.
+    Stereo,
+    /// The mean of both on both sides.
+    Mono,
+    /// The left one on both sides: a microphone on one channel of a mixer, the other silent or noise.
+    Left,
+    /// The right one on both sides.
+    Right,
 }
 
 /// Where the sound comes from.

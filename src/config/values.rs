@@ -8,8 +8,8 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::{
-    AudioDevice, Codec, EncoderChoice, Framerate, KeyLength, Ladder, Listen, OutputName, Slate, SrtMode,
-    SrtUrl, StreamName, Video, VideoDevice, VideoSource,
+    AudioCodec, AudioDevice, Channels, Codec, EncoderChoice, Framerate, KeyLength, Ladder, Listen,
+    OutputName, Slate, SrtMode, SrtUrl, StreamName, Video, VideoDevice, VideoSource,
 };
 
 /// A value that is written as one of a few words.
@@ -40,6 +40,19 @@ impl Word for LevelFilter {
 
 impl Word for Codec {
     const WORDS: &'static [(&'static str, Self)] = &[("h264", Codec::H264), ("h265", Codec::H265)];
+}
+
+impl Word for AudioCodec {
+    const WORDS: &'static [(&'static str, Self)] = &[("aac", AudioCodec::Aac), ("opus", AudioCodec::Opus)];
+}
+
+impl Word for Channels {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("stereo", Channels::Stereo),
+        ("mono", Channels::Mono),
+        ("left", Channels::Left),
+        ("right", Channels::Right),
+    ];
 }
 
 impl Word for Ladder {
@@ -226,7 +239,7 @@ impl fmt::Display for VideoSource {
     /// What its owner calls it: the device, the path, or `test`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            VideoSource::V4l2 { device } => device.fmt(f),
+            VideoSource::V4l2(camera) => camera.device.fmt(f),
             VideoSource::Test => f.write_str("test"),
             VideoSource::File { path } => path.display().fmt(f),
         }

@@ -22,7 +22,9 @@ use gst::prelude::*;
 use thiserror::Error;
 
 use self::watch::{Watch, described};
+use super::alignment::Alignment;
 use super::checker::{self, Checker, TICKS_PER_SECOND, Ticks};
+use super::decode::Decoder;
 use crate::config::KeyLength;
 use crate::units::ByteCount;
 
@@ -54,6 +56,9 @@ pub struct Reception {
     /// From capture to delivery. Absent where the stream's time stamps are not on this machine's
     /// monotonic clock, as with a sender in another process.
     pub delay: Option<Delay>,
+    /// How far the sound is from the picture; absent where nobody [looked](Receiver::watch_marks), or before
+    /// the first mark.
+    pub alignment: Option<Alignment>,
     /// What the saved file holds.
     pub saved: ByteCount,
     /// Why saving has stopped.
@@ -166,6 +171,16 @@ impl Receiver {
         self.shared.state().record.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
+    /// Decodes what comes from now on until enough marks of the test source were found, to tell how far the
+    /// sound is from the picture.
+    ///
+    /// # Errors
+    /// When the machine lacks an element.
+    pub fn watch_marks(&self) -> Result<(), Error> {
+        self.shared.state().decoder = Some(Decoder::start()?);
+        Ok(())
+    }
+
     /// Stops, and reports the whole. What libsrt still holds back until its time has come is lost:
     /// leave it the latency after the sender has finished.
     pub fn stop(mut self) -> Reception {
@@ -175,6 +190,9 @@ impl Receiver {
             && let Err(error) = file.flush()
         {
             state.save_failed(&error);
+        }
+        if let Some(decoder) = state.decoder.take() {
+            state.alignment = decoder.finish();
         }
         state.reception(now())
     }
@@ -221,6 +239,9 @@ struct State {
     receiving: bool,
     /// At most [`MAX_MESSAGES`], newcomers lose; `None` where nobody wants them.
     record: Option<Vec<Message>>,
+    /// While marks are looked for.
+    decoder: Option<Decoder>,
+    alignment: Option<Alignment>,
 }
 
 impl State {
@@ -239,6 +260,13 @@ impl State {
             }
         };
         self.checker.feed(at, &bytes);
+        if let Some(decoder) = &self.decoder {
+            decoder.feed(&bytes);
+            self.alignment = decoder.alignment();
+            if self.alignment.is_some_and(|found| found.marks >= ENOUGH_MARKS) {
+                self.decoder = None;
+            }
+        }
         if let Some(record) = &mut self.record
             && record.len() < MAX_MESSAGES
         {
@@ -278,6 +306,7 @@ impl State {
             delay: stream.video.or(stream.audio).and_then(|track| track.lag).and_then(Delay::of),
             stream,
             srt: self.srt,
+            alignment: self.alignment,
             saved: ByteCount::new(self.saved),
             save_error: self.save_error.clone(),
             failure: self.failure.clone(),
@@ -364,6 +393,8 @@ fn free_address(listen: SocketAddr) -> io::Result<SocketAddr> {
 const MPEGTSMUX_OFFSET: Ticks = Ticks::new(3600 * TICKS_PER_SECOND);
 /// Anything above is not a delay but another clock.
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// Half a minute's: decoding costs as much as encoding on a small machine, and more of them say no more.
+const ENOUGH_MARKS: u64 = 30;
 /// Messages: seven minutes at 6 Mbit/s, 340 MB.
 const MAX_MESSAGES: usize = 1 << 18;
 /// A third of a second at 6 Mbit/s.

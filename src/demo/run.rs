@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 use toml::{Table, Value};
 
+use super::json::json;
 use super::receiver::{self, Receiver, Reception};
 use super::status::{Display, Snapshot, line};
 use super::summary::{SenderTotals, Summary, Verdict, table};
@@ -31,12 +32,14 @@ pub struct Options {
     pub link: (String, Spec),
     pub save: Option<PathBuf>,
     pub source: Source,
+    /// One JSON object in the end, and nothing else.
+    pub json: bool,
 }
 
 /// Where the picture comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A moving picture and a tone.
+    /// A moving picture and a tone, with marks that tell how far they are apart.
     Test,
     /// A clip, looped, with its own sound.
     File(PathBuf),
@@ -74,6 +77,9 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
     let save = options.save.clone();
     let receiver =
         Receiver::start(&receiver::Options { listen: ANY_PORT, latency: LATENCY, encryption: None, save })?;
+    if options.source == Source::Test {
+        receiver.watch_marks()?;
+    }
     let relay = Relay::start(ANY_PORT, receiver.address(), spec).map_err(Error::Relay)?;
     let config = configuration(&options.source, relay.address())?;
     let sound_expected =
@@ -90,9 +96,11 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
         gstreamer: media::version(),
     };
     let api = tokio::spawn(api.serve(facts));
-    print(&format!("{}\nAPI: curl {url}/v1/streams/{STREAM}\n", headline(&options.source, &spec_text)))?;
-
-    let mut show = Show { receiver: &receiver, begin: Instant::now(), totals: Totals::default() };
+    if !options.json {
+        print(&format!("{}\nAPI: curl {url}/v1/streams/{STREAM}\n", headline(&options.source, &spec_text)))?;
+    }
+    let (begin, totals, quiet) = (Instant::now(), Totals::default(), options.json);
+    let mut show = Show { receiver: &receiver, begin, totals, quiet };
     show.watch(stream.clone(), options.duration).await?;
     let elapsed = show.begin.elapsed();
     let drained = supervisor.shut_down();
@@ -111,7 +119,7 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
         source_missing: totals.source_missing,
         saved_to: options.save.map(|path| path.display().to_string()),
     };
-    print(&table(&summary))?;
+    print(&if options.json { json(&summary) } else { table(&summary) })?;
     Ok(Verdict::of(&summary))
 }
 
@@ -120,6 +128,8 @@ struct Show<'a> {
     receiver: &'a Receiver,
     begin: Instant,
     totals: Totals,
+    /// Without the lines.
+    quiet: bool,
 }
 
 impl Show<'_> {
@@ -133,7 +143,7 @@ impl Show<'_> {
         loop {
             tokio::select! {
                 status = stream.next_status() => self.totals.add(&status.ok_or(Error::Gone)?),
-                _ = tick.tick() => {
+                _ = tick.tick(), if !self.quiet => {
                     let now = snapshot(self.begin.elapsed(), &stream.status(), &self.receiver.report());
                     print(&display.show(&line(&now)))?;
                 }
@@ -144,7 +154,7 @@ impl Show<'_> {
                 }
             }
         }
-        print(display.end())
+        if self.quiet { Ok(()) } else { print(display.end()) }
     }
 
     /// Keeps count while the stream drains.

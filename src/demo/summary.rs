@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::alignment::Alignment;
 use super::receiver::Reception;
 use super::status::write_to;
 use crate::link::relay::RelayCounters;
@@ -85,13 +86,14 @@ pub fn table(summary: &Summary) -> String {
     let rows = [
         ("picture", picture(summary)),
         ("sound", sound(summary)),
+        ("A/V", alignment(&summary.reception)),
         ("rates", rates(summary)),
         ("link", link_row(&summary.relay)),
         ("SRT", srt(summary)),
         ("delay", delay(&summary.reception)),
         ("stream", stream(&summary.reception)),
     ];
-    for (name, text) in rows {
+    for (name, text) in rows.into_iter().filter(|(_, text)| !text.is_empty()) {
         write_to(&mut table, format_args!("  {name:<8} {text}\n"));
     }
     if let Some(path) = &summary.saved_to {
@@ -190,14 +192,27 @@ fn picture(summary: &Summary) -> String {
 fn sound(summary: &Summary) -> String {
     match summary.reception.stream.audio {
         Some(audio) => format!(
-            "{} AAC frames received, {} damaged; longest step {} ms",
-            audio.aac_frames,
+            "{} {} frames received, {} damaged; longest step {} ms",
+            audio.sound_frames,
+            audio.codec.name(),
             audio.damaged,
             audio.longest_step.as_millis()
         ),
         None if summary.sound_expected => "none received".to_owned(),
         None => "none".to_owned(),
     }
+}
+
+/// Empty where it was not measured.
+fn alignment(reception: &Reception) -> String {
+    let Some(Alignment { marks, offset_ms, smallest_ms, largest_ms }) = reception.alignment else {
+        return String::new();
+    };
+    let side = if offset_ms < 0.0 { "before" } else { "behind" };
+    format!(
+        "the sound is {:.1} ms {side} the picture ({smallest_ms:.1} to {largest_ms:.1} ms at {marks} flashes and beeps)",
+        offset_ms.abs()
+    )
 }
 
 fn rates(summary: &Summary) -> String {
@@ -300,7 +315,7 @@ mod tests {
             codec,
             units,
             keys: 10,
-            aac_frames: units,
+            sound_frames: units,
             damaged: 0,
             unreadable: 0,
             bytes: ByteCount::new(7_000_000),
@@ -419,6 +434,16 @@ mod tests {
             |s| s.source_missing = Some("no such file".to_owned()),
             "the source never gave a picture, what was sent is the slate: no such file",
         );
+    }
+
+    #[test]
+    fn the_offset_of_the_sound_is_told_where_it_was_measured() {
+        let mut summary = summary();
+        assert!(!table(&summary).contains("A/V"));
+        let found = Alignment { marks: 18, offset_ms: -3.04, smallest_ms: -4.0, largest_ms: 1.0 };
+        summary.reception.alignment = Some(found);
+        let row = "A/V      the sound is 3.0 ms before the picture (-4.0 to 1.0 ms at 18 flashes and beeps)";
+        assert!(table(&summary).contains(row), "{}", table(&summary));
     }
 
     #[test]

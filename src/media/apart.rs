@@ -1,6 +1,6 @@
 //! Work that may never end: a driver that hangs holds a thread of ours for ever, and must hold no more.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -9,7 +9,21 @@ use super::error::Error;
 
 /// Threads that were given up and have not ended since, in the whole process.
 pub fn threads_left_behind() -> usize {
-    LEFT_BEHIND.load(Ordering::Relaxed)
+    left_behind().values().sum()
+}
+
+/// Whether so many threads hang in what this is about that it would be no use to let one more try.
+///
+/// # Errors
+/// When they are [`MOST_LEFT_BEHIND`]: in words, what would free them.
+pub(super) fn refuse_hopeless(about: &'static str) -> Result<(), String> {
+    let count = left_behind().get(about).copied().unwrap_or_default();
+    if count < MOST_LEFT_BEHIND {
+        return Ok(());
+    }
+    Err(format!(
+        "{count} threads hang in {about}: it is not tried again before they return or uplinkd is restarted"
+    ))
 }
 
 /// Does `work` on a thread of its own. `Ok(None)`: it was not done within `limit`; the thread is left
@@ -73,7 +87,9 @@ impl<T> Slot<T> {
             Outcome::GivenUp => {
                 drop(outcome);
                 drop(result); // may hang in its turn
-                LEFT_BEHIND.fetch_sub(1, Ordering::Relaxed);
+                if let Some(count) = left_behind().get_mut(about) {
+                    *count = count.saturating_sub(1);
+                }
                 log::warn!(thread, about; "a thread that was given up has ended after all");
             }
         }
@@ -89,7 +105,8 @@ impl<T> Slot<T> {
             Outcome::Done(result) => result.take(),
             Outcome::Pending | Outcome::GivenUp => {
                 *outcome = Outcome::GivenUp;
-                let left_behind = LEFT_BEHIND.fetch_add(1, Ordering::Relaxed) + 1;
+                *left_behind().entry(about).or_default() += 1;
+                let left_behind = threads_left_behind();
                 let seconds = limit.as_secs_f64();
                 log::error!(thread, about, seconds, left_behind; "does not return: its thread is left behind");
                 None
@@ -102,7 +119,16 @@ impl<T> Slot<T> {
     }
 }
 
-static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
+/// By what they hang in. A panic while it is held leaves a number that is right.
+fn left_behind() -> MutexGuard<'static, BTreeMap<&'static str, usize>> {
+    LEFT_BEHIND.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+static LEFT_BEHIND: Mutex<BTreeMap<&'static str, usize>> = Mutex::new(BTreeMap::new());
+
+/// Of one driver. Each holds a stack (8 MB of addresses, some tens of kilobytes of memory) and what of the device its
+/// driver holds; an encoder that hangs at each attempt is tried a few times a day.
+const MOST_LEFT_BEHIND: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -113,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_ends_in_time_is_given_back_and_what_hangs_is_left_behind_and_counted() {
-        let before = threads_left_behind();
+        let of_this_one = || left_behind().get("a driver that hangs once").copied().unwrap_or_default();
         assert_eq!(within(LONG, "test", "nothing", || 7).unwrap(), Some(7));
         let (release, hang) = mpsc::channel::<()>();
         let (dropped, was_dropped) = mpsc::channel();
@@ -122,11 +148,36 @@ mod tests {
             hang.recv().unwrap_err();
             DropNote(dropped)
         };
-        assert!(within(Duration::from_millis(50), "test", "a driver", work).unwrap().is_none());
+        assert!(
+            within(Duration::from_millis(50), "test", "a driver that hangs once", work).unwrap().is_none()
+        );
         assert!(begun.elapsed() < LONG);
-        assert!(threads_left_behind() > before);
+        assert_eq!(of_this_one(), 1);
+        assert!(threads_left_behind() >= 1);
         drop(release);
         was_dropped.recv_timeout(LONG).expect("what came too late is dropped over there");
+    }
+
+    #[test]
+    fn a_driver_that_always_hangs_does_not_take_all_threads() {
+        let driver = "a driver that always hangs";
+        let mut releases = Vec::new();
+        for _ in 0..MOST_LEFT_BEHIND {
+            assert_eq!(refuse_hopeless(driver), Ok(()));
+            let (release, hang) = mpsc::channel::<()>();
+            releases.push(release);
+            let work = move || hang.recv().unwrap_err();
+            assert!(within(Duration::from_millis(1), "test", driver, work).unwrap().is_none());
+        }
+        let refused = refuse_hopeless(driver).unwrap_err();
+        assert!(refused.starts_with("8 threads hang in a driver that always hangs: "), "{refused}");
+        assert_eq!(refuse_hopeless("another driver"), Ok(()));
+        releases.clear();
+        let limit = Instant::now() + LONG;
+        while refuse_hopeless(driver).is_err() {
+            assert!(Instant::now() < limit, "they have returned");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     struct DropNote(mpsc::Sender<()>);

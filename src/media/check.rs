@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::camera;
 use super::decoding::h264_decoder;
 use super::encoder;
 use super::error::Error;
@@ -10,7 +11,8 @@ use super::graph;
 use super::slate;
 use super::sound;
 use crate::capture;
-use crate::config::{AudioSource, Slate, Stream, VideoSource};
+use crate::causes::with_causes;
+use crate::config::{AudioSource, EncoderChoice, Slate, Stream, Video, VideoSource};
 
 /// Something that a stream asks for and this machine does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,14 +52,25 @@ fn check_encoder(stream: &Stream, findings: &mut Vec<Finding>) {
                 Error::MissingElement { package, .. } => install(package),
                 _ => "do what is said there, or write encoder = \"auto\" and codec = \"h264\"".to_owned(),
             };
-            findings.push(Finding {
-                key: "video.encoder",
-                message: error.to_string(),
-                fix,
-                severity: Severity::Error,
-            });
+            let (fix, severity) = match in_place(&stream.video) {
+                Some(instead) => {
+                    let degraded = format!("until then the stream runs with {instead} and is degraded");
+                    (format!("{fix}; {degraded}"), Severity::Warning)
+                }
+                None => (fix, Severity::Error),
+            };
+            findings.push(Finding { key: "video.encoder", message: error.to_string(), fix, severity });
         }
     }
+}
+
+/// What a stream begins with where the encoder that it names is known and not here.
+fn in_place(video: &Video) -> Option<&'static str> {
+    let Video { encoder, codec, width, height, framerate, .. } = video;
+    let is_known = !encoder::offers(encoder, *codec, *width, *height, *framerate).is_empty();
+    let auto = Video { encoder: EncoderChoice::Auto, ..video.clone() };
+    let instead = encoder::choose(&auto).ok().filter(|_| is_known && *encoder != EncoderChoice::Auto)?;
+    Some(instead.element)
 }
 
 /// The stream runs without them.
@@ -77,11 +90,22 @@ fn check_source(source: &VideoSource, findings: &mut Vec<Finding>) {
             check_file(path, "video.path", findings);
             &["uridecodebin", "videorate", "videoconvertscale"]
         }
-        VideoSource::V4l2 { device } => {
-            if let Err(error) = capture::resolve(device) {
+        VideoSource::V4l2(camera) => {
+            if let Some(path) = &camera.edid_file
+                && let Err(error) = camera::read_edid(path)
+            {
+                findings.push(Finding {
+                    key: "video.edid_file",
+                    message: with_causes(&error),
+                    fix: "write the path of an EDID, as `v4l2-ctl --get-edid=file=…,format=raw` saves one"
+                        .to_owned(),
+                    severity: Severity::Error,
+                });
+            }
+            if let Err(error) = capture::open(&camera.device, &capture::Chosen::default()) {
                 findings.push(Finding {
                     key: "video.device",
-                    message: error.to_string(),
+                    message: with_causes(&error),
                     fix: "plug the device in; the stream waits for it".to_owned(),
                     severity: Severity::Warning,
                 });
@@ -131,11 +155,9 @@ fn check_sound(stream: &Stream, findings: &mut Vec<Finding>) {
     for element in source {
         need(element, "audio.source", findings);
     }
-    for element in ["audiorate", "aacparse"] {
-        need(element, "audio.source", findings);
-    }
-    if let Err(error) = sound::check() {
-        findings.push(missing(&error, "audio.source"));
+    need("audiorate", "audio.source", findings);
+    if let Err(error) = sound::check(stream.audio.codec) {
+        findings.push(missing(&error, "audio.codec"));
     }
     let without_file = !matches!(stream.video.source, VideoSource::File { .. });
     if stream.audio.source == AudioSource::File && without_file {

@@ -11,7 +11,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
@@ -19,7 +19,7 @@ use super::clock;
 use super::contexts::Contexts;
 use super::damage::DamagedFrames;
 use super::encoder::{self, EncoderInfo, MemoryPath};
-use super::encoding::{EncoderProgress, Encoding, Order, Plan};
+use super::encoding::{EncoderProgress, Encoding, Order, Plan, START_LIMIT};
 use super::error::Error;
 use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
@@ -29,6 +29,8 @@ use super::inputs::Inputs;
 use super::reduction::Reduction;
 use super::slate::{Held, Outlet, Slate};
 use super::sound;
+use super::sound_inlet::SoundInlet;
+use super::strip::Levels;
 use super::switch::{Gate, Switch, picture_inlet};
 use super::unit::Unit;
 use crate::config;
@@ -141,7 +143,7 @@ impl Encode {
         let serving = Serving(Arc::new(Handover::new(events.clone(), move |unit| sink(unit))));
         let plan = Arc::new(Plan { video: video.clone(), pixels, formats: formats.clone(), contexts });
         let orders = Orders { preset, reduction: Reduction::none(video), target: stream.rate.start };
-        serving.put_in_use(&plan, info, orders)?;
+        serving.put_in_use(&plan, info, orders, START_LIMIT)?;
 
         let held = Held::default();
         let (live, slate_inlet) = (picture_inlet(&formats), picture_inlet(&formats));
@@ -169,7 +171,8 @@ impl Encode {
             last_out: gate.last_out.clone(),
         };
         let slate = Slate::start(video, &formats, held, outlet)?;
-        let inputs = Inputs::new(&formats, live, sound.clone(), stream.audio.offset_ms, switch.on_air);
+        let inlet = sound.clone().map(|sound| SoundInlet::new(sound, &stream.audio));
+        let inputs = Inputs::new(&formats, live, inlet, switch.on_air);
         graph.play(gst::ClockTime::ZERO)?;
         graph.on_report(move |report| match report {
             Report::Failed { element, reason } => {
@@ -221,7 +224,7 @@ impl Encode {
             in_use.reducer.set(reduction);
             self.orders().reduction = reduction;
         } else if reduction != before {
-            self.change(in_use.info(), Orders { preset, reduction, target })?;
+            self.change(in_use.info(), Orders { preset, reduction, target }, START_LIMIT)?;
         }
         Ok(())
     }
@@ -242,14 +245,29 @@ impl Encode {
         reduction: Reduction,
         target: Bitrate,
     ) -> Result<(), Error> {
+        self.replace_within(START_LIMIT, info, preset, reduction, target)
+    }
+
+    /// As [`Encode::replace`], for those who can do with another one sooner than this takes at the most.
+    ///
+    /// # Errors
+    /// As [`Encode::replace`], and when it is not ready within `limit`.
+    pub fn replace_within(
+        &self,
+        limit: Duration,
+        info: &'static EncoderInfo,
+        preset: Option<&'static str>,
+        reduction: Reduction,
+        target: Bitrate,
+    ) -> Result<(), Error> {
         let _one_at_a_time = lock(&self.changing);
-        self.change(of_codec(info, &self.plan.video)?, Orders { preset, reduction, target })
+        self.change(of_codec(info, &self.plan.video)?, Orders { preset, reduction, target }, limit)
     }
 
     /// To be called by who holds `changing`.
-    fn change(&self, info: &'static EncoderInfo, orders: Orders) -> Result<(), Error> {
+    fn change(&self, info: &'static EncoderInfo, orders: Orders, limit: Duration) -> Result<(), Error> {
         let target_before = self.orders().target;
-        self.serving.put_in_use(&self.plan, info, orders)?;
+        self.serving.put_in_use(&self.plan, info, orders, limit)?;
         let mut told = self.orders();
         let target = if told.target == target_before { orders.target } else { told.target };
         *told = Orders { target, ..orders };
@@ -275,6 +293,17 @@ impl Encode {
         if !in_use.encoder.force_key_frame() {
             log::warn!(element = in_use.info().element; "the encoder did not take the wish for a key frame");
         }
+    }
+
+    /// Takes the sound's gain, mute, channels and delay over, within some milliseconds, without a click; of
+    /// an offset below 0 only what the stream began with counts.
+    pub fn set_sound(&self, audio: &config::Audio) {
+        self.inputs.set_sound(audio);
+    }
+
+    /// How loud the captured sound is; `None` where none came for a second.
+    pub fn levels(&self) -> Option<Levels> {
+        self.inputs.levels()
     }
 
     /// Chooses what is on air. Both directions take effect within a few milliseconds, with
@@ -306,6 +335,19 @@ impl Encode {
     /// How far the encoder in use has come: whether pictures go in and nothing comes out.
     pub fn encoder_progress(&self) -> EncoderProgress {
         self.in_use().progress()
+    }
+
+    /// Has the next group of pictures of the encoder in use sampled. The first one of each encoder is sampled
+    /// without being asked for.
+    pub fn want_sample(&self) {
+        self.in_use().examiner.want_sample();
+    }
+
+    /// The beginning of a group of pictures of the encoder in use, a key frame first, where it has been
+    /// sampled; with `short` also where it is not complete, for want of pictures. At most 16 units and,
+    /// but for the last of them, 4 MiB.
+    pub fn take_sample(&self, short: bool) -> Option<Vec<Vec<u8>>> {
+        self.in_use().examiner.take_sample(short)
     }
 
     pub fn encoder(&self) -> &'static EncoderInfo {
@@ -341,10 +383,16 @@ impl Encode {
 
 impl Serving {
     /// Starts an encoder and puts it in the place of the one in use, which ends.
-    fn put_in_use(&self, plan: &Arc<Plan>, info: &'static EncoderInfo, orders: Orders) -> Result<(), Error> {
+    fn put_in_use(
+        &self,
+        plan: &Arc<Plan>,
+        info: &'static EncoderInfo,
+        orders: Orders,
+        limit: Duration,
+    ) -> Result<(), Error> {
         let Serving(handover) = self;
         let Orders { preset, reduction, target } = orders;
-        let order = Order { info, preset, generation: handover.next_generation(), reduction, target };
+        let order = Order { info, preset, generation: handover.next_generation(), reduction, target, limit };
         let next = Encoding::start(plan, order, handover)?;
         match handover.install(next.clone()) {
             Ok(before) => {

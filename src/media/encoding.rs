@@ -17,6 +17,7 @@ use super::contexts::Contexts;
 use super::encoder::{self, Encoder, EncoderInfo, Settings};
 use super::error::Error;
 use super::event::Report;
+use super::examiner::Examiner;
 use super::format::Formats;
 use super::graph::{self, Graph};
 use super::handover::Handover;
@@ -33,6 +34,7 @@ pub(super) struct Encoding {
     pub(super) encoder: Encoder,
     pub(super) reducer: Reducer,
     pub(super) inbox: Arc<Inbox>,
+    pub(super) examiner: Arc<Examiner>,
     health: Arc<Health>,
     /// When it was put in use.
     since: OnceLock<Instant>,
@@ -56,6 +58,8 @@ pub(super) struct Order {
     pub(super) generation: u64,
     pub(super) reduction: Reduction,
     pub(super) target: Bitrate,
+    /// How long its start may take.
+    pub(super) limit: Duration,
 }
 
 /// How far the encoder in use has come. The counts begin at zero with each encoder, and only rise.
@@ -74,20 +78,20 @@ pub struct EncoderProgress {
 }
 
 impl Encoding {
-    /// Builds the pipeline, starts it and waits until the encoder has taken the format; blocks for
-    /// [`START_LIMIT`] at the most. Its units and what becomes of it go to `handover`.
+    /// Builds the pipeline, starts it and waits until the encoder has taken the format; blocks for the order's
+    /// limit at the most. Its units and what becomes of it go to `handover`.
     pub(super) fn start(
         plan: &Arc<Plan>,
         order: Order,
         handover: &Arc<Handover>,
     ) -> Result<Arc<Encoding>, Error> {
         let (plan, handover) = (plan.clone(), Arc::downgrade(handover));
-        let element = order.info.element;
-        let started =
-            apart::within(START_LIMIT, "encoder start", element, move || play(&plan, order, &handover))?;
+        let (element, limit) = (order.info.element, order.limit);
+        apart::refuse_hopeless(element).map_err(|reason| Error::Start { graph: PIPELINE, reason })?;
+        let started = apart::within(limit, "encoder start", element, move || play(&plan, order, &handover))?;
         let late = || Error::Start {
             graph: PIPELINE,
-            reason: format!("{element} is not ready after {} s", START_LIMIT.as_secs()),
+            reason: format!("{element} is not ready after {} s", limit.as_secs()),
         };
         started.ok_or_else(late)?.map(Arc::new)
     }
@@ -156,7 +160,7 @@ impl Drop for Encoding {
 
 /// Builds, starts and waits; on a thread where each of these may hang.
 fn play(plan: &Plan, order: Order, handover: &Weak<Handover>) -> Result<Encoding, Error> {
-    let Order { info, preset, generation, reduction, target } = order;
+    let Order { info, preset, generation, reduction, target, .. } = order;
     let backend = encoder::row(info);
     let graph = Graph::sharing(PIPELINE, &plan.contexts);
     let (inbox, health) = (Arc::new(Inbox::default()), Arc::new(Health::default()));
@@ -174,10 +178,14 @@ fn play(plan: &Plan, order: Order, handover: &Weak<Handover>) -> Result<Encoding
     })?;
     // Parameter sets ahead of each key frame: a receiver may begin at any of them.
     let parse = graph::make(encoder.parser, |parse| parse.property("config-interval", -1))?;
+    let examiner = Arc::new(Examiner::new(plan.video.codec));
     let outlet = {
-        let (handover, inbox) = (handover.clone(), inbox.clone());
+        let (handover, inbox, examiner) = (handover.clone(), inbox.clone(), examiner.clone());
         unit::sink(Track::Video, &coded_caps(plan.video.codec), move |unit| {
             if let Some(handover) = handover.upgrade() {
+                if let Some(flaw) = examiner.look(&unit) {
+                    handover.broken(generation, info.element, flaw);
+                }
                 handover.deliver(generation, &inbox, unit);
             }
         })?
@@ -187,8 +195,8 @@ fn play(plan: &Plan, order: Order, handover: &Weak<Handover>) -> Result<Encoding
 
     let since = OnceLock::new();
     // Whole from here on: its end closes the inbox first.
-    let encoding =
-        Encoding { generation, encoder, reducer, inbox, health, since, graph: Mutex::new(Some(graph)) };
+    let graph = Mutex::new(Some(graph));
+    let encoding = Encoding { generation, encoder, reducer, inbox, examiner, health, since, graph };
     encoding.run(handover.clone())?;
     match encoding.health.wait_until_started() {
         Some(error) => Err(error),
@@ -331,7 +339,11 @@ const PIPELINE: &str = "encoder";
 
 /// Opening a hardware encoder takes up to a second or so (loading its runtime, the first time); one that
 /// takes longer is not waited for.
-pub(super) const START_LIMIT: Duration = Duration::from_secs(3);
+pub const START_LIMIT: Duration = Duration::from_secs(3);
+
+/// Where nothing is on air and another encoder could be: one in software starts within some tens of
+/// milliseconds, and hardware whose runtime is loaded within tenths of a second.
+pub const HURRIED_START: Duration = Duration::from_secs(1);
 
 /// A healthy encoder ends within milliseconds; beyond this it is taken to hang, and left behind.
-const END_LIMIT: Duration = Duration::from_secs(3);
+pub const END_LIMIT: Duration = Duration::from_secs(1);

@@ -7,6 +7,14 @@ use tokio::sync::mpsc::error::TrySendError;
 /// News from a running pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaEvent {
+    /// A camera was opened: which it is, in which mode, and why in that one.
+    CaptureOpened { camera: String, mode: String, reason: String },
+    /// Its controls were set; what was refused, each in words.
+    ControlsSet { refused: Vec<String> },
+    /// A camera is there, and its input has no picture.
+    CaptureWaits { reason: String },
+    /// Now it has: start a new capture.
+    CaptureReady,
     /// The first picture came; in the format that the source gives before it is converted.
     CaptureLive { format: String },
     /// The source ended by itself; nothing more comes from it.
@@ -15,15 +23,18 @@ pub enum MediaEvent {
     CaptureFailed { reason: String },
     /// The picture's source has no sound track; silence is sent.
     SoundMissing { reason: String },
-    /// The sound's source failed; silence is sent until [`MediaEvent::SoundRestored`]. Its capture tries
+    /// The sound's source failed; silence is sent until [`MediaEvent::SoundLive`]. Its capture tries
     /// by itself to open it again.
     SoundFailed { reason: String },
-    /// The sound's source gives sound again.
-    SoundRestored,
+    /// The sound's source gives sound, for the first time or again; in the format that it gives before it
+    /// is converted.
+    SoundLive { format: String },
     /// The encoder in use failed, and gives nothing more: replace it
     /// ([`Encode::replace`](super::Encode::replace)). What one that was replaced says is no event.
     /// `encoder` is the one that was in use, by its name in the table; `element` the part of it that said so.
     EncoderFailed { encoder: &'static str, element: String, reason: String },
+    /// The encoder in use goes on, and what it gives is no stream that a decoder could use.
+    EncoderBroken { encoder: &'static str, reason: &'static str },
     /// The pipeline of switch and sound stopped. Start a new [`Encode`](super::Encode).
     ProgramFailed { element: String, reason: String },
 }

@@ -116,6 +116,13 @@ impl Handover {
         }
     }
 
+    /// What comes out of an encoder is no stream; with the same exception.
+    pub(super) fn broken(&self, generation: u64, encoder: &'static str, reason: &'static str) {
+        if self.exit_lock().generation == generation {
+            self.events.send(MediaEvent::EncoderBroken { encoder, reason });
+        }
+    }
+
     /// The encoder in use; `None` before the first and after the end.
     pub(super) fn in_use(&self) -> Option<Arc<Encoding>> {
         self.in_use_lock().clone()

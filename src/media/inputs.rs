@@ -1,6 +1,6 @@
 //! The encode pipeline's inlets: where captured pictures and sound are handed over.
 //!
-//! Hand-over passes references: neither samples nor pixels are copied.
+//! Hand-over passes references to pictures: no pixel is copied.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +14,9 @@ use super::damage::Damage;
 use super::error::Error;
 use super::format::Formats;
 use super::graph;
+use super::sound_inlet::{SharedClock, SoundInlet};
+use super::strip::Levels;
+use crate::config::Audio;
 
 /// A handle to an [`Encode`](super::Encode)'s inlets. What is pushed after that has stopped is lost.
 ///
@@ -24,11 +27,9 @@ use super::graph;
 pub struct Inputs {
     pub(super) formats: Formats,
     pictures: gst_app::AppSrc,
-    sound: Option<gst_app::AppSrc>,
+    sound: Option<SoundInlet>,
     tally: Arc<Tally>,
     on_air: OnAir,
-    /// Positive: the sound is sent later than it was heard.
-    sound_offset: gst::ClockTimeDiff,
     lease: Arc<Lease>,
 }
 
@@ -65,7 +66,6 @@ impl OnAir {
 pub(super) struct Tally {
     frames: AtomicU64,
     frames_refused: AtomicU64,
-    sound_refused: AtomicU64,
     /// When the newest picture arrived, on the shared clock; 0 before the first.
     newest: AtomicU64,
     damage: Damage,
@@ -77,8 +77,7 @@ impl Inputs {
     pub(super) fn new(
         formats: &Formats,
         pictures: gst_app::AppSrc,
-        sound: Option<gst_app::AppSrc>,
-        sound_offset_ms: i32,
+        sound: Option<SoundInlet>,
         on_air: OnAir,
     ) -> Inputs {
         Inputs {
@@ -87,7 +86,6 @@ impl Inputs {
             sound,
             tally: Arc::default(),
             on_air,
-            sound_offset: i64::from(sound_offset_ms) * NANOS_PER_MILLISECOND,
             lease: Arc::default(),
         }
     }
@@ -142,7 +140,19 @@ impl Inputs {
 
     /// Buffers of sound that came while as much was waiting as may.
     pub(super) fn sound_refused(&self) -> u64 {
-        self.tally.sound_refused.load(Ordering::Relaxed)
+        self.sound.as_ref().map_or(0, SoundInlet::refused)
+    }
+
+    /// How loud the sound is that comes in; `None` where none came for a second.
+    pub(super) fn levels(&self) -> Option<Levels> {
+        self.sound.as_ref()?.levels()
+    }
+
+    /// Takes what may change while the stream runs: gain, mute, channels, and a delay.
+    pub(super) fn set_sound(&self, audio: &Audio) {
+        if let Some(sound) = &self.sound {
+            sound.set(audio);
+        }
     }
 
     /// When the newest picture arrived. Its own time would not do: a source with a long pipeline is
@@ -177,12 +187,30 @@ impl Inputs {
         sync: bool,
         first: impl FnOnce() + Send + 'static,
     ) -> Result<gst::Element, Error> {
+        self.sound_end(sync, None, first)
+    }
+
+    /// As [`Inputs::sound_sink`], of a device that gives sound by a clock of its own.
+    pub(super) fn device_sound_sink(
+        &self,
+        device: SharedClock,
+        first: impl FnOnce() + Send + 'static,
+    ) -> Result<gst::Element, Error> {
+        self.sound_end(false, Some(device), first)
+    }
+
+    fn sound_end(
+        &self,
+        sync: bool,
+        device: Option<SharedClock>,
+        first: impl FnOnce() + Send + 'static,
+    ) -> Result<gst::Element, Error> {
         let (inputs, mut first) = (self.clone(), Some(first));
         hand_over(sync, &self.formats.sound, move |buffer, at| {
             if let Some(first) = first.take() {
                 first();
             }
-            inputs.push_sound(buffer, at)
+            inputs.push_sound(&buffer, at, device.as_ref())
         })
     }
 
@@ -220,16 +248,16 @@ impl Inputs {
         at.min(now)
     }
 
-    fn push_sound(&self, buffer: gst::Buffer, at: gst::ClockTime) -> Result<(), gst::FlowError> {
-        let Some(sound) = &self.sound else { return Ok(()) };
-        if self.is_revoked() || self.is_standing_by() {
-            return Ok(());
+    fn push_sound(
+        &self,
+        buffer: &gst::BufferRef,
+        at: gst::ClockTime,
+        device: Option<&SharedClock>,
+    ) -> Result<(), gst::FlowError> {
+        match &self.sound {
+            Some(sound) if !self.is_revoked() && !self.is_standing_by() => sound.push(buffer, at, device),
+            Some(_) | None => Ok(()),
         }
-        let shifted = gst::ClockTime::from_nseconds(at.nseconds().saturating_add_signed(self.sound_offset));
-        if !offer(sound, stamped(buffer, shifted))? {
-            self.tally.sound_refused.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
     }
 }
 
@@ -254,7 +282,7 @@ pub(super) fn offer(inlet: &gst_app::AppSrc, buffer: gst::Buffer) -> Result<bool
 }
 
 /// The buffer with its time on the shared clock; the data is shared, not copied.
-fn stamped(mut buffer: gst::Buffer, at: gst::ClockTime) -> gst::Buffer {
+pub(super) fn stamped(mut buffer: gst::Buffer, at: gst::ClockTime) -> gst::Buffer {
     let header = buffer.make_mut();
     header.set_pts(at);
     header.set_dts(gst::ClockTime::NONE);
@@ -314,8 +342,6 @@ fn accept_video_meta(pad: &gst::Pad) {
     });
 }
 
-const NANOS_PER_MILLISECOND: i64 = 1_000_000;
-
 /// A time that is less ahead than this is no error of the source's worth telling.
 const CLOCK_JITTER: gst::ClockTime = gst::ClockTime::from_mseconds(5);
 
@@ -329,19 +355,19 @@ mod tests {
         let inputs = inputs();
         let (old, new) = (inputs.lease(), inputs.lease());
         old.clone().push_picture(gst::Buffer::new(), clock::now()).unwrap();
-        old.push_sound(gst::Buffer::new(), clock::now()).unwrap();
+        old.push_sound(&sound(), clock::now(), None).unwrap();
         assert_eq!(waiting(&inputs), (1, 1));
         let before = (inputs.frames(), inputs.newest_frame().unwrap());
         assert_eq!(before.0, 1);
 
         old.revoke();
         old.clone().push_picture(gst::Buffer::new(), clock::now()).unwrap();
-        old.push_sound(gst::Buffer::new(), clock::now()).unwrap();
+        old.push_sound(&sound(), clock::now(), None).unwrap();
         assert_eq!((inputs.frames(), inputs.newest_frame().unwrap()), before);
         assert_eq!(waiting(&inputs), (1, 1));
 
         new.push_picture(gst::Buffer::new(), clock::now()).unwrap();
-        new.push_sound(gst::Buffer::new(), clock::now()).unwrap();
+        new.push_sound(&sound(), clock::now(), None).unwrap();
         assert_eq!(inputs.frames(), 2);
         assert!(inputs.newest_frame().unwrap() > before.1);
         assert_eq!(waiting(&inputs), (2, 2));
@@ -395,12 +421,18 @@ mod tests {
         let document = "[streams.main.video]\nsource = 'test'\n\
                         [[streams.main.outputs]]\nname = 'a'\nurl = 'srt://127.0.0.1:9000'\n";
         let streams = config::parse(document).unwrap().streams;
-        let formats = Formats::of(&streams.values().next().unwrap().video, "I420");
+        let stream = streams.values().next().unwrap();
+        let formats = Formats::of(&stream.video, "I420");
         let inlet = || gst_app::AppSrc::builder().build();
-        Inputs::new(&formats, inlet(), Some(inlet()), 0, OnAir::new())
+        Inputs::new(&formats, inlet(), Some(SoundInlet::new(inlet(), &stream.audio)), OnAir::new())
+    }
+
+    /// One frame of it.
+    fn sound() -> gst::Buffer {
+        gst::Buffer::from_slice([0u8; 4])
     }
 
     fn waiting(inputs: &Inputs) -> (u64, u64) {
-        (inputs.pictures.current_level_buffers(), inputs.sound.as_ref().unwrap().current_level_buffers())
+        (inputs.pictures.current_level_buffers(), inputs.sound.as_ref().unwrap().waiting())
     }
 }

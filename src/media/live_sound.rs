@@ -1,9 +1,11 @@
 //! A live source of sound, opened anew when it fails: the picture beside it goes on meanwhile.
 //!
 //! ```text
-//! open ──failed──▶ waiting (1 s, then twice as long each time, up to 8 s) ──▶ open
+//! open ──failed──▶ waiting (half a second, then a second) ──▶ open
 //! ```
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 
@@ -23,18 +25,20 @@ pub(super) struct LiveSound {
 pub(super) struct Teller {
     attempt: u64,
     signals: mpsc::Sender<Signal>,
+    /// When it gave sound last, on the shared clock; 0 before.
+    heard: Arc<AtomicU64>,
 }
 
 enum Signal {
     Stop,
-    /// The first sound of this attempt came.
-    Sounding(u64),
+    /// The first sound of this attempt came, in this format.
+    Sounding(u64, String),
     Failed(u64, String),
 }
 
 impl LiveSound {
     /// `open` builds and starts the source; here the first time, later on a thread of its own. How it
-    /// went is told as [`MediaEvent::SoundFailed`] and [`MediaEvent::SoundRestored`].
+    /// went is told as [`MediaEvent::SoundFailed`] and [`MediaEvent::SoundLive`].
     pub(super) fn start(
         open: impl FnMut(Teller) -> Result<Graph, Error> + Send + 'static,
         events: &EventSender,
@@ -48,6 +52,7 @@ impl LiveSound {
             attempt: 0,
             has_failed: false,
             retry: Retry::default(),
+            heard: Arc::default(),
             due: None,
         };
         keeper.open();
@@ -71,12 +76,24 @@ impl Drop for LiveSound {
 }
 
 impl Teller {
-    pub(super) fn sounding(&self) {
-        self.send(Signal::Sounding(self.attempt));
+    /// In the format that the source gives.
+    pub(super) fn sounding(&self, format: String) {
+        self.send(Signal::Sounding(self.attempt, format));
+    }
+
+    /// Sound came.
+    pub(super) fn heard(&self) {
+        self.heard.store(clock::now().nseconds(), Ordering::Relaxed);
     }
 
     pub(super) fn failed(&self, reason: String) {
         self.send(Signal::Failed(self.attempt, reason));
+    }
+
+    /// One that nobody listens to.
+    #[cfg(test)]
+    pub(super) fn mute() -> Teller {
+        Teller { attempt: 0, signals: mpsc::channel().0, heard: Arc::default() }
     }
 
     fn send(&self, signal: Signal) {
@@ -97,7 +114,9 @@ struct Keeper<Open> {
     /// Whether a failure was told that is not over yet.
     has_failed: bool,
     retry: Retry,
-    /// When to open it again.
+    /// When the source in use gave sound last; 0 before.
+    heard: Arc<AtomicU64>,
+    /// When to open it again, or to look whether it gives any.
     due: Option<gst::ClockTime>,
 }
 
@@ -105,34 +124,48 @@ impl<Open: FnMut(Teller) -> Result<Graph, Error>> Keeper<Open> {
     fn run(&mut self, inbox: &mpsc::Receiver<Signal>) {
         loop {
             let signal = match self.due {
-                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected), // hopeless
                 Some(due) => inbox.recv_timeout(due.saturating_sub(clock::now()).into()),
             };
             match signal {
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Signal::Sounding(attempt) | Signal::Failed(attempt, _))
+                Ok(Signal::Sounding(attempt, _) | Signal::Failed(attempt, _))
                     if attempt != self.attempt || self.graph.is_none() => {}
-                Ok(Signal::Sounding(_)) => self.sounding(),
+                Ok(Signal::Sounding(_, format)) => self.sounding(format),
                 Ok(Signal::Failed(_, reason)) => self.failed(reason, true),
+                Err(RecvTimeoutError::Timeout) if self.graph.is_some() => self.look(),
                 Err(RecvTimeoutError::Timeout) => self.open(),
             }
         }
     }
 
     fn open(&mut self) {
-        self.due = None;
         self.attempt += 1;
-        match (self.open)(Teller { attempt: self.attempt, signals: self.signals.clone() }) {
+        let opened = clock::now();
+        self.due = Some(opened + SILENT_RESTART);
+        self.heard = Arc::new(AtomicU64::new(opened.nseconds()));
+        let teller =
+            Teller { attempt: self.attempt, signals: self.signals.clone(), heard: self.heard.clone() };
+        match (self.open)(teller) {
             Ok(graph) => self.graph = Some(graph),
             Err(error) => self.failed(error.to_string(), !error.is_hopeless()),
         }
     }
 
-    fn sounding(&mut self) {
-        self.retry.sounding(clock::now());
-        if std::mem::take(&mut self.has_failed) {
-            self.events.send(MediaEvent::SoundRestored);
+    fn look(&mut self) {
+        let heard = gst::ClockTime::from_nseconds(self.heard.load(Ordering::Relaxed));
+        let due = heard + SILENT_RESTART;
+        if clock::now() >= due {
+            self.failed("it gives no sound".to_owned(), true);
+        } else {
+            self.due = Some(due);
         }
+    }
+
+    fn sounding(&mut self, format: String) {
+        self.retry.sounding(clock::now());
+        self.has_failed = false;
+        self.events.send(MediaEvent::SoundLive { format });
     }
 
     fn failed(&mut self, reason: String, again: bool) {
@@ -172,11 +205,14 @@ impl Retry {
     }
 }
 
-/// A device that was pulled out and put in again is known to the system by then.
-const FIRST_WAIT: gst::ClockTime = gst::ClockTime::from_seconds(1);
+/// A device that hiccuped can be opened again by then.
+const FIRST_WAIT: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 
-/// Opening a device that is not there costs little, and nobody likes to wait for the sound.
-const LONGEST_WAIT: gst::ClockTime = gst::ClockTime::from_seconds(8);
+/// Opening a device that is not there costs little, and sound is to be back within two seconds of its device.
+const LONGEST_WAIT: gst::ClockTime = gst::ClockTime::from_seconds(1);
+
+/// A device that gives nothing for so long is opened anew: it would have told what it can tell.
+const SILENT_RESTART: gst::ClockTime = gst::ClockTime::from_seconds(3);
 
 #[cfg(test)]
 mod tests {
@@ -187,17 +223,40 @@ mod tests {
     fn waits_grow_until_sound_has_held() {
         let second = gst::ClockTime::from_seconds;
         let mut retry = Retry::default();
-        let waits: Vec<u64> = (0..5).map(|n| retry.failed(second(n)).seconds()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 8]);
+        let waits: Vec<u64> = (0..3).map(|n| retry.failed(second(n)).mseconds()).collect();
+        assert_eq!(waits, [500, 1000, 1000]);
         retry.sounding(second(100));
-        assert_eq!(retry.failed(second(105)), second(8), "it did not hold");
+        assert_eq!(retry.failed(second(101)), second(1), "it did not hold");
         retry.sounding(second(200));
-        assert_eq!(retry.failed(second(209)), second(1));
+        assert_eq!(retry.failed(second(202)).mseconds(), 500);
+    }
+
+    #[test]
+    fn a_device_that_falls_silent_is_opened_anew() {
+        init().unwrap();
+        let (sender, mut receiver) = events();
+        let (opened, tellers) = mpsc::channel();
+        let open = move |teller: Teller| {
+            let graph = Graph::new("sound");
+            graph.play(clock::now())?;
+            teller.sounding("S16LE".to_owned());
+            opened.send(()).unwrap();
+            Ok(graph)
+        };
+        let sound = LiveSound::start(open, &sender).unwrap();
+        let live = MediaEvent::SoundLive { format: "S16LE".to_owned() };
+        assert_eq!(receiver.blocking_recv(), Some(live.clone()));
+        let reason = "it gives no sound".to_owned();
+        assert_eq!(receiver.blocking_recv(), Some(MediaEvent::SoundFailed { reason }));
+        assert_eq!(receiver.blocking_recv(), Some(live));
+        assert_eq!(tellers.try_iter().count(), 2);
+        drop(sound);
     }
 
     #[test]
     fn sound_that_fails_is_opened_again_and_told_once_each() {
         init().unwrap();
+        let live = || MediaEvent::SoundLive { format: "S16LE".to_owned() };
         let (sender, mut receiver) = events();
         let (opened, tellers) = mpsc::channel();
         let mut attempts = 0;
@@ -209,21 +268,21 @@ mod tests {
             let graph = Graph::new("sound");
             graph.play(clock::now())?;
             opened.send(teller.clone()).unwrap();
-            teller.sounding();
+            teller.sounding("S16LE".to_owned());
             Ok(graph)
         };
         let sound = LiveSound::start(open, &sender).unwrap();
         let busy = "cannot start the sound pipeline: busy".to_owned();
         assert_eq!(receiver.blocking_recv(), Some(MediaEvent::SoundFailed { reason: busy }));
-        assert_eq!(receiver.blocking_recv(), Some(MediaEvent::SoundRestored));
+        assert_eq!(receiver.blocking_recv(), Some(live()));
         let first = tellers.recv().unwrap();
         first.failed("unplugged".to_owned());
         first.failed("and what follows from it".to_owned());
-        first.sounding();
+        first.sounding("again".to_owned());
         let unplugged = MediaEvent::SoundFailed { reason: "unplugged".to_owned() };
         assert_eq!(receiver.blocking_recv(), Some(unplugged));
         assert!(receiver.try_recv().is_err(), "what a closed source says is not told");
-        assert_eq!(receiver.blocking_recv(), Some(MediaEvent::SoundRestored));
+        assert_eq!(receiver.blocking_recv(), Some(live()));
         drop(sound);
         assert!(receiver.try_recv().is_err());
     }

@@ -17,36 +17,49 @@
 //!   wait) and in the queue before the encoder (two may wait). Others are left out on purpose, there too:
 //!   a share of them while the link cannot carry them (`thinning`), some for a lower frame rate
 //!   (`reduction`). Behind the encoder nothing is dropped here.
+//! - What leaves an encoder is looked at on its way (`examiner`): its form always (`form`, `headers`), and of a
+//!   sample now and then what a decoder makes of it, elsewhere ([`decode_sample`]).
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
-//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `source`, `decoding`, `damage`, `live_sound`, `file`, `slate`, `sound`, `mux`, `ts`;
+//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `camera`, `source`, `decoding`, `damage`, `test_source`, `device_sound`, `device_clock`, `live_sound`, `sound_inlet`, `strip`, `file`, `slate`, `sound`, `mux`, `ts`;
 //! and `trial`, which only asks what an encoder is worth.
 
 mod apart;
+mod camera;
 mod capture;
 mod check;
 mod clock;
 mod contexts;
 mod damage;
 mod decoding;
+mod device_clock;
+mod device_sound;
 mod encode;
 mod encoder;
 mod encoding;
 mod error;
 mod event;
+mod examiner;
 mod file;
+mod form;
 mod format;
 mod graph;
 mod handover;
+mod headers;
 mod inbox;
 mod inputs;
 mod live_sound;
+pub mod marks;
 mod mux;
 mod reduction;
+mod resample;
 mod slate;
 mod sound;
+mod sound_inlet;
 mod source;
+mod strip;
 mod switch;
+mod test_source;
 mod thinning;
 mod trial;
 mod ts;
@@ -58,13 +71,14 @@ pub use self::check::{Finding, Severity, check};
 pub use self::damage::DamagedFrames;
 pub use self::encode::{Counters, Encode, Picture};
 pub use self::encoder::{EncoderInfo, Limits, MemoryPath, Offer, back_ends, offers};
-pub use self::encoding::EncoderProgress;
+pub use self::encoding::{END_LIMIT, EncoderProgress, HURRIED_START, START_LIMIT};
 pub use self::error::Error;
 pub use self::event::{EventSender, MediaEvent, events};
 pub use self::inputs::Inputs;
 pub use self::mux::Mux;
 pub use self::reduction::Reduction;
-pub use self::trial::{CodedPicture, Decoded, End, Mode, Trace, Trial};
+pub use self::strip::Levels;
+pub use self::trial::{CodedPicture, Decoded, End, Mode, Trace, Trial, decode_sample};
 pub use self::unit::{Track, Tracks, Unit};
 
 /// Starts GStreamer and the plugins that are built in. Comes before everything else here; may be

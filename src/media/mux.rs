@@ -4,19 +4,21 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::error::Error;
-use super::ts::{AccessUnit, PACKET, Writer, ticks};
-use super::unit::{Tracks, Unit};
+use super::ts::{AccessUnit, PACKET, Writer, opus_header, ticks};
+use super::unit::{Track, Tracks, Unit};
+use crate::config::AudioCodec;
 use crate::transport::Chunk;
 
 /// An output's mux. It has no thread and holds nothing back.
 #[derive(Debug)]
 pub struct Mux {
     writer: Writer,
+    audio: Option<AudioCodec>,
 }
 
 impl Mux {
     pub fn new(tracks: Tracks) -> Mux {
-        Mux { writer: Writer::new(tracks) }
+        Mux { writer: Writer::new(tracks), audio: tracks.audio }
     }
 
     /// Appends one unit to `out`, in chunks of seven packets and a shorter last one, so that no tail
@@ -27,7 +29,8 @@ impl Mux {
     /// When the unit's memory cannot be read; nothing was written then.
     pub fn push(&mut self, unit: &Unit, out: &mut VecDeque<Chunk>) -> Result<(), Error> {
         let data = unit.buffer.map_readable().map_err(|_| Error::UnitUnreadable)?;
-        self.write(unit, unit.captured, &data, out);
+        let headed = self.headed(unit, &data);
+        self.write(unit, unit.captured, headed.as_deref().unwrap_or(&data), out);
         Ok(())
     }
 
@@ -47,10 +50,16 @@ impl Mux {
         let mut together = Vec::new();
         for sound in sounds {
             let data = sound.buffer.map_readable().map_err(|_| Error::UnitUnreadable)?;
-            together.extend_from_slice(&data);
+            together.extend_from_slice(self.headed(sound, &data).as_deref().unwrap_or(&data));
         }
         self.write(first, overtaken.min(first.captured), &together, out);
         Ok(())
+    }
+
+    /// With what MPEG-TS wants before it; `None` where it wants nothing.
+    fn headed(&self, unit: &Unit, data: &[u8]) -> Option<Vec<u8>> {
+        let is_opus = unit.track == Track::Audio && self.audio == Some(AudioCodec::Opus);
+        is_opus.then(|| [&opus_header(data.len()), data].concat())
     }
 
     /// As if it had been captured at `captured`, its own time or an earlier one.

@@ -1,5 +1,5 @@
-//! Live sources: the test picture and tone, V4L2 and ALSA. Each is a pipeline of its own, so that
-//! a sound device that fails leaves the picture alone.
+//! Live pictures: V4L2. Each source is a pipeline of its own, so that a sound device that fails leaves the
+//! picture alone; the test picture and tone are in `test_source`, ALSA is in `device_sound`.
 
 use std::path::Path;
 
@@ -12,48 +12,17 @@ use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
 use super::graph::{self, Graph};
 use super::inputs::Inputs;
-use super::live_sound::Teller;
-use crate::config::AudioDevice;
+use crate::capture::mode::Mode;
+use crate::capture::pixels::Coding;
 
-/// A moving picture with the time since its start.
-pub(super) fn test_picture(inputs: &Inputs, events: &EventSender) -> Result<Graph, Error> {
-    let graph = Graph::new("test picture");
-    let source = graph::make("videotestsrc", |source| {
-        source
-            .property("is-live", true)
-            .property_from_str("pattern", "smpte")
-            .property("horizontal-speed", SCROLLING)
-    })?;
-    let filter = graph::only(&inputs.formats.picture)?;
-    let time = graph::plain("timeoverlay")?;
-    let sink = picture_end(inputs, events, &filter)?;
-    graph.chain(&[&source, &filter, &time, &sink])?;
-    run_picture(graph, events)
-}
-
-/// A tone of 440 Hz, quiet enough not to annoy.
-pub(super) fn test_tone(inputs: &Inputs, teller: Teller) -> Result<Graph, Error> {
-    let graph = Graph::new("test tone");
-    let source = graph::make("audiotestsrc", |source| {
-        source
-            .property("is-live", true)
-            .property("volume", TONE_VOLUME)
-            .property("samplesperbuffer", TONE_SAMPLES)
-    })?;
-    let filter = graph::only(&inputs.formats.sound)?;
-    graph.chain(&[&source, &filter, &sound_end(inputs, &teller)?])?;
-    run(graph, move |report| tell(&teller, report))
-}
-
-/// A V4L2 device in the first of its formats that gives the stream's size and rate, converted
-/// where it is none of ours.
-pub(super) fn v4l2(node: &Path, inputs: &Inputs, events: &EventSender) -> Result<Graph, Error> {
+/// A V4L2 device in that mode, converted where it is not the stream's.
+pub(super) fn v4l2(node: &Path, mode: &Mode, inputs: &Inputs, events: &EventSender) -> Result<Graph, Error> {
     let graph = Graph::new("v4l2");
     // do-timestamp stays off: v4l2src takes the driver's own time of the frame.
     let device = node.to_string_lossy();
     let source = graph::make("v4l2src", |source| source.property("device", device.as_ref()))?;
     graph.add(&[&source])?;
-    let wanted = device_caps(&graph, &source, &inputs.formats)?;
+    let wanted = device_caps(&graph, &source, mode)?;
     let filter = graph::only(&wanted)?;
     camera_branch(&graph, &filter, &wanted, inputs, events)?;
     graph.link(&[&source, &filter])?;
@@ -75,21 +44,6 @@ pub(super) fn camera_branch(
     elements.extend(normalised_picture(&inputs.formats)?);
     elements.push(picture_end(inputs, events, entry)?);
     graph.chain(&elements.iter().collect::<Vec<_>>())
-}
-
-/// An ALSA device.
-pub(super) fn alsa(device: &AudioDevice, inputs: &Inputs, teller: Teller) -> Result<Graph, Error> {
-    let graph = Graph::new("alsa");
-    let source = graph::make("alsasrc", |source| {
-        let source = source.property("provide-clock", false).property_from_str("slave-method", "skew");
-        match device {
-            AudioDevice::Auto => source,
-            AudioDevice::Named(name) => source.property("device", name),
-        }
-    })?;
-    let [convert, resample, filter] = normalised_sound(&inputs.formats)?;
-    graph.chain(&[&source, &convert, &resample, &filter, &sound_end(inputs, &teller)?])?;
-    run(graph, move |report| tell(&teller, report))
 }
 
 /// The end of a picture's pipeline; tells the format at `entry` when the first picture is there.
@@ -139,11 +93,6 @@ pub(super) fn described(caps: Option<&gst::Caps>) -> String {
     text
 }
 
-fn sound_end(inputs: &Inputs, teller: &Teller) -> Result<gst::Element, Error> {
-    let teller = teller.clone();
-    inputs.sound_sink(false, move || teller.sounding())
-}
-
 /// Runs a live picture's source from now on.
 pub(super) fn run_picture(graph: Graph, events: &EventSender) -> Result<Graph, Error> {
     let events = events.clone();
@@ -156,12 +105,21 @@ pub(super) fn run_picture(graph: Graph, events: &EventSender) -> Result<Graph, E
 
 /// Runs a live source from now on.
 fn run(graph: Graph, handler: impl Fn(Report) + Send + Sync + 'static) -> Result<Graph, Error> {
-    graph.play(clock::now())?;
+    run_from(graph, clock::now(), handler)
+}
+
+/// Runs a live source whose running time counts from `begin`.
+pub(super) fn run_from(
+    graph: Graph,
+    begin: gst::ClockTime,
+    handler: impl Fn(Report) + Send + Sync + 'static,
+) -> Result<Graph, Error> {
+    graph.play(begin)?;
     graph.on_report(handler);
     Ok(graph)
 }
 
-fn picture_news(report: Report) -> Option<MediaEvent> {
+pub(super) fn picture_news(report: Report) -> Option<MediaEvent> {
     match report {
         Report::Failed { element, reason } => {
             Some(MediaEvent::CaptureFailed { reason: format!("{element}: {reason}") })
@@ -171,54 +129,75 @@ fn picture_news(report: Report) -> Option<MediaEvent> {
     }
 }
 
-fn tell(teller: &Teller, report: Report) {
-    match report {
-        Report::Failed { element, reason } => teller.failed(format!("{element}: {reason}")),
-        Report::Ended => teller.failed("the sound ended".to_owned()),
-        Report::Prerolled => {}
-    }
-}
-
-/// Of what the device offers: raw at the stream's size and rate, else MJPEG or H.264 so, else one of them in
-/// whatever size it likes. (Choosing a mode with more care is the capture module's business.)
-fn device_caps(graph: &Graph, source: &gst::Element, formats: &Formats) -> Result<gst::Caps, Error> {
+/// The mode as v4l2src offers it. What it does not offer in so many words is left to it: some drivers list a
+/// rate or a size that they then round.
+fn device_caps(graph: &Graph, source: &gst::Element, mode: &Mode) -> Result<gst::Caps, Error> {
     if source.set_state(gst::State::Ready).is_err() {
         return Err(graph.not_started());
     }
     let offered = graph::pad(source, "src").query_caps(None);
-    let candidates = ["video/x-raw", "image/jpeg", "video/x-h264"].into_iter().flat_map(|name| {
-        let mut exact = gst::Structure::new_empty(name);
-        for field in ["width", "height", "framerate"] {
-            exact.set_value(field, mode(&formats.picture, field));
-        }
-        [(0, gst::Caps::builder_full().structure(exact).build()), (1, gst::Caps::new_empty_simple(name))]
-    });
-    let mut candidates: Vec<_> = candidates.collect();
-    candidates.sort_by_key(|(rank, _)| *rank); // stable: raw stays before MJPEG, and that before H.264
-    candidates.into_iter().map(|(_, caps)| caps).find(|caps| caps.can_intersect(&offered)).ok_or_else(|| {
-        Error::Unavailable {
-            what: "the capture device".to_owned(),
-            reason: "it gives neither raw pictures nor MJPEG nor H.264".to_owned(),
-        }
+    let fields: [&[&str]; 3] = [&["width", "height", "framerate"], &["width", "height"], &[]];
+    let whole = caps_of(mode);
+    let mut candidates = fields.into_iter().map(|kept| with_fields(&whole, kept));
+    candidates.find(|caps| caps.can_intersect(&offered)).ok_or_else(|| Error::Unavailable {
+        what: format!("{mode} of the capture device"),
+        reason: "GStreamer's v4l2src does not offer it".to_owned(),
     })
 }
 
-fn mode(picture: &gst::Caps, field: &str) -> gst::glib::SendValue {
-    let value = picture.structure(0).and_then(|format| format.value(field).ok());
-    value.expect("the picture's caps are ours and fixed").clone()
+fn caps_of(mode: &Mode) -> gst::Structure {
+    let mut caps = gst::Structure::new_empty(match mode.coding {
+        Coding::Raw { .. } => "video/x-raw",
+        Coding::Mjpeg => "image/jpeg",
+        Coding::H264 => "video/x-h264",
+    });
+    if let Coding::Raw { name, .. } = mode.coding {
+        caps.set("format", name);
+    }
+    let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    caps.set("width", number(mode.extent.width));
+    caps.set("height", number(mode.extent.height));
+    if let Some(rate) = mode.rate {
+        caps.set("framerate", gst::Fraction::new(number(rate.numerator()), number(rate.denominator())));
+    }
+    caps
 }
 
-/// Pixels a frame: the whole picture changes, as a camera's does.
-const SCROLLING: i32 = 4;
-
-const TONE_VOLUME: f64 = 0.2;
-
-/// 10 ms at 48 kHz.
-const TONE_SAMPLES: i32 = 480;
+/// With its format, and of the other fields just these.
+fn with_fields(whole: &gst::Structure, kept: &[&str]) -> gst::Caps {
+    let mut caps = gst::Structure::new_empty(whole.name());
+    for (field, value) in
+        whole.iter().filter(|(field, _)| *field == "format" || kept.contains(&field.as_str()))
+    {
+        caps.set_value(field, value.clone());
+    }
+    gst::Caps::builder_full().structure(caps).build()
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::description::{Extent, FourCc, Rate};
+    use crate::capture::pixels;
+
+    #[test]
+    fn a_mode_is_asked_for_in_gstreamers_words() {
+        gst::init().unwrap();
+        let rate = Rate::new(30_000, 1001);
+        let mode = |fourcc: &[u8; 4], rate| {
+            let fourcc = FourCc(*fourcc);
+            Mode { fourcc, coding: pixels::coding(fourcc).unwrap(), extent: Extent::new(1280, 720), rate }
+        };
+        let raw = caps_of(&mode(b"YUYV", rate));
+        assert_eq!(
+            with_fields(&raw, &["width", "height", "framerate"]).to_string(),
+            "video/x-raw, format=(string)YUY2, width=(int)1280, height=(int)720, framerate=(fraction)30000/1001"
+        );
+        assert_eq!(with_fields(&raw, &[]).to_string(), "video/x-raw, format=(string)YUY2");
+        let mjpeg = caps_of(&mode(b"MJPG", None));
+        let all = ["width", "height", "framerate"];
+        assert_eq!(with_fields(&mjpeg, &all).to_string(), "image/jpeg, width=(int)1280, height=(int)720");
+    }
 
     #[test]
     fn a_format_is_told_as_people_write_it() {

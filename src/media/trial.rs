@@ -7,6 +7,7 @@
 //! ```
 //! A driver may hang or crash in any of this: [`Trial::run`] belongs into a process of its own, with a limit.
 
+mod complaints;
 mod decode;
 mod picture;
 
@@ -25,11 +26,14 @@ use super::error::Error;
 use super::event::{self, Report};
 use super::format::Formats;
 use super::graph::{self, Graph};
+use super::headers::HeaderReader;
 use super::inputs::running_time;
 use crate::config::{self, Codec, EncoderChoice, Framerate};
 use crate::units::{Bitrate, ByteCount};
 
-pub use self::decode::Decoded;
+use self::decode::Effort;
+
+pub use self::decode::{Decoded, decode_sample};
 
 /// What is asked of an encoder.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,7 +139,10 @@ impl Trial {
         let stops = stop(graph)?;
         let kept = kept.take();
         let decoded = match end {
-            End::Complete => Some(decode::decode(self.info.codec, encoder.parser, &kept)?),
+            End::Complete => {
+                let pictures = kept.iter().map(|kept| (kept.at, kept.bytes.clone()));
+                Some(decode::decode(self.info.codec, pictures, DECODING)?)
+            }
             End::OutOfPatience | End::Failed(_) => None,
         };
         let coded = kept.iter().map(|kept| self.coded(kept)).collect();
@@ -214,13 +221,13 @@ impl Trial {
     fn coded(&self, kept: &KeptPicture) -> CodedPicture {
         let frame = self.mode.framerate.as_f64();
         let number = (kept.at.nseconds() as f64 / 1e9 * frame).round() as u32; // a few hundred pictures
-        let content = Content::of(self.info.codec, &kept.bytes);
+        let headers = HeaderReader::new(self.info.codec).read(&kept.bytes);
         CodedPicture {
             number,
             after: kept.after,
             size: ByteCount::new(kept.bytes.len() as u64),
-            idr: content.idr,
-            parameter_sets: content.parameter_sets == wanted_parameter_sets(self.info.codec),
+            idr: headers.idr,
+            parameter_sets: headers.has_parameter_sets(self.info.codec),
         }
     }
 }
@@ -321,53 +328,6 @@ fn time_of(number: u32, framerate: Framerate) -> gst::ClockTime {
     gst::ClockTime::from_nseconds(u64::from(number) * gst::ClockTime::SECOND.nseconds() * d / n)
 }
 
-/// What an access unit in Annex B form holds.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Content {
-    idr: bool,
-    /// A bit for each kind.
-    parameter_sets: u8,
-}
-
-impl Content {
-    fn of(codec: Codec, unit: &[u8]) -> Content {
-        let mut content = Content::default();
-        for header in unit.windows(4).filter(|bytes| bytes[..3] == START_CODE).map(|bytes| bytes[3]) {
-            match codec {
-                // Rec. ITU-T H.264, table 7-1.
-                Codec::H264 => match header & 0x1f {
-                    5 => content.idr = true,
-                    7 => content.parameter_sets |= SPS,
-                    8 => content.parameter_sets |= PPS,
-                    _ => {}
-                },
-                // Rec. ITU-T H.265, table 7-1.
-                Codec::H265 => match (header >> 1) & 0x3f {
-                    19 | 20 => content.idr = true,
-                    32 => content.parameter_sets |= VPS,
-                    33 => content.parameter_sets |= SPS,
-                    34 => content.parameter_sets |= PPS,
-                    _ => {}
-                },
-            }
-        }
-        content
-    }
-}
-
-fn wanted_parameter_sets(codec: Codec) -> u8 {
-    match codec {
-        Codec::H264 => SPS | PPS,
-        Codec::H265 => VPS | SPS | PPS,
-    }
-}
-
-const SPS: u8 = 1;
-const PPS: u8 = 2;
-const VPS: u8 = 4;
-
-const START_CODE: [u8; 3] = [0, 0, 1];
-
 /// Longer than any trial, and what the configuration allows at most.
 const NO_KEY_FRAME_BY_ITSELF: Duration = Duration::from_secs(20);
 
@@ -376,6 +336,9 @@ const PICTURES_WAITING: u64 = 4;
 
 /// What a good encoder takes to stop is a few milliseconds.
 const STOPPING: Duration = Duration::from_secs(1);
+
+/// Software decodes a hundred pictures of 1080p in a second or two on a Raspberry Pi.
+const DECODING: Effort = Effort { threads: None, patience: Duration::from_secs(4) };
 
 const FEEDER: &str = "trial-feeder";
 const STOPPER: &str = "trial-stopper";
@@ -418,21 +381,6 @@ mod tests {
         assert_eq!((trace.end, trace.decoded), (End::OutOfPatience, None));
         assert!(trace.stops);
         assert!(trace.given > 0 && !trace.coded.is_empty());
-    }
-
-    #[test]
-    fn a_unit_is_what_its_headers_say() {
-        let units: &[(Codec, &[u8], bool, u8)] = &[
-            (Codec::H264, &[0, 0, 0, 1, 0x67, 1, 0, 0, 1, 0x68, 1, 0, 0, 1, 0x65, 1], true, SPS | PPS),
-            (Codec::H264, &[0, 0, 1, 0x41, 1, 0x65, 0x67], false, 0),
-            (Codec::H265, &[0, 0, 1, 0x40, 1, 0, 0, 1, 0x42, 1, 0, 0, 1, 0x44, 1], false, VPS | SPS | PPS),
-            (Codec::H265, &[0, 0, 1, 0x26, 1], true, 0),
-            (Codec::H265, &[0, 0, 1, 0x02, 1], false, 0),
-        ];
-        for (codec, bytes, idr, parameter_sets) in units {
-            let (idr, parameter_sets) = (*idr, *parameter_sets);
-            assert_eq!(Content::of(*codec, bytes), Content { idr, parameter_sets }, "{bytes:x?}");
-        }
     }
 
     fn trial() -> Trial {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::unit::{Track, Tracks};
-use crate::config::Codec;
+use crate::config::{AudioCodec, Codec};
 
 /// One coded picture or frame of sound. Times are in ticks of 90 kHz and may exceed 33 bits.
 pub(super) struct AccessUnit<'a> {
@@ -36,6 +36,7 @@ pub(super) struct AccessUnit<'a> {
 #[derive(Debug)]
 pub(super) struct Writer {
     codec: Codec,
+    audio_stream_id: u8,
     pat: [u8; PACKET],
     pmt: [u8; PACKET],
     /// Continuity counters.
@@ -54,6 +55,10 @@ impl Writer {
     pub(super) fn new(tracks: Tracks) -> Writer {
         Writer {
             codec: tracks.video,
+            audio_stream_id: match tracks.audio {
+                Some(AudioCodec::Aac) | None => AUDIO_STREAM_ID,
+                Some(AudioCodec::Opus) => PRIVATE_STREAM_ID,
+            },
             pat: section_packet(PAT_PID, &pat_section()),
             pmt: section_packet(PMT_PID, &pmt_section(tracks)),
             pat_counter: 0,
@@ -95,7 +100,7 @@ impl Writer {
                 if pcr.is_some() {
                     put_clock_packet(&mut out, self.video_counter, pcr);
                 }
-                let header = pes_header(AUDIO_STREAM_ID, unit, Some(unit.data.len()));
+                let header = pes_header(self.audio_stream_id, unit, Some(unit.data.len()));
                 let flags = Flags { pcr: None, random_access: true };
                 put_pes(&mut out, AUDIO_PID, &mut self.audio_counter, flags, [&header, &[], unit.data]);
             }
@@ -123,6 +128,15 @@ impl Writer {
 pub(super) fn ticks(time: Duration) -> u64 {
     let ticks = (time.as_nanos() * TICKS_PER_SECOND + NANOS_PER_SECOND / 2) / NANOS_PER_SECOND;
     u64::try_from(ticks).unwrap_or(u64::MAX)
+}
+
+/// What stands before each packet of Opus: its size, and that nothing of it is trimmed (the control header of
+/// Xiph's draft "Opus in MPEG-TS", 0.1.3, which ffmpeg and GStreamer read and write).
+pub(super) fn opus_header(size: usize) -> Vec<u8> {
+    let mut header = vec![0x7f, 0xe0]; // 11 bits of prefix, no trim at either end, no extension
+    header.resize(header.len() + size / 255, 0xff);
+    header.put_u8((size % 255) as u8);
+    header
 }
 
 /// What an adaptation field says.
@@ -263,11 +277,15 @@ fn pmt_section(tracks: Tracks) -> Vec<u8> {
         Codec::H264 => 0x1b,
         Codec::H265 => 0x24,
     };
-    let audio = tracks.audio.then_some((AAC_ADTS, AUDIO_PID));
-    for (stream_type, pid) in std::iter::once((video, VIDEO_PID)).chain(audio) {
+    let audio = tracks.audio.map(|codec| match codec {
+        AudioCodec::Aac => (AAC_ADTS, AUDIO_PID, &[][..]),
+        AudioCodec::Opus => (PRIVATE_PES, AUDIO_PID, &OPUS_DESCRIPTORS[..]),
+    });
+    for (stream_type, pid, descriptors) in std::iter::once((video, VIDEO_PID, &[][..])).chain(audio) {
         body.put_u8(stream_type);
         body.put_u16(0xe000 | pid);
-        body.put_u16(0xf000);
+        body.put_u16(0xf000 | descriptors.len() as u16); // a few bytes
+        body.put_slice(descriptors);
     }
     section(0x02, PROGRAM, &body)
 }
@@ -327,6 +345,12 @@ const AUDIO_STREAM_ID: u8 = 0xc0;
 /// Stream type of AAC with ADTS headers.
 const AAC_ADTS: u8 = 0x0f;
 
+/// Stream type and stream id of what has no number of its own in the standard.
+const PRIVATE_PES: u8 = 0x06;
+const PRIVATE_STREAM_ID: u8 = 0xbd;
+/// Opus's registration, and its extension descriptor: two channels as they are.
+const OPUS_DESCRIPTORS: [u8; 10] = [0x05, 4, b'O', b'p', b'u', b's', 0x7f, 2, 0x80, 2];
+
 /// PTS, DTS and PCR base have 33 bits: they wrap every 26.5 hours, and receivers expect it.
 const TIMESTAMP_MASK: u64 = (1 << 33) - 1;
 
@@ -348,7 +372,8 @@ mod tests {
 
     use super::*;
 
-    const BOTH: Tracks = Tracks { video: Codec::H264, audio: true, audio_lateness: Duration::ZERO };
+    const BOTH: Tracks =
+        Tracks { video: Codec::H264, audio: Some(AudioCodec::Aac), audio_lateness: Duration::ZERO };
 
     fn video(at: u64, key: bool, data: &[u8]) -> AccessUnit<'_> {
         AccessUnit { track: Track::Video, key, pts: at, dts: at, clock: at, data }
@@ -479,6 +504,23 @@ mod tests {
             let pmt = pmt_section(Tracks { video, ..BOTH });
             assert_eq!(pmt[8..17], [0xe1, 0x00, 0xf0, 0x00, stream_type, 0xe1, 0x00, 0xf0, 0x00]);
             assert_eq!(pmt[17..22], [0x0f, 0xe1, 0x01, 0xf0, 0x00]);
+        }
+        let pmt = pmt_section(Tracks { audio: Some(AudioCodec::Opus), ..BOTH });
+        assert_eq!(crc32(&pmt), 0);
+        assert_eq!(
+            pmt[17..32],
+            [0x06, 0xe1, 0x01, 0xf0, 0x0a, 5, 4, b'O', b'p', b'u', b's', 0x7f, 2, 0x80, 2]
+        );
+    }
+
+    #[test]
+    fn an_opus_packet_says_its_size() {
+        for size in [1, 160, 254, 255, 256, 510, 1275] {
+            let header = opus_header(size);
+            let said: usize = header[2..].iter().map(|byte| usize::from(*byte)).sum();
+            assert_eq!((said, &header[..2]), (size, &[0x7f, 0xe0][..]));
+            let (last, full) = header[2..].split_last().unwrap();
+            assert!(*last < 255 && full.iter().all(|byte| *byte == 255), "{size}: {header:?}");
         }
     }
 

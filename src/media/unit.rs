@@ -9,7 +9,7 @@ use super::error::Error;
 use super::graph;
 use super::inputs::running_time;
 use super::sound;
-use crate::config::{AudioSource, Codec, Stream};
+use crate::config::{AudioCodec, AudioSource, Codec, Stream};
 use crate::units::ByteCount;
 
 /// One coded picture or one frame of sound. Cloning shares the data.
@@ -37,8 +37,8 @@ pub enum Track {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tracks {
     pub video: Codec,
-    /// AAC.
-    pub audio: bool,
+    /// `None` where there is no sound track.
+    pub audio: Option<AudioCodec>,
     /// How much later than the picture of the same time the sound comes, because it is to be heard
     /// earlier (a negative `audio.offset_ms`).
     pub audio_lateness: Duration,
@@ -48,7 +48,7 @@ impl Tracks {
     pub fn of(stream: &Stream) -> Tracks {
         Tracks {
             video: stream.video.codec,
-            audio: stream.audio.source != AudioSource::None,
+            audio: (stream.audio.source != AudioSource::None).then_some(stream.audio.codec),
             audio_lateness: sound::lateness(&stream.audio),
         }
     }
@@ -102,6 +102,17 @@ fn unit(track: Track, sample: gst::Sample) -> Option<Unit> {
         size: ByteCount::new(buffer.size() as u64),
         buffer,
     })
+}
+
+impl Unit {
+    /// Has it be shown or heard earlier.
+    pub(super) fn advance(&mut self, by: gst::ClockTime) {
+        let header = self.buffer.make_mut();
+        let earlier = |at: Option<gst::ClockTime>| at.map(|at| at.saturating_sub(by));
+        let (pts, dts) = (earlier(header.pts()), earlier(header.dts()));
+        header.set_pts(pts);
+        header.set_dts(dts);
+    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 //! The file is nobody's configuration: where it is missing, unreadable or not ours, there are no results, and
 //! everything is probed anew.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,13 +43,24 @@ pub struct Entry {
     pub preset: Option<String>,
     /// Nothing where the probe itself failed.
     pub measured: Option<Measurements>,
-    /// Whether an idle machine would say no better. Otherwise it counts until the machine is started anew: a
-    /// driver may have been stuck, or the processor busy with something else.
+    /// Whether a calm machine would say no better. Otherwise it counts until the machine is started anew: a
+    /// driver may have been stuck.
     pub lasting: bool,
+    /// Whether it counts for no more than [`DISTURBED`] even so: the processors were busy with something else.
+    pub disturbed: bool,
     /// Which of the kernel's boots it was.
     pub boot: String,
     /// Seconds since 1970.
     pub probed_at: u64,
+}
+
+/// When results are looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Which of the kernel's boots it is.
+    pub boot: String,
+    /// Seconds since 1970.
+    pub at: u64,
 }
 
 /// All results that are kept, the oldest first.
@@ -58,24 +71,25 @@ pub struct Results {
 }
 
 impl Entry {
-    fn holds(&self, boot: &str) -> bool {
-        self.lasting || self.boot == boot
+    fn holds(&self, now: &Moment) -> bool {
+        let age = Duration::from_secs(now.at.saturating_sub(self.probed_at));
+        self.lasting || self.boot == now.boot && (!self.disturbed || age < DISTURBED)
     }
 }
 
 impl Results {
     /// What is known of exactly this.
-    pub fn find(&self, key: &Key, boot: &str) -> Option<&Entry> {
-        self.results.iter().find(|entry| entry.key == *key).filter(|entry| entry.holds(boot))
+    pub fn find(&self, key: &Key, now: &Moment) -> Option<&Entry> {
+        self.results.iter().find(|entry| entry.key == *key).filter(|entry| entry.holds(now))
     }
 
     /// Every mode in which this very element was probed, the oldest first.
-    pub fn of_element<'a>(&'a self, key: &'a Key, boot: &'a str) -> impl Iterator<Item = &'a Entry> {
+    pub fn of_element<'a>(&'a self, key: &'a Key, now: &'a Moment) -> impl Iterator<Item = &'a Entry> {
         let same = |entry: &&Entry| {
             let Key { width, height, framerate, .. } = entry.key.clone();
             entry.key == Key { width, height, framerate, ..key.clone() }
         };
-        self.results.iter().filter(same).filter(move |entry| entry.holds(boot))
+        self.results.iter().filter(same).filter(move |entry| entry.holds(now))
     }
 
     /// Keeps a result in place of an older one of the same. When it is full, the oldest goes.
@@ -98,6 +112,8 @@ pub struct Cache {
 pub enum Error {
     #[error("cannot write the results of probes to {}", path.display())]
     Write { path: PathBuf, source: io::Error },
+    #[error("{} is locked by another process", directory.display())]
+    Locked { directory: PathBuf },
     #[error("the results of probes cannot be written as JSON")]
     Json(#[from] serde_json::Error),
 }
@@ -136,12 +152,14 @@ impl Cache {
     }
 
     /// Keeps one result more. The file is replaced as a whole: a reader, or a machine that loses power, finds
-    /// the old one or the new one.
+    /// the old one or the new one. Of several writers, in this process or another, each waits for the one
+    /// before, and no result is lost.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written, or another process keeps it locked.
     pub fn keep(&self, entry: Entry) -> Result<(), Error> {
         let Some(path) = &self.path else { return Ok(()) };
+        let _alone = lock(path)?;
         let mut results = self.load();
         results.keep(entry);
         let text = serde_json::to_vec_pretty(&results)?;
@@ -168,12 +186,29 @@ fn read(path: &Path) -> io::Result<Results> {
     Ok(results)
 }
 
-fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
+/// Between reading the file and replacing it nobody else does; until what this gives is dropped. The file's
+/// directory is what is locked: the file itself is another one after each change, and a lock file beside it
+/// would stay.
+fn lock(path: &Path) -> Result<File, Error> {
+    let cannot = |source| Error::Write { path: path.to_owned(), source };
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    fs::create_dir_all(directory).map_err(cannot)?;
+    let file = File::open(directory).map_err(cannot)?;
+    let patient_until = Instant::now() + LOCK_LIMIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(source)) => return Err(cannot(source)),
+            Err(TryLockError::WouldBlock) if Instant::now() < patient_until => thread::sleep(LOCK_INTERVAL),
+            Err(TryLockError::WouldBlock) => return Err(Error::Locked { directory: directory.to_owned() }),
+        }
     }
-    // With the process's number: a daemon and a command may write at once, and the later one counts.
-    let new = path.with_extension(format!("{}.new", std::process::id()));
+}
+
+/// To be called by who holds the lock: whatever is there under the new file's name was left by one that died.
+fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
     let written = File::create(&new).and_then(|mut file| {
         file.write_all(text)?;
         file.sync_all()
@@ -190,13 +225,23 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
 const FILE: &str = "encoders.json";
 
 /// Raised when the file means something else than before.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// A machine that was busy when it was probed, with its own start as a rule, is calm by then.
+const DISTURBED: Duration = Duration::from_secs(10 * 60);
 
 /// Every row of the table in several modes; an entry takes about one kilobyte.
 const MOST_RESULTS: usize = 128;
 
 /// In bytes; far more than [`MOST_RESULTS`] take.
 const LARGEST_FILE: u64 = 1 << 20;
+
+/// Another writer holds it for milliseconds, on a slow card for tenths of a second. One that was stopped
+/// halfway costs a result, and not the daemon's thread.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
+
+/// Between two looks.
+const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
@@ -209,7 +254,7 @@ mod tests {
         assert_eq!(cache.load(), Results::empty());
         cache.keep(entry("vah264enc", proven())).unwrap();
         let results = cache.load();
-        assert_eq!(results.find(&key("vah264enc"), "boot"), Some(&entry("vah264enc", proven())));
+        assert_eq!(results.find(&key("vah264enc"), &at("boot", 1)), Some(&entry("vah264enc", proven())));
 
         let others = [
             Key { plugin: "1.22.1".into(), ..key("vah264enc") },
@@ -223,21 +268,34 @@ mod tests {
             key("x264enc"),
         ];
         for other in others {
-            assert_eq!(results.find(&other, "boot"), None, "{other:?}");
+            assert_eq!(results.find(&other, &at("boot", 1)), None, "{other:?}");
         }
         let larger = Key { width: 1920, ..key("vah264enc") };
-        assert_eq!(results.of_element(&larger, "boot").count(), 1, "another mode of the same");
+        assert_eq!(results.of_element(&larger, &at("boot", 1)).count(), 1, "another mode of the same");
     }
 
     #[test]
     fn what_was_not_proven_counts_until_the_next_boot() {
         let mut results = Results::empty();
         results.keep(entry("vah264enc", Verdict::Refused { reason: "hangs".to_owned() }));
-        assert!(results.find(&key("vah264enc"), "boot").is_some());
-        assert!(results.find(&key("vah264enc"), "next boot").is_none());
+        assert!(results.find(&key("vah264enc"), &at("boot", 1)).is_some());
+        assert!(results.find(&key("vah264enc"), &at("next boot", 1)).is_none());
         results.keep(entry("vah264enc", proven()));
-        assert!(results.find(&key("vah264enc"), "next boot").is_some());
+        assert!(results.find(&key("vah264enc"), &at("next boot", 1)).is_some());
         assert_eq!(results.results.len(), 1, "the new one is in the old one's place");
+    }
+
+    #[test]
+    fn what_a_busy_machine_said_counts_for_minutes() {
+        let slow = Verdict::TooSlow { factor: 0.5, reason: "keeps 0.5".to_owned() };
+        let mut results = Results::empty();
+        results.keep(Entry { disturbed: true, probed_at: 1000, ..entry("x264enc", slow) });
+        for (now, holds) in [(at("boot", 1000), true), (at("boot", 1599), true), (at("boot", 1600), false)] {
+            assert_eq!(results.find(&key("x264enc"), &now).is_some(), holds, "{now:?}");
+        }
+        assert!(results.find(&key("x264enc"), &at("boot", 3)).is_some(), "a clock that was set back");
+        results.keep(Entry { disturbed: true, ..entry("x264enc", proven()) });
+        assert!(results.find(&key("x264enc"), &at("next boot", 99_999)).is_some(), "what was proven, was");
     }
 
     #[test]
@@ -256,7 +314,7 @@ mod tests {
         let path = directory.path().join("encoders.json");
         let cache = Cache::at(&path);
         let foreign: [&[u8]; 5] =
-            [b"", b"\xff\x00garbage", b"[1,2]", br#"{"format":2,"results":[]}"#, br#"{"results":7}"#];
+            [b"", b"\xff\x00garbage", b"[1,2]", br#"{"format":1,"results":[]}"#, br#"{"results":7}"#];
         for text in foreign {
             fs::write(&path, text).unwrap();
             assert_eq!(cache.load(), Results::empty(), "{text:?}");
@@ -268,6 +326,42 @@ mod tests {
         let names: Vec<_> =
             fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
         assert_eq!(names, ["encoders.json"], "nothing unfinished is left");
+    }
+
+    /// Locks are those of open files: threads are to one another what processes are.
+    #[test]
+    fn of_many_writers_at_once_none_loses_a_result() {
+        const WRITERS: u32 = 8;
+        const EACH: u32 = 8;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("encoders.json");
+        thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let cache = Cache::at(&path);
+                scope.spawn(move || {
+                    for width in writer * EACH..(writer + 1) * EACH {
+                        let key = Key { width, ..key("x264enc") };
+                        cache.keep(Entry { key, ..entry("x264enc", proven()) }).unwrap();
+                    }
+                });
+            }
+        });
+        let mut widths: Vec<u32> =
+            Cache::at(&path).load().results.iter().map(|entry| entry.key.width).collect();
+        widths.sort_unstable();
+        assert_eq!(widths, (0..WRITERS * EACH).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_writer_that_stays_costs_a_result_and_not_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::at(&directory.path().join("encoders.json"));
+        let other = File::open(directory.path()).unwrap();
+        other.lock().unwrap();
+        let error = cache.keep(entry("x264enc", proven())).unwrap_err();
+        assert!(matches!(error, Error::Locked { .. }), "{error}");
+        other.unlock().unwrap();
+        cache.keep(entry("x264enc", proven())).unwrap();
     }
 
     #[test]
@@ -286,8 +380,12 @@ mod tests {
 
     fn entry(element: &str, verdict: Verdict) -> Entry {
         let (boot, preset) = ("boot".to_owned(), Some("superfast".to_owned()));
-        let lasting = verdict.is_proven();
-        Entry { key: key(element), verdict, preset, measured: None, lasting, boot, probed_at: 1 }
+        let (lasting, disturbed) = (verdict.is_proven(), false);
+        Entry { key: key(element), verdict, preset, measured: None, lasting, disturbed, boot, probed_at: 1 }
+    }
+
+    fn at(boot: &str, at: u64) -> Moment {
+        Moment { boot: boot.to_owned(), at }
     }
 
     fn key(element: &str) -> Key {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::machine::Work;
 use super::plan::{Measurements, Request};
 use crate::causes::with_causes;
 
@@ -17,8 +18,12 @@ pub enum Answer {
 /// Tries what is asked. [`crate::media::init`] comes first. A driver may hang or crash in this.
 pub fn answer(request: &Request) -> Answer {
     let trial = request.trial();
-    match trial.run() {
-        Ok(trace) => Answer::Measured(Measurements::of(&trial, &trace)),
+    let before = Work::so_far();
+    let result = trial.run();
+    let others =
+        before.zip(Work::so_far()).map_or(0.0, |(before, after)| after.share_of_others_since(&before));
+    match result {
+        Ok(trace) => Answer::Measured(Measurements { others, ..Measurements::of(&trial, &trace) }),
         Err(error) => Answer::NotTried(with_causes(&error)),
     }
 }

@@ -30,6 +30,44 @@ impl Machine {
     }
 }
 
+/// What the machine's processors had done by a moment, in the kernel's ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    busy: u64,
+    idle: u64,
+    /// Of the busy ones, this process's.
+    own: u64,
+}
+
+impl Work {
+    /// By now; nothing where `/proc` does not tell.
+    pub fn so_far() -> Option<Work> {
+        let read = |path: &str| fs::read_to_string(path).ok();
+        Work::of(&read("/proc/stat")?, &read("/proc/self/stat")?)
+    }
+
+    fn of(machine: &str, process: &str) -> Option<Work> {
+        let numbers = |text: &str| -> Vec<u64> { text.split_whitespace().flat_map(str::parse).collect() };
+        // user, nice, system, idle, iowait, irq, softirq, steal; guests are within the first two.
+        let all = numbers(machine.lines().next()?.strip_prefix("cpu ")?);
+        let [user, nice, system, idle, waiting, interrupts @ ..] = all.as_slice() else { return None };
+        let busy = user + nice + system + interrupts.iter().take(3).sum::<u64>();
+        // Behind the program's name, which may hold anything: its 14th and 15th field.
+        let (_, fields) = process.rsplit_once(')')?;
+        let mut times = fields.split_whitespace().skip(11).map(|field| field.parse::<u64>().ok());
+        let own = times.next()?? + times.next()??;
+        Some(Work { busy, idle: idle + waiting, own })
+    }
+
+    /// Which share of the processors others than this process have used since then, 0 to 1.
+    pub fn share_of_others_since(&self, before: &Work) -> f64 {
+        let busy = self.busy.saturating_sub(before.busy);
+        let all = busy + self.idle.saturating_sub(before.idle);
+        let others = busy.saturating_sub(self.own.saturating_sub(before.own));
+        if all == 0 { 0.0 } else { others as f64 / all as f64 }
+    }
+}
+
 /// Sorted and each once, since the order of `/sys` is none.
 fn drivers(root: &Path) -> String {
     let nodes = [("sys/class/drm", "renderD"), ("sys/class/video4linux", "video")];
@@ -66,6 +104,23 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn the_work_of_others_is_told_from_our_own() {
+        let work = |user: u64, idle: u64, own: u64| {
+            let machine = format!("cpu  {user} 10 20 {idle} 5 1 2 3 7 0\ncpu0 1 2 3 4\n");
+            let process = format!("71 (a) name) R 1 71 71 0 -1 4194560 9 0 0 0 {own} 30 0 0 20 0 3 0 99");
+            Work::of(&machine, &process).unwrap()
+        };
+        let before = work(100, 1000, 0);
+        assert_eq!(work(200, 1100, 100).share_of_others_since(&before), 0.0);
+        assert_eq!(work(200, 1100, 20).share_of_others_since(&before), 0.4);
+        assert_eq!(before.share_of_others_since(&before), 0.0);
+        for (machine, process) in [("", ""), ("cpu  1 2", "1 (a) R"), ("cpu  1 2 3 4 5 6", "1 a R 1")] {
+            assert_eq!(Work::of(machine, process), None);
+        }
+        assert!(Work::so_far().is_some_and(|work| work.busy > 0), "this machine tells");
+    }
 
     #[test]
     fn drivers_are_named_with_their_versions() {

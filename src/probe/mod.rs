@@ -9,7 +9,7 @@
 //! along, costs its time limit and gives a reason.
 //!
 //! Reading order: [`plan`] (what is asked and measured), [`verdict`], [`ranking`], all of which only decide;
-//! [`child`], [`parent`], [`cache`], [`machine`].
+//! [`child`], [`parent`], [`cache`], [`machine`]; and [`sample`], by which an encoder is judged that is on air.
 
 pub mod cache;
 pub mod child;
@@ -17,11 +17,12 @@ pub mod machine;
 pub mod parent;
 pub mod plan;
 pub mod ranking;
+pub mod sample;
 pub mod verdict;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use self::cache::{Cache, Entry, Key, Results};
+use self::cache::{Cache, Entry, Key, Moment, Results};
 use self::machine::Machine;
 use self::parent::Prober;
 use self::plan::{Measurements, Request};
@@ -47,15 +48,6 @@ pub struct BackEnd {
     pub probes: Vec<Entry>,
 }
 
-/// When to leave it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// With the first that is proven, in the order of the offers: the rest stays unproven.
-    FirstProven,
-    /// With the last.
-    All,
-}
-
 impl Probes {
     /// Of this user's cache. [`media::init`] comes before any use.
     ///
@@ -70,23 +62,16 @@ impl Probes {
         Probes { prober, cache, machine: Machine::this() }
     }
 
-    /// What probes say of the encoders that are here, in the order of the offers, for [`ranking::rank`]; what is
-    /// not known is probed, one after the other, which takes seconds for each.
-    pub async fn prove(&self, mode: Mode, offers: &[Offer], until: Until) -> Vec<Finding> {
-        let results = self.load().await;
-        let mut findings = Vec::new();
-        for offer in offers.iter().filter(|offer| offer.unavailable.is_none()) {
-            let finding = match self.known(&results, offer.info, mode) {
-                Some(finding) => finding,
-                None => self.probe(offer.info, mode).await,
-            };
-            let proven = finding.verdict.is_proven();
-            findings.push(finding);
-            if proven && until == Until::FirstProven {
-                break;
-            }
-        }
-        findings
+    /// The same, with probes that leave the processors to a stream which is on air.
+    pub fn beside_a_stream(self) -> Probes {
+        Probes { prober: self.prober.beside_a_stream(), ..self }
+    }
+
+    /// What is known without a probe of the encoders that are here, in the order of the offers; reads a file.
+    pub fn remembered(&self, mode: Mode, offers: &[Offer]) -> Vec<Finding> {
+        let results = self.cache.load();
+        let usable = offers.iter().filter(|offer| offer.unavailable.is_none());
+        usable.filter_map(|offer| self.known(&results, offer.info, mode)).collect()
     }
 
     /// Probes one encoder, whatever is known of it, and keeps the result. Of one that has a choice of how much
@@ -121,13 +106,13 @@ impl Probes {
 
     /// Every row of the table for a mode, with what is known of it; reads a file.
     pub fn back_ends(&self, mode: Mode) -> Vec<BackEnd> {
-        let results = self.cache.load();
+        let (results, now) = (self.cache.load(), self.moment());
         let offers = Codec::WORDS.iter().flat_map(|(_, codec)| {
             media::offers(&EncoderChoice::Auto, *codec, mode.width, mode.height, mode.framerate)
         });
         let back_end = |offer: Offer| {
             let key = self.key(offer.info, mode);
-            let probes = results.of_element(&key, &self.machine.boot).cloned().collect();
+            let probes = results.of_element(&key, &now).cloned().collect();
             BackEnd { offer, probes }
         };
         offers.map(back_end).collect()
@@ -142,18 +127,13 @@ impl Probes {
     }
 
     fn known(&self, results: &Results, info: &'static EncoderInfo, mode: Mode) -> Option<Finding> {
-        let entry = results.find(&self.key(info, mode), &self.machine.boot)?;
+        let entry = results.find(&self.key(info, mode), &self.moment())?;
         let preset = match &entry.preset {
             // A preset that this version no longer has was another encoder.
             Some(name) => Some(*info.presets.iter().find(|preset| *preset == name)?),
             None => None,
         };
         Some(Finding { info, verdict: entry.verdict.clone(), preset })
-    }
-
-    async fn load(&self) -> Results {
-        let cache = self.cache.clone();
-        tokio::task::spawn_blocking(move || cache.load()).await.unwrap_or_else(|_| Results::empty()) // it does not panic
     }
 
     async fn keep(&self, entry: Entry) {
@@ -168,15 +148,24 @@ impl Probes {
     fn entry(&self, finding: &Finding, mode: Mode, measured: Option<Measurements>) -> Entry {
         // Of an encoder that has a choice, less than the most was taken because of the time that it took.
         let is_most = finding.preset == finding.info.presets.first().copied();
+        // Software that was killed, or gave no answer, tells more of the machine than of itself.
+        let disturbed = measured.as_ref().map_or(!finding.info.hardware, Measurements::is_disturbed);
+        let Moment { boot, at } = self.moment();
         Entry {
             key: self.key(finding.info, mode),
             lasting: finding.verdict.is_proven() && is_most,
             verdict: finding.verdict.clone(),
             preset: finding.preset.map(str::to_owned),
             measured,
-            boot: self.machine.boot.clone(),
-            probed_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            disturbed,
+            boot,
+            probed_at: at,
         }
+    }
+
+    fn moment(&self) -> Moment {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Moment { boot: self.machine.boot.clone(), at }
     }
 
     fn key(&self, info: &EncoderInfo, mode: Mode) -> Key {

@@ -1,4 +1,5 @@
-//! Runs a child that probes, with a time limit: whatever a driver does to it, the daemon only gets a reason.
+//! Runs a child that probes or decodes, with a time limit: whatever a driver or a decoder does to it, the daemon only
+//! gets a reason.
 
 use std::ffi::OsString;
 use std::io;
@@ -6,9 +7,10 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
+use rustix::process::{Pid, Signal, getpriority_process, kill_process_group, setpriority_pgrp};
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -16,32 +18,42 @@ use tokio::time::timeout;
 use super::child::Answer;
 use super::plan::{Measurements, Request};
 
-/// The command that probes, and how long it may take.
+/// The command that probes and decodes, and how long each may take.
 #[derive(Clone, Debug)]
 pub struct Prober {
     program: PathBuf,
     /// Before those that say what is probed.
     arguments: Vec<OsString>,
     limit: Duration,
+    /// Whether a stream is on air meanwhile, whose pictures come first.
+    beside_a_stream: bool,
 }
 
-/// Why there are no measurements.
+/// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("this program's own file is not known")]
     Program(#[source] io::Error),
-    #[error("the probe does not start")]
-    Start(#[source] io::Error),
-    #[error("the probe cannot be waited for")]
-    Wait(#[source] io::Error),
-    #[error("the probe gave no answer within {} s and was killed{said}", limit.as_secs_f64())]
-    TimeLimit { limit: Duration, said: Said },
-    #[error("the probe crashed ({signal}){said}")]
-    Signal { signal: &'static str, said: Said },
-    #[error("the probe failed with exit code {code}{said}")]
-    ExitCode { code: i32, said: Said },
-    #[error("the probe's answer is not one{said}")]
-    Answer { said: Said },
+    #[error("{who} does not start")]
+    Start {
+        who: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{who} cannot be waited for")]
+    Wait {
+        who: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{who} gave no answer within {} s and was killed{said}", limit.as_secs_f64())]
+    TimeLimit { who: &'static str, limit: Duration, said: Said },
+    #[error("{who} crashed ({signal}){said}")]
+    Signal { who: &'static str, signal: &'static str, said: Said },
+    #[error("{who} failed with exit code {code}{said}")]
+    ExitCode { who: &'static str, code: i32, said: Said },
+    #[error("{who}'s answer is not one{said}")]
+    Answer { who: &'static str, said: Said },
     #[error("{0}")]
     NotTried(String),
 }
@@ -66,13 +78,19 @@ impl Prober {
     /// When the system does not tell which file it is.
     pub fn this_program() -> Result<Prober, Error> {
         let program = std::env::current_exe().map_err(Error::Program)?;
-        Ok(Prober { program, arguments: Vec::new(), limit: TIME_LIMIT })
+        Ok(Prober { program, arguments: Vec::new(), limit: TIME_LIMIT, beside_a_stream: false })
     }
 
     /// Another command, which is given the same arguments after its own.
     pub fn command(program: impl Into<PathBuf>, arguments: &[&str], limit: Duration) -> Prober {
         let arguments = arguments.iter().map(Into::into).collect();
-        Prober { program: program.into(), arguments, limit }
+        Prober { program: program.into(), arguments, limit, beside_a_stream: false }
+    }
+
+    /// The same with what processors have left over from a stream that is on air. It measures no more than
+    /// that, which is what a second encoder would get.
+    pub fn beside_a_stream(self) -> Prober {
+        Prober { beside_a_stream: true, ..self }
     }
 
     /// Has one encoder probed. One probe at a time: the sessions of hardware encoders are few, and two at once
@@ -83,26 +101,43 @@ impl Prober {
     pub async fn probe(&self, request: &Request) -> Result<Measurements, Error> {
         static ALONE: Mutex<()> = Mutex::const_new(());
         let _alone = ALONE.lock().await;
+        match self.run("the probe", arguments(request), &[]).await? {
+            Answer::Measured(measured) => Ok(measured),
+            Answer::NotTried(reason) => Err(Error::NotTried(reason)),
+        }
+    }
+
+    /// Runs a child, called `who` in words, which reads `input` and answers with one line.
+    pub(super) async fn run<T: DeserializeOwned>(
+        &self,
+        who: &'static str,
+        arguments: Vec<String>,
+        input: &[u8],
+    ) -> Result<T, Error> {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).args(arguments(request));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(&self.arguments).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
-        let mut child = command.spawn().map_err(Error::Start)?;
+        let mut child = command.spawn().map_err(|source| Error::Start { who, source })?;
         let group = Group::of(&child);
+        if self.beside_a_stream {
+            group.give_way();
+        }
         let answer = Listener::new(child.stdout.take(), LARGEST_ANSWER);
         let words = Listener::new(child.stderr.take(), LARGEST_COMPLAINT);
 
-        let exit = timeout(self.limit, child.wait()).await;
+        let hears = child.stdin.take();
+        let exit = timeout(self.limit, async { tokio::join!(tell(hears, input), child.wait()).1 }).await;
         drop(group); // also what the child left behind; then nobody holds its outputs any more
         if exit.is_err() && timeout(MOMENT, child.wait()).await.is_err() {
-            log::error!(element = request.info.element; "a killed probe stays: its driver hangs in the kernel");
+            log::error!(child = who; "a killed child stays: a driver hangs in the kernel");
         }
         let (answer, words) = (answer.heard().await, words.heard().await);
         let said = Said::last_line(&words);
         match exit {
-            Err(_) => Err(Error::TimeLimit { limit: self.limit, said }),
-            Ok(Err(error)) => Err(Error::Wait(error)),
-            Ok(Ok(status)) => read(status, &answer, said),
+            Err(_) => Err(Error::TimeLimit { who, limit: self.limit, said }),
+            Ok(Err(source)) => Err(Error::Wait { who, source }),
+            Ok(Ok(status)) => read(who, status, &answer, said),
         }
     }
 }
@@ -122,25 +157,34 @@ fn arguments(request: &Request) -> Vec<String> {
     arguments
 }
 
-fn read(status: ExitStatus, answer: &[u8], said: Said) -> Result<Measurements, Error> {
+fn read<T: DeserializeOwned>(
+    who: &'static str,
+    status: ExitStatus,
+    answer: &[u8],
+    said: Said,
+) -> Result<T, Error> {
     use std::os::unix::process::ExitStatusExt;
 
     if let Some(signal) = status.signal() {
         let signal = signal_name(signal);
-        return Err(Error::Signal { signal, said });
+        return Err(Error::Signal { who, signal, said });
     }
     match status.code() {
         Some(0) => {}
-        Some(code) => return Err(Error::ExitCode { code, said }),
-        None => return Err(Error::Answer { said }),
+        Some(code) => return Err(Error::ExitCode { who, code, said }),
+        None => return Err(Error::Answer { who, said }),
     }
-    match serde_json::from_slice(answer) {
-        Ok(Answer::Measured(measured)) => Ok(measured),
-        Ok(Answer::NotTried(reason)) => Err(Error::NotTried(reason)),
-        Err(error) => {
-            log::debug!(error:%; "the probe's answer cannot be read");
-            Err(Error::Answer { said })
-        }
+    serde_json::from_slice(answer).map_err(|error| {
+        log::debug!(child = who, error:%; "an answer cannot be read");
+        Error::Answer { who, said }
+    })
+}
+
+/// Gives a child its input, to the end. One that ends without it has its reasons, which its exit tells.
+async fn tell(child: Option<ChildStdin>, input: &[u8]) {
+    let Some(mut child) = child else { return };
+    if let Err(error) = child.write_all(input).await {
+        log::debug!(error:%; "a child does not read its input to the end");
     }
 }
 
@@ -152,6 +196,14 @@ impl Group {
     fn of(child: &Child) -> Group {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         Group(id.and_then(Pid::from_raw))
+    }
+
+    fn give_way(&self) {
+        let Some(group) = self.0 else { return };
+        let niceness = getpriority_process(None).unwrap_or_default().max(NICE);
+        if let Err(error) = setpriority_pgrp(Some(group), niceness) {
+            log::warn!(error:%; "a probe takes as much of the processors as the stream");
+        }
     }
 }
 
@@ -244,6 +296,9 @@ fn signal_name(signal: i32) -> &'static str {
 /// GStreamer to list its plugins.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
+/// Of a probe beside a stream: a tenth of what a thread of the stream gets, where both want all.
+const NICE: i32 = 10;
+
 /// For what is left when the child has ended or was killed.
 const MOMENT: Duration = Duration::from_millis(500);
 
@@ -283,7 +338,7 @@ mod tests {
             assert_eq!(error.to_string(), *expected, "{script}");
         }
         let error = Prober::command("/no/such/program", &[], TIME_LIMIT).probe(&request()).await.unwrap_err();
-        assert!(matches!(error, Error::Start(_)));
+        assert!(matches!(error, Error::Start { .. }));
     }
 
     #[tokio::test]
@@ -339,6 +394,18 @@ mod tests {
         {
             assert!(Instant::now() < limit, "{pid} still runs");
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn beside_a_stream_it_gives_way() {
+        let script = "sleep 0.2; nice >&2; exit 3";
+        let own = getpriority_process(None).unwrap();
+        for (prober, expected) in
+            [(shell(script, TIME_LIMIT), own), (shell(script, TIME_LIMIT).beside_a_stream(), own.max(NICE))]
+        {
+            let error = prober.probe(&request()).await.unwrap_err().to_string();
+            assert_eq!(error, format!("the probe failed with exit code 3: {expected}"));
         }
     }
 

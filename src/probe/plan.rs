@@ -38,6 +38,8 @@ pub struct Measurements {
     pub fell_silent: bool,
     pub stops: bool,
     pub decoded: Option<Decoded>,
+    /// Which share of the processors other programs used meanwhile, 0 to 1.
+    pub others: f64,
 }
 
 /// A rate that was asked for, and what came once it had settled.
@@ -68,6 +70,11 @@ impl Request {
 }
 
 impl Measurements {
+    /// Whether a calm machine may say better: other programs were at work, too.
+    pub fn is_disturbed(&self) -> bool {
+        self.others > CALM
+    }
+
     pub fn of(trial: &Trial, trace: &Trace) -> Measurements {
         let coded = &trace.coded;
         let key_frame =
@@ -91,6 +98,7 @@ impl Measurements {
             fell_silent: trace.end == End::OutOfPatience && trial.patience.saturating_sub(last) > SILENCE,
             stops: trace.stops,
             decoded: trace.decoded.clone(),
+            others: 0.0, // which the trial does not know
         }
     }
 }
@@ -162,6 +170,9 @@ pub(super) const KEY_FRAME_PATIENCE: u32 = 8;
 /// An encoder that keeps real time needs about 3.6 s of it, whatever the mode: one that needs more is too slow.
 /// Below the parent's limit, so that a slow encoder is told from one that hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A share of the processors. A desktop, a few daemons and the probe's own parent take a few hundredths.
+const CALM: f64 = 0.2;
 
 /// Without a picture at the end of patience.
 const SILENCE: Duration = Duration::from_secs(1);

@@ -30,7 +30,7 @@ impl Verdict {
         match fault(measured, mode) {
             Some(reason) => Verdict::Refused { reason },
             None if factor < LEAST_FACTOR || measured.end == End::OutOfPatience => {
-                Verdict::TooSlow { factor, reason: too_slow(factor, mode) }
+                Verdict::TooSlow { factor, reason: too_slow(measured, mode) }
             }
             None => Verdict::Proven { factor },
         }
@@ -135,9 +135,17 @@ fn key_frame_fault(measured: &Measurements) -> Option<String> {
     }
 }
 
-fn too_slow(factor: f64, mode: Mode) -> String {
-    let words = format!("keeps {factor:.1} of real time at {mode}");
-    if factor < LEAST_FACTOR { words } else { format!("{words}, which is too slow for a whole probe") }
+fn too_slow(measured: &Measurements, mode: Mode) -> String {
+    let factor = measured.factor;
+    let mut words = format!("keeps {factor:.1} of real time at {mode}");
+    if factor >= LEAST_FACTOR {
+        words.push_str(", which is too slow for a whole probe");
+    }
+    if measured.is_disturbed() {
+        let percent = measured.others * 100.0;
+        words.push_str(&format!(", while other programs used {percent:.0} % of the processors"));
+    }
+    words
 }
 
 /// Of real time. Below it, a scene that is harder than the probe's picture, a warm processor or a second
@@ -177,6 +185,10 @@ mod tests {
             (
                 |m| (m.end, m.coded, m.factor, m.decoded) = (End::OutOfPatience, 60, 0.4, None),
                 "keeps 0.4 of real time at 1920×1080, 30/s",
+            ),
+            (
+                |m| (m.factor, m.others) = (0.64, 0.5),
+                "keeps 0.6 of real time at 1920×1080, 30/s, while other programs used 50 % of the processors",
             ),
             (
                 |m| (m.end, m.coded, m.factor) = (End::OutOfPatience, 60, 1.3),
@@ -249,6 +261,7 @@ mod tests {
             fell_silent: false,
             stops: true,
             decoded: decoded(108, (1920, 1080), None),
+            others: 0.05,
         }
     }
 

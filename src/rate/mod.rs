@@ -28,7 +28,7 @@ pub use decision::{Decision, Rule};
 pub use ladder::{LadderMachine, Mode, Rung, Scale};
 pub use law::Law;
 pub use sample::LinkSample;
-pub use settings::{Bounds, Settings};
+pub use settings::{AAC_FRAMES, Bounds, OPUS_FRAMES, Settings};
 
 #[cfg(test)]
 mod tests;

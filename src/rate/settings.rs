@@ -11,6 +11,9 @@ pub struct Settings {
     pub adaptive: bool,
     /// What of the stream is sound.
     pub sound: Bitrate,
+    /// Frames of sound per second, each of which begins a packet of its own.
+    #[serde(default = "aac_frames_per_second")] // recordings from before there was a choice
+    pub sound_frames: f64,
     /// Pictures per second.
     pub framerate: f64,
 }
@@ -36,11 +39,20 @@ impl Settings {
 
     /// What of the transport stream does not depend on the rate of the video: bits per second.
     fn beside(&self) -> f64 {
-        let frame = self.sound.as_bps() as f64 / SOUNDS_PER_SECOND;
+        let frame = self.sound.as_bps() as f64 / self.sound_frames;
         let packets = if frame > 0.0 { ((frame + SOUND_HEADER) / PACKET_PAYLOAD).ceil() } else { 0.0 };
-        self.framerate * PICTURE_OVERHEAD + packets * PACKET * SOUNDS_PER_SECOND
+        self.framerate * PICTURE_OVERHEAD + packets * PACKET * self.sound_frames
     }
 }
+
+fn aac_frames_per_second() -> f64 {
+    AAC_FRAMES
+}
+
+/// Frames of AAC per second: 1024 samples at 48 kHz.
+pub const AAC_FRAMES: f64 = 48_000.0 / 1024.0;
+/// Frames of Opus per second: 20 ms.
+pub const OPUS_FRAMES: f64 = 50.0;
 
 /// Bits of a TS packet, and of what it carries.
 const PACKET: f64 = 188.0 * 8.0;
@@ -48,7 +60,5 @@ const PACKET_PAYLOAD: f64 = 184.0 * 8.0;
 const TS_OVERHEAD: f64 = PACKET / PACKET_PAYLOAD;
 /// Bits that a picture costs beside: its PES header (19 bytes) and half of its last packet, on average.
 const PICTURE_OVERHEAD: f64 = (19.0 + 92.0) * 8.0;
-/// Frames of AAC, 1024 samples at 48 kHz. Each begins a packet of its own.
-const SOUNDS_PER_SECOND: f64 = 48_000.0 / 1024.0;
-/// Bits of the PES header of a frame of sound.
-const SOUND_HEADER: f64 = 14.0 * 8.0;
+/// Bits of the PES header of a frame of sound, and of Opus's control header.
+const SOUND_HEADER: f64 = (14.0 + 4.0) * 8.0;

@@ -108,7 +108,7 @@ fn settings() -> Settings {
         max: Bitrate::from_kbps(6_000),
         start: Bitrate::from_kbps(1_500),
     };
-    Settings { bounds, adaptive: true, sound: Bitrate::ZERO, framerate: 30.0 }
+    Settings { bounds, adaptive: true, sound: Bitrate::ZERO, sound_frames: AAC_FRAMES, framerate: 30.0 }
 }
 
 fn sample() -> LinkSample {

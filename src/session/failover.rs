@@ -157,6 +157,27 @@ impl Failover {
         }
     }
 
+    /// A capture is open, and its source gives no picture yet: not before it says so is it worth another attempt.
+    pub fn waits(&mut self, now: Instant, source: usize, reason: String) {
+        if let Some(source) = self.sources.get_mut(source).filter(|source| source.is_open) {
+            source.machine.waits(now, reason);
+            source.has_failed = true;
+            source.live_since = None;
+        }
+    }
+
+    /// What this source lacked may be there: its next attempt is due, where one is wanted at all.
+    pub fn hurry(&mut self, now: Instant, source: usize) {
+        if let Some(source) = self.sources.get_mut(source).filter(|source| source.is_open) {
+            source.machine.hurry(now);
+        }
+    }
+
+    /// As [`Failover::hurry`], of all.
+    pub fn hurry_all(&mut self, now: Instant) {
+        (0..self.sources.len()).for_each(|source| self.hurry(now, source));
+    }
+
     /// The number of the source on air; `None` while the slate is.
     pub fn on_air(&self) -> Option<usize> {
         self.on_air

@@ -83,6 +83,10 @@ enum Encoder {
     Running {
         since: Instant,
     },
+    /// There is none to be built yet; what would be one is looked at again by and by.
+    Awaited {
+        reason: String,
+    },
     /// `retry_at` is `None` where trying again cannot help.
     Failed {
         reason: String,
@@ -138,7 +142,7 @@ impl Life {
             && match &self.encoder {
                 Encoder::Down => true,
                 Encoder::Failed { retry_at, .. } => retry_at.is_some_and(|at| now >= at),
-                Encoder::Starting { .. } | Encoder::Running { .. } => false,
+                Encoder::Starting { .. } | Encoder::Running { .. } | Encoder::Awaited { .. } => false,
             }
     }
 
@@ -150,7 +154,7 @@ impl Life {
     /// Somebody wants it on air. A failure is forgotten: they may have mended it.
     pub fn start(&mut self, now: Instant) {
         self.wanted = true;
-        if matches!(self.encoder, Encoder::Failed { .. }) {
+        if matches!(self.encoder, Encoder::Failed { .. } | Encoder::Awaited { .. }) {
             self.encoder = Encoder::Down;
             self.backoff.reset();
         }
@@ -178,6 +182,11 @@ impl Life {
         self.enter(now, State::Starting, Some(reason));
     }
 
+    /// There is none that could be built; somebody goes on looking, and says so by [`Life::encoder_down`].
+    pub fn encoder_awaited(&mut self, reason: String) {
+        self.encoder = Encoder::Awaited { reason };
+    }
+
     /// It gives units.
     pub fn encoder_running(&mut self, now: Instant) {
         match self.encoder {
@@ -185,7 +194,7 @@ impl Life {
                 self.backoff.reset()
             }
             Encoder::Running { .. } => {}
-            Encoder::Down | Encoder::Starting { .. } | Encoder::Failed { .. } => {
+            Encoder::Down | Encoder::Starting { .. } | Encoder::Awaited { .. } | Encoder::Failed { .. } => {
                 self.encoder = Encoder::Running { since: now };
             }
         }
@@ -214,7 +223,9 @@ impl Life {
         match &self.encoder {
             Encoder::Down => (State::Starting, None),
             Encoder::Starting { reason } => (State::Starting, reason.clone()),
-            Encoder::Failed { reason, retry_at: Some(_) } => (State::BackingOff, Some(reason.clone())),
+            Encoder::Awaited { reason } | Encoder::Failed { reason, retry_at: Some(_) } => {
+                (State::BackingOff, Some(reason.clone()))
+            }
             Encoder::Failed { reason, retry_at: None } => (State::Failed, Some(reason.clone())),
             Encoder::Running { .. } => on_air(parts),
         }
@@ -389,6 +400,18 @@ mod tests {
         life.encoder_starting(now);
         life.observe(now, &parts(None, &[]));
         assert_eq!((life.state(), life.reason()), (State::Starting, None));
+    }
+
+    #[test]
+    fn an_encoder_that_is_awaited_is_no_dead_end() {
+        let now = Instant::now();
+        let mut life = Life::new(now, true);
+        life.encoder_awaited("vah265enc: it crashed".into());
+        life.observe(now, &parts(None, &[]));
+        assert_eq!((life.state(), life.reason()), (State::BackingOff, Some("vah265enc: it crashed")));
+        assert!(!life.wants_encoder(now + Duration::from_secs(3600)), "before there is one");
+        life.encoder_down();
+        assert!(life.wants_encoder(now));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! - [`life`]: the whole stream, from the two above and the encoder: the state that users see.
 //! - [`backoff`]: how long to wait before the next try.
 //! - [`encoders`]: which encoder is in use and why; when it is replaced, and how much of the picture it manages.
+//! - [`sampling`]: when a sample of what the encoder gives is decoded, and what that proves.
 //! - [`meter`]: rates measured from counters.
 //!
 //! Each takes `now` as an argument. The supervisor drives them: it looks at each every 50 ms, and
@@ -17,4 +18,5 @@ pub mod failover;
 pub mod life;
 pub mod meter;
 pub mod output;
+pub mod sampling;
 pub mod source;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::rate::Bounds;
+use crate::rate::{AAC_FRAMES, Bounds};
 use crate::units::Bitrate;
 
 fn scenario(link: &str, seconds: u64) -> Scenario {
@@ -14,7 +14,13 @@ fn scenario(link: &str, seconds: u64) -> Scenario {
         link: link.parse().unwrap(),
         latency: Duration::from_millis(2_000),
         duration: Duration::from_secs(seconds),
-        settings: Settings { bounds, adaptive: true, sound: Bitrate::ZERO, framerate: 30.0 },
+        settings: Settings {
+            bounds,
+            adaptive: true,
+            sound: Bitrate::ZERO,
+            sound_frames: AAC_FRAMES,
+            framerate: 30.0,
+        },
         law: Law::default(),
         encoder: EncoderModel::default(),
         others: 0,

@@ -12,6 +12,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::capture::Chosen;
 use crate::causes::with_causes;
 use crate::config;
 use crate::media::{self, Capture, Error, EventSender, Inputs, MediaEvent};
@@ -41,14 +42,14 @@ impl Captures {
     /// Opens one of the stream's sources, on stand-by, anew where it is open already. How it went comes from
     /// [`Captures::next`]. One that is still being opened is waited for: a device or a file server that hangs
     /// would otherwise hold one more thread with each attempt.
-    pub fn open_source(&mut self, number: usize, config: &config::Stream, lease: Inputs) {
+    pub fn open_source(&mut self, number: usize, config: &config::Stream, chosen: Chosen, lease: Inputs) {
         let Some(source) = config.video.sources().nth(number).cloned() else {
             return log::error!(number; "there is no such source");
         };
         lease.stand_by(true);
         let config = config.clone();
         self.open(Origin::Source(number), lease, move |inputs, events| {
-            Capture::picture(&config, &source, inputs, events)
+            Capture::picture(&config, &source, &chosen, inputs, events)
         });
     }
 
@@ -78,6 +79,14 @@ impl Captures {
             }
         });
         self.0.insert(origin, Slot { lease, opening: Some(opening), open: None, events });
+    }
+
+    /// Has a camera's controls be set, where it is open.
+    pub fn adjust(&self, number: usize, controls: &BTreeMap<String, i32>) {
+        let slot = self.0.get(&Origin::Source(number));
+        if let Some(capture) = slot.and_then(|slot| slot.open.as_ref()) {
+            capture.adjust(controls);
+        }
     }
 
     /// Closes one. The task ends when its device is closed.

@@ -10,9 +10,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use super::output::OutputHandle;
-use super::program::Program;
+use super::program::{Opening, Program};
 use super::status::OutputStatus;
 use crate::config::OutputName;
+use crate::media;
 
 /// Programs that stop and outputs that drain. Dropped, it leaves them to themselves.
 #[derive(Default)]
@@ -46,6 +47,17 @@ impl Departures {
             let (names, outputs): (Vec<_>, Vec<_>) = outputs.into_iter().unzip();
             join_all(outputs.into_iter().map(OutputHandle::stop)).await;
             names
+        });
+    }
+
+    /// A program that is no longer wanted and still being opened: it is stopped when it is there.
+    pub fn add_opening(&mut self, opening: Option<Opening>) {
+        let Some(mut opening) = opening else { return };
+        self.programs.spawn(async move {
+            match opening.opened().await {
+                Ok(program) => stop(program).await,
+                Err(error) => log::debug!(error:%; "what is no longer wanted did not start either"),
+            }
         });
     }
 
@@ -101,3 +113,6 @@ fn log_panic<T>(ended: &Result<T, JoinError>) {
 
 /// Pipelines stop within milliseconds, a camera within a second.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+// An encoder that hangs is left behind by its own limit, which tells more of it.
+const _: () = assert!(media::END_LIMIT.as_millis() < STOP_LIMIT.as_millis());

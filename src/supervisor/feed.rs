@@ -185,7 +185,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::config::Codec;
+    use crate::config::{AudioCodec, Codec};
     use crate::media::{Track, Unit};
     use crate::rate::Rule;
     use crate::transport::srt::Traffic;
@@ -195,7 +195,8 @@ mod tests {
 
     fn feed() -> (Fanout, Feed) {
         let fanout = Fanout::default();
-        let tracks = Tracks { video: Codec::H264, audio: true, audio_lateness: Duration::ZERO };
+        let tracks =
+            Tracks { video: Codec::H264, audio: Some(AudioCodec::Aac), audio_lateness: Duration::ZERO };
         let feed = Feed::new(fanout.clone(), tracks, LATENCY, ByteCount::new(10_000_000));
         (fanout, feed)
     }

@@ -11,6 +11,7 @@
 //! Data goes down, measurements come back up through `watch` channels, and commands come in through
 //! one `mpsc` a stream. [`Streams`] is all that the API and the demo see of it.
 
+mod camera;
 mod captures;
 mod departures;
 mod fanout;
@@ -18,6 +19,7 @@ mod feed;
 mod output;
 mod program;
 pub mod recorder;
+mod sampling;
 mod selection;
 pub mod status;
 mod steering;

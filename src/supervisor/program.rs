@@ -3,6 +3,7 @@
 //! What can take its time, starting an encoder or opening and closing a device ([`Captures`]), happens on a
 //! blocking thread.
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,9 +15,13 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use super::captures::{Captures, Origin};
 use super::fanout::Fanout;
 use super::selection::Pick;
+use crate::capture::Chosen;
 use crate::causes::with_causes;
 use crate::config;
-use crate::media::{self, Counters, Encode, EncoderInfo, Error, MediaEvent, Picture, Reduction, Track};
+use crate::media::{
+    self, Counters, Encode, EncoderInfo, EncoderProgress, Error, Levels, MediaEvent, Picture, Reduction,
+    Track,
+};
 use crate::rate::{Actuator, ChangeCost, LadderMachine, Mode, Rung};
 use crate::session::encoders::Observation;
 use crate::session::failover::OnAir;
@@ -34,6 +39,8 @@ pub struct Program {
     in_use: Setup,
     wanted: Setup,
     change: Option<Change>,
+    /// Whether another one could be tried if that which is wanted does not start.
+    is_another_left: bool,
     actuator: Actuator,
     ladder: LadderMachine,
     /// What the encoder manages.
@@ -46,8 +53,45 @@ pub struct Program {
     encoded: Meter,
     frames: Meter,
     key_frames: Arc<AtomicU64>,
+    /// Whether the encoder in use said that it gives nothing more.
+    has_failed: bool,
     /// Whether its units go to the fan-out.
     on_air: Arc<AtomicBool>,
+}
+
+/// A program that is being started, on a thread where a driver may take its time. Dropped, it leaves the
+/// program to that thread, which ends it.
+pub struct Opening {
+    encoder: &'static EncoderInfo,
+    task: JoinHandle<Result<Program, Error>>,
+}
+
+impl Opening {
+    /// See [`Program::start`].
+    pub fn begin(
+        config: &config::Stream,
+        encoder: Pick,
+        target: Bitrate,
+        fanout: &Fanout,
+        slate: String,
+    ) -> Opening {
+        let (config, fanout) = (config.clone(), fanout.clone());
+        let task = spawn_blocking(move || Program::start(&config, encoder, target, fanout, slate));
+        Opening { encoder: encoder.info, task }
+    }
+
+    pub fn encoder(&self) -> &'static EncoderInfo {
+        self.encoder
+    }
+
+    /// Waits until it is open, or why it is not; cancel safe. Not to be called again after that.
+    pub async fn opened(&mut self) -> Result<Program, Error> {
+        let panicked = |_: JoinError| Error::Start {
+            graph: "program",
+            reason: format!("{}: starting it panicked", self.encoder.element),
+        };
+        (&mut self.task).await.unwrap_or_else(|error| Err(panicked(error)))
+    }
 }
 
 /// News of a program.
@@ -124,6 +168,7 @@ impl Program {
             in_use: whole,
             wanted: whole,
             change: None,
+            is_another_left: false,
             actuator: actuator(info),
             ladder: LadderMachine::new(config.rate.ladder, mode),
             sustained: Rung::FULL,
@@ -133,6 +178,7 @@ impl Program {
             encoded: Meter::default(),
             frames: Meter::default(),
             key_frames,
+            has_failed: false,
             on_air,
         };
         program.captures.open_sound(config, program.encode.inputs());
@@ -142,9 +188,11 @@ impl Program {
     }
 
     /// Has this encoder take the place of the one in use, which stays on air until it is ready: then
-    /// [`News::Replaced`] comes.
-    pub fn replace(&mut self, encoder: Pick) {
+    /// [`News::Replaced`] comes. Where nothing comes out of the one in use and there is another one yet, this
+    /// one is not waited for as long as it may take.
+    pub fn replace(&mut self, encoder: Pick, is_another_left: bool) {
         (self.wanted.info, self.wanted.preset) = (encoder.info, encoder.preset);
+        self.is_another_left = is_another_left;
         self.sustain(encoder.sustained);
     }
 
@@ -171,7 +219,9 @@ impl Program {
             }
             return;
         }
-        let done = spawn_blocking(move || encode.replace(info, preset, to.reduction, target));
+        let is_dead = self.has_failed || self.frames.per_second() == 0.0;
+        let limit = if is_dead && self.is_another_left { media::HURRIED_START } else { media::START_LIMIT };
+        let done = spawn_blocking(move || encode.replace_within(limit, info, preset, to.reduction, target));
         self.change = Some(Change { to, done });
     }
 
@@ -180,6 +230,7 @@ impl Program {
         let reason = match result {
             Ok(Ok(())) => {
                 self.in_use = to;
+                self.has_failed = false;
                 // Nothing that was learnt of the one before holds for this one.
                 self.actuator = actuator(to.info);
                 self.encoded = Meter::default();
@@ -198,8 +249,13 @@ impl Program {
 
     /// Opens one of the stream's sources, on stand-by, anew where it is open already. How it went comes from
     /// [`Program::next`].
-    pub fn open_source(&mut self, number: usize, config: &config::Stream) {
-        self.captures.open_source(number, config, self.encode.inputs());
+    pub fn open_source(&mut self, number: usize, config: &config::Stream, chosen: Chosen) {
+        self.captures.open_source(number, config, chosen, self.encode.inputs());
+    }
+
+    /// Has a camera's controls be set, where it is open; one that is being opened is given them then.
+    pub fn adjust_camera(&self, number: usize, controls: &BTreeMap<String, i32>) {
+        self.captures.adjust(number, controls);
     }
 
     /// Closes one of them; the encoder goes on. The task ends when the device is closed.
@@ -227,6 +283,11 @@ impl Program {
         };
         let Change { to, .. } = self.change.take().expect("it has ended just now, and nobody else takes it");
         self.changed(to, result)
+    }
+
+    /// The encoder said that it gives nothing more. Of one that is no longer in use that is no news.
+    pub fn encoder_failed(&mut self, element: &str) {
+        self.has_failed |= self.in_use.info.element == element;
     }
 
     /// Measures. To be called at each tick.
@@ -304,8 +365,33 @@ impl Program {
         }
     }
 
+    /// Takes over what of the sound may change on air.
+    pub fn set_sound(&self, audio: &config::Audio) {
+        self.encode.set_sound(audio);
+    }
+
+    /// How loud the captured sound is; `None` where none came for a second.
+    pub fn levels(&self) -> Option<Levels> {
+        self.encode.levels()
+    }
+
     pub fn force_key_frame(&self) {
         self.encode.force_key_frame();
+    }
+
+    /// How far the encoder has come that gives units now; while one is being replaced, that is still the one before.
+    pub fn progress(&self) -> EncoderProgress {
+        self.encode.encoder_progress()
+    }
+
+    /// See [`Encode::want_sample`].
+    pub fn want_sample(&self) {
+        self.encode.want_sample();
+    }
+
+    /// See [`Encode::take_sample`].
+    pub fn take_sample(&self, short: bool) -> Option<Vec<Vec<u8>>> {
+        self.encode.take_sample(short)
     }
 
     pub fn encoder(&self) -> &'static EncoderInfo {

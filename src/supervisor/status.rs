@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::{OutputName, StreamName};
-use crate::media::DamagedFrames;
+use crate::config::{self, AudioCodec, AudioSource, OutputName, StreamName};
+use crate::media::{DamagedFrames, Levels};
 use crate::rate::Mode;
 pub use crate::session::encoders::Demotion;
 pub use crate::session::life::State;
@@ -25,6 +25,7 @@ pub struct Status {
     /// Why, where the state does not say it all.
     pub reason: Option<String>,
     pub source: SourceStatus,
+    pub audio: AudioStatus,
     /// `None` while no encoder runs.
     pub encoder: Option<EncoderStatus>,
     pub outputs: Vec<OutputStatus>,
@@ -37,6 +38,8 @@ pub struct SourceStatus {
     pub state: SourceState,
     /// The source on air, or the first while the slate is; as configured: a device, a file's path, `test`.
     pub device: String,
+    /// The camera that is captured from; `None` where none is.
+    pub camera: Option<CameraStatus>,
     /// What the source gives, in GStreamer's caps; `None` before the first frame.
     pub format: Option<String>,
     /// Why the slate is on air, or another source than the first.
@@ -61,6 +64,88 @@ pub struct OneSource {
     /// Why it gives nothing.
     pub reason: Option<String>,
     pub on_air: bool,
+}
+
+/// A camera that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CameraStatus {
+    /// What it calls itself, its serial number, and where it is plugged in.
+    pub name: String,
+    /// What it was set to: `1280x720 MJPG 30/s`.
+    pub mode: String,
+    /// Why to that.
+    pub reason: String,
+    /// Of the controls that were asked for, those that it does not take, and why.
+    pub refused: Vec<String>,
+}
+
+/// What becomes of the sound.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AudioStatus {
+    pub state: AudioState,
+    /// As configured: an ALSA name, `auto`, `test`, `file`, `silence`; `None` without a sound track.
+    pub device: Option<String>,
+    /// What the device gives; `None` before its first sound, and of a file.
+    pub format: Option<String>,
+    pub codec: AudioCodec,
+    /// Why silence is sent.
+    pub reason: Option<String>,
+    /// Of what is captured, behind gain and channel choice; `None` where none came for a second.
+    pub levels: Option<Levels>,
+    pub muted: bool,
+}
+
+/// Where the sound stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AudioState {
+    /// There is no sound track, or the stream does not run.
+    Off,
+    /// Silence is what was asked for.
+    Silence,
+    /// Sound comes.
+    Live,
+    /// None comes, and silence is sent until it does.
+    Missing,
+}
+
+impl AudioStatus {
+    /// Of a stream that does not run.
+    pub fn of(audio: &config::Audio) -> AudioStatus {
+        let device = match &audio.source {
+            AudioSource::Alsa { device } => Some(device.to_string()),
+            AudioSource::Test => Some("test".to_owned()),
+            AudioSource::File => Some("file".to_owned()),
+            AudioSource::Silence => Some("silence".to_owned()),
+            AudioSource::None => None,
+        };
+        AudioStatus {
+            state: AudioState::Off,
+            device,
+            format: None,
+            codec: audio.codec,
+            reason: None,
+            levels: None,
+            muted: audio.mute,
+        }
+    }
+
+    /// Of a stream that runs: with what is measured, why silence is sent, and what the source gives.
+    pub fn running(
+        audio: &config::Audio,
+        levels: Option<Levels>,
+        reason: Option<String>,
+        format: Option<String>,
+    ) -> AudioStatus {
+        let state = match &audio.source {
+            AudioSource::None => AudioState::Off,
+            AudioSource::Silence => AudioState::Silence,
+            AudioSource::Alsa { .. } | AudioSource::Test | AudioSource::File if levels.is_some() => {
+                AudioState::Live
+            }
+            AudioSource::Alsa { .. } | AudioSource::Test | AudioSource::File => AudioState::Missing,
+        };
+        AudioStatus { state, levels, reason, format, ..AudioStatus::of(audio) }
+    }
 }
 
 /// What the encoder does.
@@ -96,6 +181,8 @@ pub struct EncoderStatus {
     pub thinned_frames: u64,
     /// Buffers of sound (10 ms as a rule) that had to be dropped before its encoder.
     pub dropped_sounds: u64,
+    /// Threads that hang in a driver and were left behind, of the whole process.
+    pub hung_threads: usize,
     /// Frames that left it, and their bytes.
     pub frames: u64,
     pub bytes: ByteCount,

@@ -1,11 +1,12 @@
 //! The task of one stream: it owns capture, encoder and outputs, and drives the pure machines.
 //!
-//! Everything that can happen to a stream arrives in one `select!`: commands, media events, wishes
-//! for a key frame, departures, and a tick every 50 ms. After each of them `step` brings the world in
+//! Everything that can happen to a stream arrives in one `select!`: commands, media events, cameras plugged in and
+//! out, wishes for a key frame, departures, and a tick every 50 ms. After each of them `step` brings the world in
 //! line with what the machines want, and the status is published. Nothing in the loop waits for the
 //! network or a device: outputs are tasks of their own, capture is opened and closed on a blocking
 //! thread, and what is taken down leaves through [`Departures`].
 
+mod encoding;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,23 +15,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::camera::Cameras;
 use super::captures::Origin;
 use super::departures::Departures;
 use super::fanout::Fanout;
 use super::output::{OutputHandle, StreamContext};
-use super::program::{News, Program};
+use super::program::{News, Opening, Program};
 use super::recorder::Recorders;
-use super::selection::{Begin, Selection};
-use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
-use crate::causes::with_causes;
+use super::sampling::Samples;
+use super::selection::Selection;
+use super::status::{AudioStatus, EncoderStatus, RateStatus, SourceStatus, Status};
+use crate::capture::changes::Changes;
 use crate::config::diff::Effect;
-use crate::config::{self, OutputName, StreamName};
-use crate::media::{Counters, MediaEvent, Tracks};
+use crate::config::{self, OutputName, StreamName, VideoSource};
+use crate::media::{self, MediaEvent, Tracks};
 use crate::rate::{self, Decision, Mode};
-use crate::session::encoders::Action;
 use crate::session::failover::Failover;
 use crate::session::life::{Life, OutputView, Parts};
 use crate::units::Bitrate;
@@ -67,8 +68,10 @@ pub struct StreamTask<'a> {
     life: Life,
     sources: Failover,
     selection: Selection,
+    samples: Samples,
     /// Nothing can be encoded before an encoder is found.
     is_seeking: bool,
+    opening: Option<Opening>,
     program: Option<Program>,
     outputs: BTreeMap<OutputName, OutputHandle>,
     departures: Departures,
@@ -81,10 +84,13 @@ pub struct StreamTask<'a> {
     rate_decided: Arc<Notify>,
     rate: RateStatus,
     recorders: Recorders,
+    cameras: Cameras,
     /// What each source gives, as it said itself.
     formats: BTreeMap<usize, String>,
     /// What is not heard of each capture, and why.
     silences: BTreeMap<Origin, String>,
+    /// What the sound's source gives, as it said itself.
+    sound_format: Option<String>,
     status: watch::Sender<Status>,
 }
 
@@ -103,7 +109,9 @@ impl<'a> StreamTask<'a> {
             sources: Failover::new(now, memory.config.video.sources().count()),
             memory,
             selection: Selection::default(),
+            samples: Samples::default(),
             is_seeking: false,
+            opening: None,
             program: None,
             outputs: BTreeMap::new(),
             departures: Departures::default(),
@@ -115,8 +123,10 @@ impl<'a> StreamTask<'a> {
             rate_decided: Arc::new(Notify::new()),
             rate,
             recorders,
+            cameras: Cameras::default(),
             formats: BTreeMap::new(),
             silences: BTreeMap::new(),
+            sound_format: None,
             status,
         }
     }
@@ -133,8 +143,11 @@ impl<'a> StreamTask<'a> {
                     Some(command) => self.obey(command),
                 },
                 news = next_news(&mut self.program) => self.hear(news),
+                changes = self.cameras.changes(&self.memory.config.video) => self.heed_changes(&changes),
                 () = self.departures.next() => {}
                 () = self.selection.next() => self.found(),
+                judgement = self.samples.next() => self.judge(judgement),
+                opened = next_opened(&mut self.opening) => self.opened(opened),
                 () = key_frame_wanted.notified() => {
                     self.force_key_frame();
                     continue;
@@ -182,8 +195,9 @@ impl<'a> StreamTask<'a> {
 
     fn start(&mut self, now: Instant) {
         self.memory.wanted = true;
-        if self.program.is_none() {
+        if self.program.is_none() && self.opening.is_none() {
             self.selection.forget(); // they may have mended it
+            self.found();
         }
         self.life.start(now);
     }
@@ -191,6 +205,8 @@ impl<'a> StreamTask<'a> {
     fn stop(&mut self, reason: &str) {
         self.memory.wanted = false;
         self.life.stop(reason);
+        self.is_seeking = false;
+        self.selection.forget(); // nothing is probed for a stream that nobody wants
         self.take_down();
     }
 
@@ -205,10 +221,23 @@ impl<'a> StreamTask<'a> {
                 Effect::Output(name) => self.close_output(name), // `step` opens it again if it is still wanted
                 Effect::Lead => self.follow_link(),
                 Effect::Fallback => self.choose_sources_anew(),
+                Effect::Sound => {
+                    if let Some(program) = &self.program {
+                        program.set_sound(&self.memory.config.audio);
+                    }
+                }
+                Effect::Controls => {
+                    if let (Some(program), VideoSource::V4l2(camera)) =
+                        (&self.program, &self.memory.config.video.source)
+                    {
+                        program.adjust_camera(0, &camera.controls);
+                    }
+                }
                 Effect::Slate | Effect::RestartStream => {
                     self.rate_settings.send_replace(rate_settings(&self.memory.config));
                     self.abandon_program();
                     self.selection.forget();
+                    self.cameras.forget();
                 }
                 Effect::Enabled if self.memory.config.enabled => self.start(Instant::now()),
                 Effect::Enabled => self.stop("not enabled"),
@@ -221,14 +250,6 @@ impl<'a> StreamTask<'a> {
         if Tracks::of(config) != Tracks::of(&before) || peak(config) > peak(&before) {
             let names: Vec<_> = self.outputs.keys().cloned().collect();
             names.iter().for_each(|name| self.close_output(name));
-        }
-    }
-
-    /// More is known of encoders.
-    fn found(&mut self) {
-        if self.is_seeking {
-            self.is_seeking = false;
-            self.life.encoder_down(); // and so it is wanted again
         }
     }
 
@@ -245,22 +266,39 @@ impl<'a> StreamTask<'a> {
         }
     }
 
+    /// Cameras were plugged in or out. Whether the one that is wanted is among them, opening it tells.
+    fn heed_changes(&mut self, changes: &Changes) {
+        let (stream, appeared, gone) = (self.name.as_str(), &changes.appeared, &changes.gone);
+        log::info!(stream, appeared:?, gone:?; "capture devices have changed");
+        if !appeared.is_empty() {
+            self.sources.hurry_all(Instant::now());
+        }
+    }
+
     fn heed(&mut self, event: MediaEvent) {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match event {
-            MediaEvent::CaptureLive { .. }
+            MediaEvent::CaptureOpened { .. }
+            | MediaEvent::ControlsSet { .. }
+            | MediaEvent::CaptureWaits { .. }
+            | MediaEvent::CaptureReady
+            | MediaEvent::CaptureLive { .. }
             | MediaEvent::CaptureEnded
             | MediaEvent::CaptureFailed { .. }
             | MediaEvent::SoundMissing { .. }
             | MediaEvent::SoundFailed { .. }
-            | MediaEvent::SoundRestored => {
+            | MediaEvent::SoundLive { .. } => {
                 log::error!(stream, event:?; "only a capture knows of this");
             }
             MediaEvent::EncoderFailed { encoder, element, reason } => {
                 log::warn!(stream, encoder, element, reason; "encoder failed");
+                if let Some(program) = &mut self.program {
+                    program.encoder_failed(encoder);
+                }
                 let action = self.selection.failed(now, encoder, &reason);
                 self.act(now, action);
             }
+            MediaEvent::EncoderBroken { encoder, reason } => self.encoder_broken(now, encoder, reason),
             MediaEvent::ProgramFailed { element, reason } => {
                 self.program_failed(now, format!("{element}: {reason}"), false);
             }
@@ -272,59 +310,23 @@ impl<'a> StreamTask<'a> {
         let now = Instant::now();
         self.bury_outputs();
         if self.life.wants_encoder(now) && !self.departures.has_program() {
-            self.open_program(now);
+            self.choose_encoder(now);
+        }
+        if self.is_seeking {
+            let action = self.selection.idle(now);
+            self.act(now, action);
         }
         self.watch_program(now);
         self.follow_link(); // an encoder whose changes are dear may be told later than it was decided
         if self.key_frame_is_due {
             self.force_key_frame();
         }
-        if self.life.is_wanted() {
+        // A receiver that is called before there is anything to send would wait, and the output seem stalled.
+        if self.life.is_wanted() && self.program.is_some() {
             self.open_outputs();
         }
         self.observe(now);
         self.publish();
-    }
-
-    fn open_program(&mut self, now: Instant) {
-        let config = &self.memory.config;
-        self.is_seeking = false;
-        let mut encoder = match self.selection.start(now, &config.video) {
-            Begin::With(first) => first,
-            Begin::Seeking(reason) => {
-                log::info!(stream = self.name.as_str(), reason; "encoder is sought");
-                self.is_seeking = true;
-                return self.life.encoder_sought(now, reason);
-            }
-            Begin::Nothing(reason) => return self.program_failed(now, reason, true),
-        };
-        self.life.encoder_starting(now);
-        self.sources.start(now, config.video.framerate.frame_duration());
-        self.silences.clear();
-        let slate = self.sources.slate().unwrap_or_default();
-        loop {
-            let (target, fanout) = (self.rate.target, self.fanout.clone());
-            // Plugins are loaded, threads started and the slate is drawn here; meanwhile the runtime's
-            // other tasks go on elsewhere.
-            let started = block_in_place(|| Program::start(config, encoder, target, fanout, slate.clone()));
-            let (stream, element) = (self.name.as_str(), encoder.info.element);
-            let error = match started {
-                Ok(program) => {
-                    let reason = self.selection.reason();
-                    log::info!(stream, element, reason, target_kbps = target.as_kbps(); "encoder started");
-                    self.program = Some(program);
-                    return;
-                }
-                Err(error) => error,
-            };
-            let reason = with_causes(&error);
-            log::warn!(stream, element, reason; "encoder not started");
-            self.selection.failed(now, element, &reason);
-            match self.selection.in_use() {
-                Some(next) => encoder = next, // each that fails is demoted: this ends
-                None => return self.program_failed(now, reason, error.is_hopeless()),
-            }
-        }
     }
 
     fn watch_program(&mut self, now: Instant) {
@@ -333,67 +335,17 @@ impl<'a> StreamTask<'a> {
         if program.has_given_units() {
             self.life.encoder_running(now);
         }
+        self.samples.observe(now, program);
         self.watch_sources(now);
         self.watch_encoder(now, &counters);
-    }
-
-    fn watch_encoder(&mut self, now: Instant, counters: &Counters) {
-        let Some(seen) = self.program.as_ref().and_then(|program| program.observation(counters)) else {
-            return;
-        };
-        let action = self.selection.observe(now, &seen);
-        self.act(now, action);
-    }
-
-    /// Has what was decided about encoders be done.
-    fn act(&mut self, now: Instant, action: Action) {
-        let (stream, Some(program)) = (self.name.as_str(), &mut self.program) else { return };
-        match action {
-            Action::Keep => {}
-            Action::Replace { element, reason } => {
-                log::warn!(stream, element, instead_of = program.encoder().element, reason; "encoder is replaced");
-                if let Some(next) = self.selection.in_use() {
-                    program.replace(next);
-                }
-            }
-            Action::Lower { rung, reason } => {
-                log::warn!(stream, reason; "encoded picture lowered");
-                program.sustain(rung);
-            }
-            Action::Raise { rung, reason } => {
-                log::info!(stream, reason; "encoded picture raised");
-                program.sustain(rung);
-            }
-            Action::ForceKeyFrame => self.force_key_frame(),
-            Action::Probe { element } => {
-                log::info!(stream, element; "encoder is probed again");
-                self.selection.probe(element, &self.memory.config.video);
-            }
-            Action::GiveUp { reason } => self.program_failed(now, reason, false),
-        }
-    }
-
-    fn program_failed(&mut self, now: Instant, reason: String, hopeless: bool) {
-        let stream = self.name.as_str();
-        log::error!(stream, reason, hopeless; "nothing is encoded");
-        self.abandon_program();
-        self.life.encoder_failed(now, reason, hopeless, rand::random());
-    }
-
-    /// Lets go of a program at once, and of nothing else: what it still gives is not sent.
-    fn abandon_program(&mut self) {
-        self.capture_closed();
-        self.life.encoder_down();
-        if let Some(program) = self.program.take() {
-            program.cut_off();
-            self.departures.add(Some(program), Vec::new());
-        }
     }
 
     fn capture_closed(&mut self) {
         self.sources.stop(Instant::now());
         self.formats.clear();
+        self.cameras.all_closed();
         self.silences.clear();
+        self.sound_format = None;
     }
 
     fn open_outputs(&mut self) {
@@ -439,6 +391,7 @@ impl<'a> StreamTask<'a> {
     fn take_down(&mut self) {
         self.capture_closed();
         self.life.encoder_down();
+        self.departures.add_opening(self.opening.take());
         let outputs = std::mem::take(&mut self.outputs).into_iter().collect();
         self.departures.add(self.program.take(), outputs);
         self.fanout = Fanout::default(); // successors' units are not for those who leave
@@ -519,8 +472,8 @@ impl<'a> StreamTask<'a> {
                 backend: info.backend,
                 element: info.element,
                 hardware: info.hardware,
-                reason: self.selection.reason(),
-                lowered: self.selection.lowered().map(str::to_string),
+                reason: self.selection.reason(info.element),
+                lowered: self.selection.lowered(info.element).map(str::to_string),
                 demoted: self.selection.demoted(),
                 mode,
                 target: program.target(),
@@ -533,18 +486,32 @@ impl<'a> StreamTask<'a> {
                 dropped_sounds: counters.sound_dropped,
                 frames: counters.frames_out,
                 bytes: counters.bytes_out,
+                hung_threads: media::threads_left_behind(),
             }
         });
         // In the order of the configuration, which is the order that their owner thinks in; then
         // those that leave.
         let present = self.memory.config.outputs.iter().filter_map(|output| self.outputs.get(&output.name));
         let outputs = present.map(OutputHandle::status).chain(self.departures.statuses()).collect();
-        let format = self.formats.get(&self.sources.on_air().unwrap_or(0)).cloned();
+        let on_air = self.sources.on_air().unwrap_or(0);
+        let (camera, format) = (self.cameras.status(on_air).cloned(), self.formats.get(&on_air).cloned());
         let silence = self.silence().map(str::to_string);
         let damaged = self.program.as_ref().map(|program| program.counters().frames_damaged);
         let damaged = damaged.unwrap_or_default();
-        let source = SourceStatus { format, silence, damaged, ..bare.source };
-        self.status.send_replace(Status { encoder, outputs, source, rate: self.rate.clone(), ..bare });
+        let running = |program: &Program| {
+            let (reason, format) = (silence.clone(), self.sound_format.clone());
+            AudioStatus::running(&self.memory.config.audio, program.levels(), reason, format)
+        };
+        let audio = self.program.as_ref().map_or(bare.audio, running);
+        let source = SourceStatus { camera, format, silence, damaged, ..bare.source };
+        self.status.send_replace(Status { encoder, outputs, source, audio, rate: self.rate.clone(), ..bare });
+    }
+}
+
+async fn next_opened(opening: &mut Option<Opening>) -> Result<Program, media::Error> {
+    match opening {
+        Some(opening) => opening.opened().await,
+        None => pending().await,
     }
 }
 
@@ -574,6 +541,7 @@ fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, sources:
         since: life.since(),
         reason: life.reason().map(str::to_string),
         source: sources::status(config, sources),
+        audio: AudioStatus::of(&config.audio),
         encoder: None,
         outputs: Vec::new(),
         rate: resting(config),
@@ -587,8 +555,12 @@ fn rate_settings(config: &config::Stream) -> rate::Settings {
         config::AudioSource::None => Bitrate::ZERO,
         _ => config.audio.bitrate,
     };
+    let sound_frames = match config.audio.codec {
+        config::AudioCodec::Aac => rate::AAC_FRAMES,
+        config::AudioCodec::Opus => rate::OPUS_FRAMES,
+    };
     let framerate = config.video.framerate.as_f64();
-    rate::Settings { bounds: rate::Bounds { min, max, start }, adaptive, sound, framerate }
+    rate::Settings { bounds: rate::Bounds { min, max, start }, adaptive, sound, sound_frames, framerate }
 }
 
 /// While no output is connected, nobody sees what more than the least would be spent on.

@@ -25,12 +25,23 @@ impl Daemon {
 
     /// The same with fakes in place of encoders, as `fake_encoders::quirks::parse` reads them.
     pub fn start_with_fakes(fakes: &str, configuration: &str) -> Daemon {
+        let mut command = Daemon::with_fakes();
+        command.env("UPLINKD_FAKES", fakes);
+        Daemon::start_as(command, configuration)
+    }
+
+    /// The same, where probes meet others, which this file names at the time of each.
+    pub fn start_with_probed_fakes(fakes: &str, probed: &Path, configuration: &str) -> Daemon {
+        let mut command = Daemon::with_fakes();
+        command.env("UPLINKD_FAKES", fakes).env("UPLINKD_PROBE_FAKES", probed);
+        Daemon::start_as(command, configuration)
+    }
+
+    fn with_fakes() -> Command {
         let beside = Path::new(env!("CARGO_BIN_EXE_uplinkd")).with_file_name("examples");
         let program = beside.join("uplinkd-with-fakes");
         assert!(program.exists(), "cargo build --example uplinkd-with-fakes comes first");
-        let mut command = Command::new(program);
-        command.env("UPLINKD_FAKES", fakes);
-        Daemon::start_as(command, configuration)
+        Command::new(program)
     }
 
     fn start_as(mut command: Command, configuration: &str) -> Daemon {

@@ -26,7 +26,7 @@ pub fn assert_clean(report: &Report, pictures: u64) {
     let audio = report.audio.as_ref().expect("a sound track");
     assert!(video.units >= pictures, "{video:#?}");
     assert_eq!((video.damaged, audio.damaged), (0, 0), "{report:#?}");
-    assert!(audio.aac_frames >= pictures, "{audio:#?}"); // 47 sound frames a second against 30 pictures
+    assert!(audio.sound_frames >= pictures, "{audio:#?}"); // 47 sound frames a second against 30 pictures
 }
 
 /// ffmpeg decodes the whole recording, and has nothing to say about it.
@@ -38,6 +38,17 @@ pub fn assert_decodes(recording: &Path) {
         .expect("ffmpeg runs; `make setup` installs it");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "ffmpeg: {said}");
+}
+
+/// The same of what begins with the first key frame after so many bytes: where a receiver could tune in.
+pub fn assert_decodes_from(recording: &[u8], bytes: usize) {
+    let packets: Vec<&[u8]> = recording.chunks_exact(188).collect();
+    let begins = |index: &usize| picture_start(packets[*index]).is_some_and(|(_, is_key)| is_key);
+    let first = (bytes / 188..packets.len()).find(begins).expect("there is a further key frame");
+    let tables = (0..first).rfind(|index| pid(packets[*index]) == PAT).expect("tables stand before it");
+    let file = tempfile::NamedTempFile::with_suffix(".ts").expect("a temporary file");
+    std::fs::write(file.path(), packets[tables..].concat()).expect("the recording's end is written");
+    assert_decodes(file.path());
 }
 
 /// Where a stream goes on after its pictures had paused for at least `pause`: from the tables before

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use uplinkd::rate::{Bounds, Law, Settings};
+use uplinkd::rate::{AAC_FRAMES, Bounds, Law, Settings};
 use uplinkd::simulation::{EncoderModel, Scenario};
 use uplinkd::units::Bitrate;
 
@@ -46,7 +46,13 @@ fn scenario(plan: &Plan<'_>) -> Scenario {
         link: plan.spec(),
         latency: plan.latency,
         duration: plan.duration,
-        settings: Settings { bounds, adaptive: true, sound: Bitrate::ZERO, framerate: 30.0 },
+        settings: Settings {
+            bounds,
+            adaptive: true,
+            sound: Bitrate::ZERO,
+            sound_frames: AAC_FRAMES,
+            framerate: 30.0,
+        },
         law: Law::default(),
         encoder: EncoderModel::default(),
     }

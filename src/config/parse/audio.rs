@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::super::{Audio, AudioDevice, AudioSource, VideoSource};
+use super::super::{Audio, AudioCodec, AudioDevice, AudioSource, Channels, VideoSource};
 use super::convert::{self, Value};
 use super::report::Complaint;
 use super::section::Section;
@@ -12,8 +12,11 @@ use crate::units::Bitrate;
 pub(super) fn read(mut section: Section<'_>, video: Option<&VideoSource>) -> Option<Audio> {
     let source = section.read("source", |value| convert::choice(value, SOURCES.into_iter())).or(Source::None);
     let device = section.read("device", device).or(AudioDevice::Auto);
-    let bitrate =
-        section.read("bitrate_kbps", |value| convert::kbps(value, BITRATE_KBPS)).or(DEFAULT_BITRATE);
+    let codec = section.read("codec", convert::word).or(AudioCodec::Aac);
+    let bitrate = section.read("bitrate_kbps", |value| bitrate(value, codec)).or(DEFAULT_BITRATE);
+    let gain_db = section.read("gain_db", |value| convert::decibels(value, GAIN_DB)).or(0.0);
+    let mute = section.read("mute", convert::boolean).or(false);
+    let channels = section.read("channels", convert::word).or(Channels::Stereo);
     let offset_ms = section.read("offset_ms", offset_ms).or(0);
 
     // `auto` says nothing, so that it may stay where the source is changed for a moment.
@@ -39,7 +42,26 @@ pub(super) fn read(mut section: Section<'_>, video: Option<&VideoSource>) -> Opt
         Source::Silence => AudioSource::Silence,
         Source::None => AudioSource::None,
     };
-    Some(Audio { source, bitrate: bitrate?, offset_ms: offset_ms? })
+    Some(Audio {
+        source,
+        codec: codec?,
+        bitrate: bitrate?,
+        gain_db: gain_db?,
+        mute: mute?,
+        channels: channels?,
+        offset_ms: offset_ms?,
+    })
+}
+
+/// What the codec takes; where that is not known, what any of them does.
+fn bitrate(value: &Value<'_>, codec: Option<AudioCodec>) -> Result<Bitrate, Complaint> {
+    let (aac, opus) = (AAC_KBPS, OPUS_KBPS);
+    let range = match codec {
+        Some(AudioCodec::Aac) => aac,
+        Some(AudioCodec::Opus) => opus,
+        None => *opus.start().min(aac.start())..=*opus.end().max(aac.end()),
+    };
+    convert::kbps(value, range)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -73,9 +95,15 @@ fn offset_ms(value: &Value<'_>) -> Result<i32, Complaint> {
 }
 
 /// What AAC encoders take for two channels.
-const BITRATE_KBPS: RangeInclusive<i64> = 32..=512;
+const AAC_KBPS: RangeInclusive<i64> = 32..=512;
 
-/// Transparent for nearly everything in two channels of AAC.
+/// What libopus takes for two channels (RFC 6716, 2.1.1: 6 to 510); below 16, not even speech is whole.
+const OPUS_KBPS: RangeInclusive<i64> = 16..=510;
+
+/// From a whisper to what makes a microphone's line level loud; to have nothing at all, there is `mute`.
+const GAIN_DB: RangeInclusive<f64> = -60.0..=30.0;
+
+/// Transparent for nearly everything in two channels of AAC, and more so in Opus.
 const DEFAULT_BITRATE: Bitrate = Bitrate::from_kbps(128);
 
 /// Picture and sound farther apart than two seconds are no matter of lips.

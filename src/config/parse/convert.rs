@@ -77,6 +77,34 @@ pub(super) fn milliseconds(value: &Value<'_>, range: RangeInclusive<i64>) -> Res
     integer(value, range).map(|ms| Duration::from_millis(ms.unsigned_abs()))
 }
 
+/// Decibels, with or without a point.
+pub(super) fn decibels(value: &Value<'_>, range: RangeInclusive<f64>) -> Result<f64, Complaint> {
+    let (key, lowest, highest) = (value.key, range.start(), range.end());
+    let within = format!("write a number from {lowest} to {highest}");
+    let number = match value.contents {
+        DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
+            .map(|number| number as f64) // beyond 2⁵³ it is out of range in any case
+            .map_err(|_| Complaint::new(format!("is far outside {lowest} to {highest} decibels"), &within))?,
+        DeValue::Float(digits) => {
+            digits.as_str().parse().map_err(|_| Complaint::new("is no number", &within))?
+        }
+        other => {
+            let written = if let DeValue::String(text) = other { text.as_ref() } else { "" };
+            let number = written.trim_end_matches(|c: char| c.is_alphabetic() || c == ' ').parse();
+            let fix = match number {
+                Ok(number) if range.contains(&number) => format!("write {key} = {number}"),
+                Ok(_) | Err(_) => within,
+            };
+            return Err(Complaint::new(format!("is {}, not a number", kind(other)), fix));
+        }
+    };
+    if range.contains(&number) {
+        Ok(number)
+    } else {
+        Err(Complaint::new(format!("is {number}, not within {lowest} to {highest} decibels"), within))
+    }
+}
+
 /// One word of a closed set.
 pub(super) fn word<T: Word>(value: &Value<'_>) -> Result<T, Complaint> {
     choice(value, T::WORDS.iter().map(|(word, meaning)| (*word, *meaning)))
@@ -249,5 +277,5 @@ const UNITS: [Unit; 2] = [
 ];
 
 /// Endings of a key that name a unit: ours, and those that people try.
-const FOREIGN_SUFFIXES: [&str; 9] =
-    ["_ms", "_msec", "_us", "_sec", "_seconds", "_s", "_kbps", "_mbps", "_bps"];
+const FOREIGN_SUFFIXES: [&str; 10] =
+    ["_ms", "_msec", "_us", "_sec", "_seconds", "_s", "_kbps", "_mbps", "_bps", "_db"];

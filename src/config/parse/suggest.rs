@@ -83,12 +83,13 @@ fn same_section(section: &str, path: &str) -> bool {
 const SLIPS: usize = 3;
 
 /// What other programs, and other versions of the same thought, call a key.
-const ALIASES: [(&str, &str); 29] = [
+const ALIASES: [(&str, &str); 32] = [
     ("address", "url"),
     ("bind", "listen"),
     ("bitrate", "max_kbps"),
     ("bitrate_kbps", "max_kbps"),
     ("cert", "tls_certificate_file"),
+    ("edid", "edid_file"),
     ("file", "path"),
     ("fps", "framerate"),
     ("frame_rate", "framerate"),
@@ -113,6 +114,8 @@ const ALIASES: [(&str, &str); 29] = [
     ("token", "token_file"),
     ("uri", "url"),
     ("verbosity", "level"),
+    ("volume", "gain_db"),
+    ("volume_db", "gain_db"),
 ];
 
 /// Its keys are those of the section above it once more: nobody is sent here from elsewhere.
@@ -129,6 +132,8 @@ const SECTIONS: [(&str, &[&str]); 8] = [
             "source",
             "fallback",
             "device",
+            "edid_file",
+            "controls",
             "path",
             "width",
             "height",
@@ -139,8 +144,11 @@ const SECTIONS: [(&str, &[&str]); 8] = [
             "slate",
         ],
     ),
-    (FALLBACK, &["source", "device", "path"]),
-    ("[streams.NAME.audio]", &["source", "device", "bitrate_kbps", "offset_ms"]),
+    (FALLBACK, &["source", "device", "edid_file", "controls", "path"]),
+    (
+        "[streams.NAME.audio]",
+        &["source", "device", "codec", "bitrate_kbps", "gain_db", "mute", "channels", "offset_ms"],
+    ),
     ("[streams.NAME.rate]", &["min_kbps", "max_kbps", "start_kbps", "adaptive", "ladder"]),
     (
         "[[streams.NAME.outputs]]",
@@ -170,7 +178,9 @@ mod tests {
         url = "srt://192.0.2.1:9000"
         stream_id = "a"
         passphrase_file = "/passphrase"
-        [streams.b]
+        [streams.b.video]
+        edid_file = "/edid"
+        controls = { brightness = 1 }
     "#;
 
     #[test]
@@ -182,7 +192,7 @@ mod tests {
             let keys: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
             assert_eq!(found.remove(section).unwrap(), keys, "{section}");
         }
-        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["[]", "[streams]"]);
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["[]", "[streams.b.video.controls]", "[streams]"]);
     }
 
     fn collect(path: &str, table: &Table, found: &mut BTreeMap<String, BTreeSet<String>>) {

@@ -1,9 +1,10 @@
 //! PAT and PMT: which PID is what.
 
 use mpeg2ts_reader::StreamType;
+use mpeg2ts_reader::descriptor::CoreDescriptors;
 use mpeg2ts_reader::packet::{Packet, Pid};
 use mpeg2ts_reader::psi::pat::{PatSection, ProgramDescriptor};
-use mpeg2ts_reader::psi::pmt::PmtSection;
+use mpeg2ts_reader::psi::pmt::{PmtSection, StreamInfo};
 use mpeg2ts_reader::psi::{
     BufferSectionSyntaxParser, CrcCheckWholeSectionSyntaxPayloadParser, SectionCommonHeader,
     SectionPacketConsumer, SectionSyntaxSectionProcessor, TableSyntaxHeader, WholeSectionSyntaxPayloadParser,
@@ -23,6 +24,8 @@ pub enum Codec {
     H265,
     /// AAC in ADTS frames.
     Aac,
+    /// Each packet behind its control header.
+    Opus,
     OtherVideo,
     OtherAudio,
     /// Neither picture nor sound, or private data. Holds the stream_type.
@@ -34,12 +37,25 @@ impl Codec {
         matches!(self, Codec::H264 | Codec::H265 | Codec::OtherVideo)
     }
 
-    pub fn is_audio(self) -> bool {
-        matches!(self, Codec::Aac | Codec::OtherAudio)
+    /// As people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::H264 => "H.264",
+            Codec::H265 => "H.265",
+            Codec::Aac => "AAC",
+            Codec::Opus => "Opus",
+            Codec::OtherVideo | Codec::OtherAudio | Codec::Other(_) => "unknown",
+        }
     }
 
-    fn of(stream_type: StreamType) -> Self {
+    pub fn is_audio(self) -> bool {
+        matches!(self, Codec::Aac | Codec::Opus | Codec::OtherAudio)
+    }
+
+    /// `registration`: the format that the stream's registration descriptor names.
+    fn of(stream_type: StreamType, registration: Option<[u8; 4]>) -> Self {
         match stream_type {
+            PRIVATE_PES if registration == Some(*b"Opus") => Codec::Opus,
             StreamType::H264 => Codec::H264,
             StreamType::H265 => Codec::H265,
             StreamType::ADTS => Codec::Aac,
@@ -177,7 +193,10 @@ impl WholeSectionSyntaxPayloadParser for PmtParser {
         let Ok(section) = PmtSection::from_bytes(body(data)) else { return };
         found.pmt_sections += 1;
         let streams: Vec<Stream> = (section.streams())
-            .map(|info| Stream { pid: info.elementary_pid().into(), codec: Codec::of(info.stream_type()) })
+            .map(|info| Stream {
+                pid: info.elementary_pid().into(),
+                codec: Codec::of(info.stream_type(), registration(&info)),
+            })
             .collect();
         if found.clock_pid != Some(section.pcr_pid()) || found.streams != streams {
             found.clock_pid = Some(section.pcr_pid());
@@ -187,12 +206,22 @@ impl WholeSectionSyntaxPayloadParser for PmtParser {
     }
 }
 
+/// The format identifier of a stream's registration descriptor (ISO/IEC 13818-1, 2.6.8).
+fn registration(info: &StreamInfo<'_>) -> Option<[u8; 4]> {
+    info.descriptors::<CoreDescriptors<'_>>().find_map(|descriptor| match descriptor {
+        Ok(CoreDescriptors::Registration(registration)) => Some(registration.format_identifier().0.0),
+        Ok(_) | Err(_) => None,
+    })
+}
+
 /// A section between its headers and its checksum; the checksum was checked, so both are there.
 fn body(section: &[u8]) -> &[u8] {
     let headers = SectionCommonHeader::SIZE + TableSyntaxHeader::SIZE;
     &section[headers..section.len() - CHECKSUM_BYTES]
 }
 
+/// Whatever has no stream type of its own.
+const PRIVATE_PES: StreamType = StreamType(6);
 const PAT_TABLE: u8 = 0;
 const PMT_TABLE: u8 = 2;
 const CHECKSUM_BYTES: usize = 4;

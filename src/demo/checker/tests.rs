@@ -64,7 +64,7 @@ fn a_right_stream_has_no_defect() {
     assert_eq!(video.longest_step, timing::ticks(VIDEO_STEP as i64));
     assert_eq!(video.bytes, ByteCount::new(120 * 800));
     let audio = report.audio.unwrap();
-    assert_eq!((audio.units, audio.aac_frames), (186, 186));
+    assert_eq!((audio.units, audio.sound_frames), (186, 186));
     assert_eq!(audio.longest_step, timing::ticks(AUDIO_STEP as i64));
     assert_eq!(report.clock.references, 120);
     assert_eq!(report.clock.longest_interval, timing::ticks(VIDEO_STEP as i64));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mpeg2ts_reader::packet::{Packet, Pid};
 use mpeg2ts_reader::pes::{PesContents, PesHeader, PtsDts};
 
-use super::elementary::{AdtsCounter, NalScanner};
+use super::elementary::{FrameCounter, NalScanner};
 use super::tables::{Codec, Stream};
 use super::timing::{Lag, Ticks, ticks};
 use crate::units::ByteCount;
@@ -19,8 +19,8 @@ pub struct TrackReport {
     pub units: u64,
     /// Of these, how many a decoder can start with.
     pub keys: u64,
-    /// AAC frames; 0 for other codecs.
-    pub aac_frames: u64,
+    /// Frames of AAC or Opus; 0 for other codecs.
+    pub sound_frames: u64,
     /// Units with packets missing inside, or sound frames that did not follow each other.
     pub damaged: u64,
     /// PES headers that could not be read, or had no PTS.
@@ -49,7 +49,7 @@ pub(super) struct Track {
     frames_before: u64,
     unit: Option<Unit>,
     nals: NalScanner,
-    adts: AdtsCounter,
+    frames: FrameCounter,
 }
 
 /// The unit that is arriving.
@@ -69,7 +69,7 @@ impl Track {
                 codec,
                 units: 0,
                 keys: 0,
-                aac_frames: 0,
+                sound_frames: 0,
                 damaged: 0,
                 unreadable: 0,
                 bytes: ByteCount::ZERO,
@@ -85,7 +85,7 @@ impl Track {
             frames_before: 0,
             unit: None,
             nals: NalScanner::new(codec),
-            adts: AdtsCounter::default(),
+            frames: FrameCounter::new(codec),
         }
     }
 
@@ -100,8 +100,8 @@ impl Track {
     /// The unit that is still arriving is counted, but not yet judged.
     pub fn report(&self) -> TrackReport {
         TrackReport {
-            aac_frames: self.adts.frames(),
-            damaged: self.report.damaged + self.adts.errors(),
+            sound_frames: self.frames.frames(),
+            damaged: self.report.damaged + self.frames.errors(),
             ..self.report
         }
     }
@@ -129,9 +129,9 @@ impl Track {
         let Some(unit) = &mut self.unit else { return }; // The tail of a unit that began before us.
         unit.newest_arrival = at;
         self.report.bytes += ByteCount::new(elementary.len() as u64);
-        if self.report.codec == Codec::Aac {
+        if self.report.codec.is_audio() {
             if !unit.damaged {
-                self.adts.take(elementary);
+                self.frames.take(elementary);
             }
         } else if self.nals.key_begins(elementary) {
             self.note_key();
@@ -152,7 +152,7 @@ impl Track {
         self.follow(Ticks::new(pts.value()), Ticks::new(dts.value()));
         self.unit =
             Some(Unit { pts: Ticks::new(pts.value()), key: false, damaged: false, newest_arrival: at });
-        self.adts.restart();
+        self.frames.restart();
         self.report.units += 1;
         if random_access {
             self.note_key();
@@ -171,14 +171,22 @@ impl Track {
             let step = dts.since(last);
             self.report.dts_backwards += u64::from(step <= 0);
             // From the last frame of the unit before, whose time only the first one has.
-            let frames = self.adts.frames() - self.frames_before;
-            let step = step - AAC_FRAME * frames.saturating_sub(1) as i64;
+            let frames = self.frames.frames() - self.frames_before;
+            let step = step - self.frame_ticks() * frames.saturating_sub(1) as i64;
             self.report.longest_step = self.report.longest_step.max(ticks(step));
         }
-        self.frames_before = self.adts.frames();
+        self.frames_before = self.frames.frames();
         self.report.first_pts.get_or_insert(pts);
         self.report.last_pts = Some(pts);
         self.last_dts = Some(dts);
+    }
+
+    /// How long a frame of sound lasts.
+    fn frame_ticks(&self) -> i64 {
+        match self.report.codec {
+            Codec::Opus => OPUS_FRAME,
+            _ => AAC_FRAME,
+        }
     }
 
     fn note_key(&mut self) {
@@ -202,3 +210,5 @@ impl Track {
 
 /// Ticks of 90 kHz: 1024 samples at the 48 kHz that all our sound has.
 const AAC_FRAME: i64 = 1920;
+/// 20 ms, as our encoder makes them.
+const OPUS_FRAME: i64 = 1800;

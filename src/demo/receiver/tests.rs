@@ -115,7 +115,7 @@ fn receives_checks_and_saves_an_encrypted_stream() {
     let stream = &reception.stream;
     assert_eq!(stream.continuity_errors() + stream.excused_gaps() + stream.sync_losses, 0, "{reception:?}");
     assert_eq!(stream.backward_timestamps(), 0, "{reception:?}");
-    assert!(stream.audio.unwrap().aac_frames > 80, "{reception:?}");
+    assert!(stream.audio.unwrap().sound_frames > 80, "{reception:?}");
     assert_eq!((reception.srt.connections, reception.srt.gaps), (1, 0));
     let saved = std::fs::read(path).unwrap();
     assert_eq!((reception.save_error, reception.failure), (None, None));

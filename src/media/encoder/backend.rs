@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::format::{fraction, side};
 use super::setting::Setting;
 use super::{EncoderInfo, MemoryPath};
-use crate::config::{Codec, EncoderChoice, Framerate};
+use crate::config::{EncoderChoice, Framerate};
 use crate::units::Bitrate;
 
 /// One row of the table.
@@ -221,10 +221,7 @@ impl Backend {
 
     /// The element that cuts what comes out into access units.
     pub(in crate::media) fn parser(&self) -> &'static str {
-        match self.info.codec {
-            Codec::H264 => "h264parse",
-            Codec::H265 => "h265parse",
-        }
+        super::parser(self.info.codec)
     }
 }
 

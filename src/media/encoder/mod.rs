@@ -106,6 +106,14 @@ pub fn offers(
         .collect()
 }
 
+/// The element that cuts a stream of this codec into access units.
+pub(super) fn parser(codec: Codec) -> &'static str {
+    match codec {
+        Codec::H264 => "h264parse",
+        Codec::H265 => "h265parse",
+    }
+}
+
 /// All back ends that this version knows, in order of preference.
 pub fn back_ends() -> impl Iterator<Item = &'static EncoderInfo> {
     BACKENDS.iter().map(|backend| &backend.info)

@@ -21,7 +21,7 @@ fn software_is_x264_and_what_is_missing_is_said_with_its_package() {
     for said in ["nvcudah264enc: ", "nvh264enc: ", "nvv4l2h264enc: ", "nvidia-l4t-gstreamer", "NVENC"] {
         assert!(error.contains(said), "{said}: {error}");
     }
-    let error = choose(&video("x265enc", "h265")).unwrap_err().to_string();
+    let error = choose(&video("svthevcenc", "h265")).unwrap_err().to_string();
     assert!(error.contains("this version has qsvh264enc (qsv, h264), "), "{error}");
 }
 

@@ -27,7 +27,12 @@ use crate::units::Bitrate;
 ///                                                      that has passed its probe
 /// ```
 /// One that has failed is demoted: it is not used again before a probe of it has passed. Only a stream
-/// that would otherwise have none begins anew with the one that failed longest ago.
+/// that would otherwise have none begins anew with the one that failed on air longest ago. One that has not
+/// even passed a probe is never begun with: where there is no other, probes are waited for
+/// ([`Encoders::idle`]).
+///
+/// A worse one that nobody has tried is probed while another one works, so that what would take over is known
+/// beforehand.
 ///
 /// Faults are judged by the time that was looked at: where nobody looked for a while, because the whole
 /// process had to wait, that while proves nothing about an encoder.
@@ -59,6 +64,10 @@ pub struct Candidate {
     pub speed: Option<f64>,
     /// Why it did not pass its probe, where it did not: it is demoted from the beginning.
     pub failed: Option<String>,
+    /// Whether the configuration names it: that another one stands in for it is trouble.
+    pub named: bool,
+    /// Whether a probe is still to tell what it is worth.
+    pub untried: bool,
 }
 
 /// What is seen of the encoder in use. Counters only rise, and count what this encoder did.
@@ -175,23 +184,31 @@ impl Encoders {
             probing: None,
             demotions: 0,
         };
-        // In the end the last one is software: where none has passed, it is the first to be tried.
-        for mut candidate in candidates.into_iter().rev() {
+        for mut candidate in candidates {
             let failed = candidate.failed.take();
-            let demoted = failed.map(|reason| encoders.demotion(now, reason, 1));
+            let mut demoted = failed.map(|reason| encoders.demotion(now, reason, 1));
+            if let Some(demoted) = demoted.as_mut().filter(|_| candidate.untried) {
+                demoted.probe_due = Duration::ZERO; // its first, not another one
+            }
             let pace = Pace::new(candidate.speed);
             encoders.entries.push(Entry { candidate, demoted, faults: 0, pace });
         }
-        encoders.entries.reverse();
         encoders
     }
 
-    /// The one to begin with, or to begin anew with after [`Action::GiveUp`]; `None` where there are no
-    /// candidates.
+    /// A probe of this one is under way already: its answer is awaited in [`Encoders::probed`].
+    pub fn probing(&mut self, element: &str) {
+        self.probing = self.entry(element);
+    }
+
+    /// The one to begin with, or to begin anew with after [`Action::GiveUp`]; `None` where none has passed a
+    /// probe or worked: then [`Encoders::idle`] looks after them.
     pub fn start(&mut self, now: Instant) -> Option<&'static str> {
         self.pass_time(now);
         let number = |at: &usize| self.entries[*at].demoted.as_ref().map(|demoted| demoted.number);
-        let at = (0..self.entries.len()).min_by_key(number)?; // none at all comes before any number
+        let may_begin = |at: &usize| self.entries[*at].demoted.is_none() || self.entries[*at].faults > 0;
+        // None at all comes before any number.
+        let at = (0..self.entries.len()).filter(may_begin).min_by_key(number)?;
         self.begin(at);
         Some(self.entries[at].candidate.element)
     }
@@ -231,6 +248,16 @@ impl Encoders {
         self.due_probe(at).unwrap_or(Action::Keep)
     }
 
+    /// While there is none to begin with. To be called every 50 ms then; asks for probes and nothing else.
+    pub fn idle(&mut self, now: Instant) -> Action {
+        self.pass_time(now);
+        match self.stage {
+            Stage::Down => self.probe_one_of(0..self.entries.len()),
+            Stage::Starting { .. } | Stage::Working { .. } => None,
+        }
+        .unwrap_or(Action::Keep)
+    }
+
     /// `element` could not be started, or reported that it does not work any more. Of one that is not in
     /// use that is no news.
     pub fn failed(&mut self, now: Instant, element: &str, reason: &str) -> Action {
@@ -241,9 +268,14 @@ impl Encoders {
         }
     }
 
-    /// What came out of `element` is no stream that a decoder could use.
+    /// What came out of `element` is no stream that a decoder could use. That is borne where there is no other.
     pub fn broken(&mut self, now: Instant, element: &str, reason: &str) -> Action {
-        self.failed(now, element, &format!("its stream is broken: {reason}"))
+        match self.stage.at() {
+            Some(at) if self.best_but(at).is_some() => {
+                self.failed(now, element, &format!("its stream is broken: {reason}"))
+            }
+            Some(_) | None => Action::Keep,
+        }
     }
 
     /// The encoder in use was asked for a key frame.
@@ -253,26 +285,36 @@ impl Encoders {
     }
 
     /// What became of a probe that [`Action::Probe`] asked for: the new reason for its place and its speed,
-    /// or why it did not pass.
-    pub fn probed(&mut self, now: Instant, element: &str, result: Result<(String, f64), String>) {
+    /// where that is known, or why it did not pass.
+    pub fn probed(&mut self, now: Instant, element: &str, result: Result<(String, Option<f64>), String>) {
         self.pass_time(now);
         let Some(at) = self.probing.filter(|&at| self.entries[at].candidate.element == element) else {
             return;
         };
         self.probing = None;
-        let time = self.time;
+        let (time, is_in_use) = (self.time, self.stage.at() == Some(at));
         let entry = &mut self.entries[at];
+        let is_first = std::mem::take(&mut entry.candidate.untried);
         match (result, &mut entry.demoted) {
             (Ok((reason, speed)), demoted) => {
                 *demoted = None;
                 entry.candidate.reason = reason;
-                entry.candidate.speed = Some(speed);
-                entry.pace = Pace::new(Some(speed));
+                entry.candidate.speed = speed;
+                if !is_in_use {
+                    entry.pace = Pace::new(speed);
+                }
             }
             (Err(reason), Some(demoted)) => {
                 demoted.failed_probes += 1;
-                demoted.probe = Some(reason);
                 demoted.probe_due = time + wait(entry.faults + demoted.failed_probes);
+                if is_first && entry.faults == 0 {
+                    demoted.reason = format!("{element}: {reason}");
+                } else {
+                    demoted.probe = Some(reason);
+                }
+            }
+            (Err(reason), None) if is_first && !is_in_use => {
+                self.entries[at].demoted = Some(self.demotion(now, format!("{element}: {reason}"), 1));
             }
             (Err(_), None) => {} // it was begun with in the meantime, and worked
         }
@@ -285,17 +327,28 @@ impl Encoders {
 
     /// Why this one.
     pub fn reason(&self) -> Option<String> {
-        let own = &self.in_use()?.reason;
-        let better = self.entries.iter().take(self.stage.at()?).filter_map(|entry| entry.demoted.as_ref());
+        self.reason_for(self.in_use()?.element)
+    }
+
+    /// Why `element` is on air: it was chosen, or its successor is not there yet.
+    pub fn reason_for(&self, element: &str) -> Option<String> {
+        let (at, next) = (self.entry(element)?, self.stage.at()?);
+        let Entry { candidate, demoted, .. } = &self.entries[at];
+        if at != next {
+            let own = demoted.as_ref().map_or(&candidate.reason, |demoted| &demoted.reason);
+            return Some(format!("{own}; {} takes its place", self.entries[next].candidate.element));
+        }
+        let better = self.entries[..at].iter().filter_map(|entry| entry.demoted.as_ref());
         let reasons: Vec<&str> =
-            better.map(|demoted| demoted.reason.as_str()).chain([own.as_str()]).collect();
+            better.map(|demoted| demoted.reason.as_str()).chain([candidate.reason.as_str()]).collect();
         Some(reasons.join("; "))
     }
 
-    /// What is not as it should be: a better one failed on air, or the picture is smaller than configured.
+    /// What is not as it should be: a better one failed on air, or cannot be used though it is configured, or
+    /// the picture is smaller than configured.
     pub fn trouble(&self) -> Option<String> {
         let at = self.stage.at()?;
-        let has_failed = |entry: &&Entry| entry.faults > 0;
+        let has_failed = |entry: &&Entry| entry.faults > 0 || entry.candidate.named;
         let failed = self.entries[..at].iter().filter(has_failed).filter_map(|entry| entry.demoted.as_ref());
         let reasons: Vec<&str> =
             failed.map(|demoted| demoted.reason.as_str()).chain(self.lowered()).collect();
@@ -322,6 +375,20 @@ impl Encoders {
     /// Why that is not all of it.
     pub fn lowered(&self) -> Option<&str> {
         self.entries[self.stage.at()?].pace.reason()
+    }
+
+    /// Why `element` is given less than the configured mode.
+    pub fn lowered_for(&self, element: &str) -> Option<&str> {
+        self.entries[self.entry(element)?].pace.reason()
+    }
+
+    /// Whether another one could take over if the one in use failed.
+    pub fn has_another(&self) -> bool {
+        self.stage.at().and_then(|at| self.best_but(at)).is_some()
+    }
+
+    fn entry(&self, element: &str) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.candidate.element == element)
     }
 
     /// Lets time go on by what was looked at.
@@ -414,18 +481,34 @@ impl Encoders {
         Action::Replace { element, reason: format!("{element} has passed its probe: {reason}") }
     }
 
+    /// While the one in use works: a better one that failed may be back, and a worse one that nobody has tried
+    /// may be needed soon.
     fn due_probe(&mut self, at: usize) -> Option<Action> {
         let Stage::Working { since, .. } = self.stage else { return None };
-        if self.probing.is_some() || self.time - since < SETTLED {
+        if self.time - since < SETTLED {
             return None;
         }
-        let is_due = |entry: &Entry| {
+        let worse = (at + 1..self.entries.len()).find(|&worse| self.is_unknown(worse));
+        self.probe_one_of(0..at).or_else(|| self.probe_one_of(worse))
+    }
+
+    fn probe_one_of(&mut self, range: impl IntoIterator<Item = usize>) -> Option<Action> {
+        if self.probing.is_some() {
+            return None;
+        }
+        let is_due = |&at: &usize| {
+            let entry = &self.entries[at];
             let due = entry.demoted.as_ref().map(|demoted| demoted.probe_due);
-            entry.faults < MOST_FAULTS && due.is_some_and(|due| self.time >= due)
+            entry.faults < MOST_FAULTS && due.is_some_and(|due| self.time >= due) || self.is_unknown(at)
         };
-        let better = (0..at).find(|&better| is_due(&self.entries[better]))?;
-        self.probing = Some(better);
-        Some(Action::Probe { element: self.entries[better].candidate.element })
+        let at = range.into_iter().find(is_due)?;
+        self.probing = Some(at);
+        Some(Action::Probe { element: self.entries[at].candidate.element })
+    }
+
+    /// Whether it may be used, though nobody has tried it.
+    fn is_unknown(&self, at: usize) -> bool {
+        self.entries[at].candidate.untried && self.entries[at].demoted.is_none()
     }
 }
 

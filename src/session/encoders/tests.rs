@@ -96,7 +96,14 @@ impl Bench {
 }
 
 fn candidate(element: &'static str, speed: Option<f64>) -> Candidate {
-    Candidate { element, reason: format!("{element} is proven"), speed, failed: None }
+    Candidate {
+        element,
+        reason: format!("{element} is proven"),
+        speed,
+        failed: None,
+        named: false,
+        untried: false,
+    }
 }
 
 fn fresh(element: &'static str) -> Observation {
@@ -207,6 +214,8 @@ fn an_error_of_another_one_is_no_news() {
     let reason = "vah264enc: its stream is broken: no parameter sets";
     let mut bench = Bench::new(&[VA, X264]);
     assert_eq!(bench.encoders.broken(bench.now, VA, "no parameter sets"), replace(X264, reason));
+    assert_eq!(bench.encoders.broken(bench.now, VA, "no parameter sets"), Action::Keep, "no longer in use");
+    assert_eq!(bench.encoders.broken(bench.now, X264, "garbage"), Action::Keep, "there is no other");
 }
 
 #[test]
@@ -302,7 +311,7 @@ fn a_better_one_comes_back_when_its_probe_passes_and_not_for_ever() {
         let (after, action) = bench.first(3600.0);
         assert_eq!((after / 1000, action), (probe_after, Action::Probe { element: VA }), "{failure}");
         bench.runs_for(30.0); // until the answer comes
-        bench.encoders.probed(bench.now, VA, Ok(("proven: 3.0 × real time".into(), 3.0)));
+        bench.encoders.probed(bench.now, VA, Ok(("proven: 3.0 × real time".into(), Some(3.0))));
         let reason = "vah264enc has passed its probe: proven: 3.0 × real time";
         assert_eq!(bench.look(50), replace(VA, reason));
         bench.replaced_by(VA);
@@ -338,9 +347,93 @@ fn one_that_failed_its_probe_is_left_out_and_probed_again() {
     assert_eq!(bench.encoders.trouble(), None, "it is the best that works");
     assert_eq!(bench.encoders.reason().unwrap(), "vah264enc crashed; x264enc is proven");
     assert_eq!(bench.first(100.0).1, Action::Probe { element: VA });
+}
 
-    let bench = Bench::with(vec![failed(VA), failed(X264)]);
-    assert_eq!(bench.seen.element, X264, "software is the last to give up");
+#[test]
+fn with_none_that_passed_a_probe_probes_are_waited_for() {
+    let failed =
+        |element| Candidate { failed: Some(format!("{element}: it crashed")), ..candidate(element, None) };
+    let mode = Mode { width: 1280, height: 720, framerate: Framerate::new(30, 1).unwrap() };
+    let start = Instant::now();
+    let mut encoders = Encoders::new(start, mode, vec![failed(QSV), failed(VA)]);
+    assert_eq!(encoders.start(start), None, "neither has ever worked: it may take the process along");
+    let mut now = start;
+    let mut asked = Vec::new();
+    while now - start < Duration::from_secs(4000) && encoders.start(now).is_none() {
+        now += Duration::from_millis(50);
+        if let Action::Probe { element } = encoders.idle(now) {
+            asked.push((element, (now - start).as_secs()));
+            let well = asked.len() == 6;
+            let passed = ("proven".to_owned(), Some(4.0));
+            encoders.probed(now, element, if well { Ok(passed) } else { Err("no answer".to_owned()) });
+        }
+    }
+    assert_eq!(asked, [(QSV, 60), (VA, 60), (QSV, 120), (VA, 120), (QSV, 420), (VA, 420)]);
+    assert_eq!(encoders.in_use().unwrap().element, VA);
+    assert_eq!(encoders.reason().unwrap(), "qsvh264enc: it crashed; proven");
+    let told: Vec<_> = encoders.demoted().map(|demotion| demotion.reason).collect();
+    assert_eq!(told, ["qsvh264enc: it crashed; probed again: no answer"]);
+    assert_eq!(encoders.idle(now + Duration::from_secs(9000)), Action::Keep, "one is in use");
+}
+
+#[test]
+fn one_that_the_configuration_names_and_that_is_not_used_is_trouble() {
+    let named = |failed: Option<&str>| Candidate {
+        failed: failed.map(str::to_owned),
+        named: true,
+        ..candidate(VA, None)
+    };
+    let bench = Bench::with(vec![named(Some("vah264enc: no such device")), candidate(X264, None)]);
+    assert_eq!(bench.seen.element, X264);
+    assert_eq!(bench.encoders.trouble().unwrap(), "vah264enc: no such device");
+    let bench = Bench::with(vec![named(None), candidate(X264, None)]);
+    assert_eq!(bench.encoders.trouble(), None);
+}
+
+#[test]
+fn a_worse_one_that_nobody_has_tried_is_probed_while_all_is_well() {
+    let untried = |element| Candidate { untried: true, ..candidate(element, None) };
+    let mut bench = Bench::with(vec![candidate(VA, Some(4.0)), untried(QSV), untried(X264)]);
+    let (after, action) = bench.first(30.0);
+    assert_eq!(action, Action::Probe { element: QSV });
+    assert!((10_000..11_000).contains(&after), "{after}");
+    bench.encoders.probed(bench.now, QSV, Err("it crashed".into()));
+    assert_eq!(bench.look(50), Action::Probe { element: X264 });
+    bench.encoders.probed(bench.now, X264, Ok(("proven: 2.0 × real time".into(), Some(2.0))));
+    bench.runs_for(7200.0);
+    assert_eq!(bench.demoted(), [QSV]);
+    assert_eq!(bench.encoders.trouble(), None);
+    assert_eq!(bench.encoders.failed(bench.now, VA, "gone"), replace(X264, "vah264enc: gone"));
+    let reason = "vah264enc: gone; qsvh264enc: it crashed; proven: 2.0 × real time";
+    assert_eq!(bench.encoders.reason().unwrap(), reason);
+}
+
+#[test]
+fn a_probe_that_is_still_under_way_is_answered_later() {
+    let failed = Some("vah264enc: its probe takes long".to_owned());
+    let slow = Candidate { failed, untried: true, ..candidate(VA, None) };
+    let failed = Some("qsvh264enc: not tried yet".to_owned());
+    let waiting = Candidate { failed, untried: true, ..candidate(QSV, None) };
+    let mut bench = Bench::with(vec![slow, waiting, candidate(X264, None)]);
+    assert_eq!(bench.seen.element, X264);
+    bench.encoders.probing(VA);
+    bench.runs_for(20.0);
+    bench.encoders.probed(bench.now, VA, Err("no answer within 10 s".into()));
+    assert_eq!(bench.look(50), Action::Probe { element: QSV }, "its turn, at once");
+    let told: Vec<_> = bench.encoders.demoted().map(|demotion| demotion.reason).collect();
+    assert_eq!(told, ["vah264enc: no answer within 10 s", "qsvh264enc: not tried yet"]);
+    bench.encoders.probed(bench.now, QSV, Ok(("proven".into(), Some(3.0))));
+    assert!(matches!(bench.look(50), Action::Replace { element: QSV, .. }));
+}
+
+#[test]
+fn what_is_on_air_has_its_own_reason_until_its_successor_is_there() {
+    let mut bench = Bench::new(&[VA, X264]);
+    bench.runs_for(1.0);
+    assert!(matches!(bench.encoders.failed(bench.now, VA, "gone"), Action::Replace { .. }));
+    assert_eq!(bench.encoders.reason_for(VA).unwrap(), "vah264enc: gone; x264enc takes its place");
+    assert_eq!(bench.encoders.reason_for(X264).unwrap(), "vah264enc: gone; x264enc is proven");
+    assert_eq!(bench.encoders.reason_for("another"), None);
 }
 
 #[test]
@@ -519,7 +612,7 @@ proptest! {
                 0 => encoders.failed(now, named, "gone"),
                 1 => encoders.broken(now, named, "garbage"),
                 2 => { encoders.key_frame_forced(now); Action::Keep }
-                3 => { encoders.probed(now, named, Ok(("fine".into(), f64::from(rate)))); Action::Keep }
+                3 => { encoders.probed(now, named, Ok(("fine".into(), Some(f64::from(rate))))); Action::Keep }
                 4 => { encoders.probed(now, named, Err("not fine".into())); Action::Keep }
                 5 => { seen = fresh(before.unwrap_or(VA)); Action::Keep }
                 _ => {

@@ -14,6 +14,27 @@ impl StreamTask<'_> {
     pub(super) fn heed_capture(&mut self, origin: Origin, event: MediaEvent) {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match event {
+            MediaEvent::CaptureOpened { camera, mode, reason } => {
+                if let Origin::Source(number) = origin {
+                    self.cameras.opened(number, camera, mode, reason);
+                }
+            }
+            MediaEvent::ControlsSet { refused } => {
+                if let Origin::Source(number) = origin {
+                    self.cameras.controls_set(stream, number, refused);
+                }
+            }
+            MediaEvent::CaptureWaits { reason } => {
+                log::info!(stream, source:? = origin, reason; "capture waits");
+                if let Origin::Source(number) = origin {
+                    self.sources.waits(now, number, reason);
+                }
+            }
+            MediaEvent::CaptureReady => {
+                if let Origin::Source(number) = origin {
+                    self.sources.hurry(now, number);
+                }
+            }
             MediaEvent::CaptureLive { format } => {
                 log::info!(stream, source:? = origin, format; "capture is live");
                 if let Origin::Source(number) = origin {
@@ -25,12 +46,16 @@ impl StreamTask<'_> {
             MediaEvent::SoundMissing { reason } | MediaEvent::SoundFailed { reason } => {
                 log::warn!(stream, source:? = origin, reason; "silence is sent");
                 self.silences.insert(origin, reason);
+                self.sound_format = None;
             }
-            MediaEvent::SoundRestored => {
-                log::info!(stream; "sound is back");
+            MediaEvent::SoundLive { format } => {
+                log::info!(stream, format; "sound is live");
                 self.silences.remove(&origin);
+                self.sound_format = Some(format);
             }
-            MediaEvent::EncoderFailed { .. } | MediaEvent::ProgramFailed { .. } => {
+            MediaEvent::EncoderFailed { .. }
+            | MediaEvent::EncoderBroken { .. }
+            | MediaEvent::ProgramFailed { .. } => {
                 log::error!(stream, source:? = origin, event:?; "a capture cannot know of this");
             }
         }
@@ -53,10 +78,12 @@ impl StreamTask<'_> {
             match order {
                 Order::Open(number) => {
                     self.silences.remove(&Origin::Source(number)); // it says anew what it has
-                    program.open_source(number, &self.memory.config);
+                    let chosen = self.cameras.chosen(number);
+                    program.open_source(number, &self.memory.config, chosen);
                 }
                 Order::Close(number) => {
                     self.formats.remove(&number);
+                    self.cameras.closed(number);
                     self.silences.remove(&Origin::Source(number));
                     drop(program.close_source(number)); // closes by itself
                 }
@@ -72,6 +99,7 @@ impl StreamTask<'_> {
             return;
         };
         self.formats.remove(&number);
+        self.cameras.closed(number);
         self.sources.failed(now, number, reason, rand::random());
         if let Some(program) = &mut self.program {
             drop(program.close_source(number)); // closes by itself, until the next attempt
@@ -83,6 +111,8 @@ impl StreamTask<'_> {
         let (now, video) = (Instant::now(), &self.memory.config.video);
         let before = std::mem::replace(&mut self.sources, Failover::new(now, video.sources().count()));
         self.formats.clear();
+        self.cameras.all_closed();
+        self.cameras.forget();
         self.silences.retain(|origin, _| *origin == Origin::Sound);
         if let Some(program) = &mut self.program {
             (0..before.states().count()).for_each(|number| drop(program.close_source(number)));
@@ -106,6 +136,7 @@ pub(super) fn status(config: &config::Stream, sources: &Failover) -> SourceStatu
     SourceStatus {
         state: sources.state(),
         device: device.to_string(),
+        camera: None,
         format: None,
         silence: None,
         reason: sources.slate().or_else(|| sources.fallback()),
