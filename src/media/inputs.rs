@@ -380,7 +380,7 @@ mod tests {
         spare.stand_by(true);
         let before = Instant::now();
         spare.push_picture(gst::Buffer::new(), clock::now()).unwrap();
-        spare.push_sound(gst::Buffer::new(), clock::now()).unwrap();
+        spare.push_sound(&sound(), clock::now(), None).unwrap();
         assert_eq!((waiting(&inputs), inputs.frames(), inputs.newest_frame()), ((0, 0), 0, None));
         assert!(spare.newest_on_lease().is_some_and(|at| at >= before));
         assert_eq!(on_air.newest_on_lease(), None, "each lease counts its own");
