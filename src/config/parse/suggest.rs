@@ -171,7 +171,7 @@ mod tests {
         tls_certificate_file = "/certificate"
         tls_key_file = "/key"
         [streams.a]
-        video = { source = "file", path = "/file", fallback = [{ source = "v4l2" }, { source = "file", path = "/b" }] }
+        video = { source = "file", path = "/file", fallback = [{ source = "v4l2", edid_file = "/edid", controls = { brightness = 1 } }, { source = "file", path = "/b" }] }
         audio = { source = "alsa" }
         [[streams.a.outputs]]
         name = "a"
@@ -192,7 +192,10 @@ mod tests {
             let keys: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
             assert_eq!(found.remove(section).unwrap(), keys, "{section}");
         }
-        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["[]", "[streams.b.video.controls]", "[streams]"]);
+        assert_eq!(
+            found.into_keys().collect::<Vec<_>>(),
+            ["[]", "[streams.a.video.fallback[0].controls]", "[streams.b.video.controls]", "[streams]"]
+        );
     }
 
     fn collect(path: &str, table: &Table, found: &mut BTreeMap<String, BTreeSet<String>>) {
