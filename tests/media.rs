@@ -396,6 +396,14 @@ fn what_the_machine_lacks_is_told_beforehand() {
     let findings = media::check(&camera);
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].severity, media::Severity::Warning);
+
+    let spare = stream(
+        "source = 'test'\nfallback = [{ source = 'file', path = '/no/such/film.mp4' }]",
+        "source = 'none'",
+    );
+    let findings = media::check(&spare);
+    assert_eq!(findings.len(), 1);
+    assert_eq!((findings[0].key, findings[0].severity), ("video.fallback", media::Severity::Warning));
 }
 
 /// An encode pipeline with a capture, and all that came out.

@@ -79,6 +79,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("capture::changes", &[]),
     ("capture::description", &[]),
     ("capture::identity", &[]),
+    ("capture::jpeg", &[]),
     ("capture::mode", &[]),
     ("capture::pixels", &[]),
     ("causes", &[]),

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::config::Word;
 use crate::supervisor::status::{
-    AudioState, AudioStatus, CameraStatus, Demotion, EncoderStatus, OutputState, OutputStatus, RateStatus,
-    SourceState, SourceStatus, Status,
+    self, AudioState, AudioStatus, CameraStatus, Demotion, EncoderStatus, OutputState, OutputStatus,
+    RateStatus, SourceState, SourceStatus, Status,
 };
 
 /// `GET /v1/info`.
@@ -51,6 +51,19 @@ struct Source {
     reason: Option<String>,
     silence: Option<String>,
     losses: u64,
+    frames_truncated: u64,
+    frames_corrupt: u64,
+    frames_undecoded: u64,
+    sources: Vec<OneSource>,
+}
+
+/// A source, whether it is on air or not.
+#[derive(Serialize)]
+struct OneSource {
+    device: String,
+    state: &'static str,
+    reason: Option<String>,
+    on_air: bool,
 }
 
 /// The camera that is captured from.
@@ -177,18 +190,29 @@ impl From<&Status> for Stream {
 impl From<&SourceStatus> for Source {
     fn from(source: &SourceStatus) -> Self {
         Source {
-            state: match source.state {
-                SourceState::Off => "off",
-                SourceState::Waiting => "waiting",
-                SourceState::Live => "live",
-                SourceState::Lost => "lost",
-            },
+            state: source_state(source.state),
             device: source.device.clone(),
             camera: source.camera.as_ref().map(Camera::from),
             format: source.format.clone(),
             reason: source.reason.clone(),
             silence: source.silence.clone(),
             losses: source.losses,
+            frames_truncated: source.damaged.truncated,
+            frames_corrupt: source.damaged.corrupt,
+            frames_undecoded: source.damaged.undecoded,
+            sources: source.all.iter().map(OneSource::from).collect(),
+        }
+    }
+}
+
+impl From<&status::OneSource> for OneSource {
+    fn from(source: &status::OneSource) -> Self {
+        let status::OneSource { device, state, reason, on_air } = source;
+        OneSource {
+            device: device.clone(),
+            state: source_state(*state),
+            reason: reason.clone(),
+            on_air: *on_air,
         }
     }
 }
@@ -201,6 +225,15 @@ impl From<&CameraStatus> for Camera {
             mode_reason: reason.clone(),
             refused_controls: refused.clone(),
         }
+    }
+}
+
+fn source_state(state: SourceState) -> &'static str {
+    match state {
+        SourceState::Off => "off",
+        SourceState::Waiting => "waiting",
+        SourceState::Live => "live",
+        SourceState::Lost => "lost",
     }
 }
 

@@ -7,6 +7,7 @@
 //! - `hot_plug`, `changes` ●: what is plugged in and out.
 //! - `device`: one that is open; `ioctl`, `sysfs`: what the kernel says of it; `guarded`: for how long a driver
 //!   may think about that.
+//! - `jpeg` ●: whether a frame of Motion JPEG is whole.
 //! - `sound`: ALSA's inputs.
 
 pub mod changes;
@@ -17,6 +18,7 @@ mod guarded;
 mod hot_plug;
 pub mod identity;
 mod ioctl;
+pub mod jpeg;
 mod list;
 pub mod mode;
 pub mod pixels;

@@ -48,6 +48,8 @@ pub enum Effect {
     Slate,
     /// Live: gain, mute, channels, and how much later the sound is sent.
     Sound,
+    /// Which sources take the first one's place: they are chosen among anew, and the encoder goes on.
+    Fallback,
     /// Anything else: picture, sound and encoder start anew.
     RestartStream,
 }
@@ -126,6 +128,7 @@ fn effect(path: &[&str], change: &Change) -> Effect {
         }
         Some(Touches::SoundOffset) => Effect::RestartStream,
         Some(Touches::Controls) => Effect::Controls,
+        Some(Touches::Fallback) => Effect::Fallback,
         None => Effect::RestartStream,
     }
 }
@@ -144,10 +147,11 @@ enum Touches {
     Sound,
     SoundOffset,
     Controls,
+    Fallback,
 }
 
 /// The first path that fits counts; what none fits restarts the stream.
-const EFFECTS: [(&[&str], Touches); 13] = [
+const EFFECTS: [(&[&str], Touches); 14] = [
     (&["enabled"], Touches::Enabled),
     (&["rate", "min_kbps"], Touches::RateBounds),
     (&["rate", "max_kbps"], Touches::RateBounds),
@@ -158,6 +162,7 @@ const EFFECTS: [(&[&str], Touches); 13] = [
     (&["audio", "channels"], Touches::Sound),
     (&["audio", "offset_ms"], Touches::SoundOffset),
     (&["video", "controls"], Touches::Controls),
+    (&["video", "fallback"], Touches::Fallback),
     (&["outputs", ANY, "lead"], Touches::Lead),
     (&["outputs", ANY], Touches::Output),
     (&["outputs"], Touches::Lead), // their order
@@ -223,7 +228,9 @@ fn compare_tables(path: &mut Vec<Step>, mut old: Table, mut new: Table, found: &
 fn compare(path: &mut Vec<Step>, before: Option<Value>, after: Option<Value>, found: &mut Vec<Difference>) {
     match (before, after) {
         (Some(Value::Table(old)), Some(Value::Table(new))) => compare_tables(path, old, new, found),
-        (Some(Value::Array(old)), Some(Value::Array(new))) => compare_lists(path, old, new, found),
+        (Some(Value::Array(old)), Some(Value::Array(new))) if are_named(&old) && are_named(&new) => {
+            compare_lists(path, old, new, found);
+        }
         (before, after) if before == after => {}
         (before, after) => found.push(Difference { steps: path.clone(), before, after }),
     }
@@ -255,12 +262,15 @@ fn compare_lists(path: &mut Vec<Step>, old: Vec<Value>, new: Vec<Value>, found: 
     }
 }
 
+/// Whether a list is one of things with names; others are compared as they are.
+fn are_named(list: &[Value]) -> bool {
+    list.iter().all(|element| element.get("name").is_some())
+}
+
 fn named(list: Vec<Value>) -> Vec<(String, Value)> {
     let name = |value: &Value| value.get("name").and_then(Value::as_str).map(str::to_owned);
     list.into_iter()
-        .map(|value| {
-            (name(&value).expect("every list of the document is one of outputs, which have names"), value)
-        })
+        .map(|value| (name(&value).expect("only elements with names are compared by them"), value))
         .collect()
 }
 
@@ -282,6 +292,10 @@ fn shown(value: &Option<Value>) -> String {
         None => "none".into(),
         // Its keys would fill a screen, and one of them may be confidential.
         Some(Value::Table(_)) => "present".into(),
+        Some(Value::Array(list)) if list.iter().any(Value::is_table) => match list.len() {
+            1 => "1 section".into(),
+            sections => format!("{sections} sections"),
+        },
         Some(value) => value.to_string(),
     }
 }
@@ -342,6 +356,7 @@ mod tests {
         assert_eq!(within("video = { width = 640, slate = 'hold' }"), [Effect::Slate, Effect::RestartStream]);
         assert_eq!(within("video.controls = { brightness = 10 }"), [Effect::Controls]);
         assert_eq!(within("video.edid_file = '/etc/uplinkd/edid.bin'"), [Effect::RestartStream]);
+        assert_eq!(within("video = { fallback = [{ source = 'test' }] }"), [Effect::Fallback]);
         assert_eq!(within("audio = { source = 'test' }"), [Effect::RestartStream]);
         assert_eq!(within("audio = { codec = 'opus' }"), [Effect::RestartStream]);
         assert_eq!(within("audio = { gain_db = -3.5, mute = true, channels = 'left' }"), [Effect::Sound]);
@@ -388,6 +403,17 @@ mod tests {
         assert_eq!(changes.list[0].to_string(), "log.level: \"info\" → \"debug\"");
         let changes = compare("", "[api]\nlisten = 'unix:/run/uplinkd/api.sock'");
         assert!(changes.api && !changes.log_level);
+    }
+
+    #[test]
+    fn fallbacks_are_compared_as_a_whole() {
+        let with = |sources: &str| format!("[streams.main.video]\nsource = 'test'\nfallback = [{sources}]");
+        let (one, two) = ("{ device = '/dev/video0' }", "{ device = '/dev/video1' }");
+        let changes = compare(&with(one), &with(&format!("{two}, {one}")));
+        let said: Vec<String> = changes.list.iter().map(Change::to_string).collect();
+        assert_eq!(said, ["streams.main.video.fallback: 1 section → 2 sections"]);
+        assert!(compare(&with(one), &with(one)).is_empty());
+        assert_eq!(compare(&with(one), &with(two)).list.len(), 1);
     }
 
     #[test]

@@ -51,8 +51,24 @@ fn log(log: &Log) -> Table {
 }
 
 fn video(video: &Video) -> Table {
+    let mut table = source(&video.source);
+    put(&mut table, "fallback", video.fallback.iter().map(source).collect::<Vec<Table>>());
+    put(&mut table, "width", i64::from(video.width));
+    put(&mut table, "height", i64::from(video.height));
+    match video.framerate.denominator() {
+        1 => put(&mut table, "framerate", i64::from(video.framerate.numerator())),
+        _ => put(&mut table, "framerate", video.framerate.to_string()),
+    }
+    put(&mut table, "codec", video.codec.as_str());
+    put(&mut table, "encoder", video.encoder.to_string());
+    put(&mut table, "keyframe_interval_ms", milliseconds(video.keyframe_interval));
+    put(&mut table, "slate", video.slate.to_string());
+    table
+}
+
+fn source(source: &VideoSource) -> Table {
     let mut table = Table::new();
-    match &video.source {
+    match source {
         VideoSource::V4l2(Camera { device, edid_file, controls }) => {
             put(&mut table, "source", "v4l2");
             put(&mut table, "device", device.to_string());
@@ -68,16 +84,6 @@ fn video(video: &Video) -> Table {
             put_path(&mut table, "path", Some(path));
         }
     }
-    put(&mut table, "width", i64::from(video.width));
-    put(&mut table, "height", i64::from(video.height));
-    match video.framerate.denominator() {
-        1 => put(&mut table, "framerate", i64::from(video.framerate.numerator())),
-        _ => put(&mut table, "framerate", video.framerate.to_string()),
-    }
-    put(&mut table, "codec", video.codec.as_str());
-    put(&mut table, "encoder", video.encoder.to_string());
-    put(&mut table, "keyframe_interval_ms", milliseconds(video.keyframe_interval));
-    put(&mut table, "slate", video.slate.to_string());
     table
 }
 

@@ -90,6 +90,8 @@ pub struct Stream {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Video {
     pub source: VideoSource,
+    /// What takes its place while it gives nothing, in the order of preference; all of them differ.
+    pub fallback: Vec<VideoSource>,
     /// Pixels, even, 16 to 7680.
     pub width: u32,
     /// Pixels, even, 16 to 4320.

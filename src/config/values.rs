@@ -9,7 +9,7 @@ use log::LevelFilter;
 
 use super::{
     AudioCodec, AudioDevice, Channels, Codec, EncoderChoice, Framerate, KeyLength, Ladder, Listen,
-    OutputName, Slate, SrtMode, SrtUrl, StreamName, VideoDevice, VideoSource,
+    OutputName, Slate, SrtMode, SrtUrl, StreamName, Video, VideoDevice, VideoSource,
 };
 
 /// A value that is written as one of a few words.
@@ -225,6 +225,13 @@ impl fmt::Display for Listen {
             Listen::Tcp(address) => write!(f, "{address}"),
             Listen::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+impl Video {
+    /// Where the picture may come from, the most wanted first.
+    pub fn sources(&self) -> impl Iterator<Item = &VideoSource> {
+        std::iter::once(&self.source).chain(&self.fallback)
     }
 }
 

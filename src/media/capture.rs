@@ -19,7 +19,7 @@ use crate::config::{AudioSource, Stream, VideoSource};
 pub struct Capture {
     /// On this capture's lease.
     inputs: Inputs,
-    picture: Source,
+    picture: Option<Source>,
     _sound: Option<LiveSound>,
 }
 
@@ -30,39 +30,39 @@ enum Source {
 }
 
 impl Capture {
-    /// Starts the stream's picture and sound. An error is the picture's; sound that does not start is
+    /// Starts the stream's picture, of its first source, and its sound. An error is the picture's; sound that does not start is
     /// reported as [`MediaEvent::SoundFailed`], and silence is sent until it does. The capture takes over
     /// the lease of `inputs`, and revokes it when it ends.
     pub fn start(stream: &Stream, inputs: &Inputs, events: EventSender) -> Result<Capture, Error> {
-        Capture::start_with(stream, &Chosen::default(), inputs, events)
+        let sound = start_sound(stream, inputs, &events)?;
+        let picture = start_picture(stream, &stream.video.source, &Chosen::default(), inputs, &events)?;
+        Ok(Capture { inputs: inputs.clone(), picture: Some(picture), _sound: sound })
     }
 
-    /// As [`Capture::start`]; where the device is `auto`, with the camera that was chosen before.
-    pub fn start_with(
+    /// As [`Capture::start`], the picture alone, of one of the stream's sources; where its device is `auto`, with the
+    /// camera that was chosen before. A file has its sound with it where the stream's sound is to come from the file.
+    pub fn picture(
         stream: &Stream,
+        source: &VideoSource,
         chosen: &Chosen,
         inputs: &Inputs,
         events: EventSender,
     ) -> Result<Capture, Error> {
+        let picture = start_picture(stream, source, chosen, inputs, &events)?;
+        Ok(Capture { inputs: inputs.clone(), picture: Some(picture), _sound: None })
+    }
+
+    /// As [`Capture::start`], the sound alone, where it has a source of its own.
+    pub fn sound(stream: &Stream, inputs: &Inputs, events: EventSender) -> Result<Capture, Error> {
         let sound = start_sound(stream, inputs, &events)?;
-        let picture = match &stream.video.source {
-            VideoSource::Test => Source::Live { _graph: test_source::test_picture(inputs, &events)? },
-            VideoSource::V4l2(camera) => {
-                Source::Camera(Camera::start(camera, chosen, &stream.video, inputs, &events)?)
-            }
-            VideoSource::File { path } => {
-                let with_sound = stream.audio.source == AudioSource::File;
-                Source::File { _player: FileLoop::start(path, with_sound, inputs, &events)? }
-            }
-        };
-        Ok(Capture { inputs: inputs.clone(), picture, _sound: sound })
+        Ok(Capture { inputs: inputs.clone(), picture: None, _sound: sound })
     }
 
     /// Has the camera's controls be set, where there is one; [`MediaEvent::ControlsSet`] tells how it went.
     pub fn adjust(&self, controls: &BTreeMap<String, i32>) {
         match &self.picture {
-            Source::Camera(camera) => camera.adjust(controls),
-            Source::Live { .. } | Source::File { .. } => {}
+            Some(Source::Camera(camera)) => camera.adjust(controls),
+            Some(Source::Live { .. } | Source::File { .. }) | None => {}
         }
     }
 
@@ -79,24 +79,41 @@ impl Drop for Capture {
     }
 }
 
+fn start_picture(
+    stream: &Stream,
+    source: &VideoSource,
+    chosen: &Chosen,
+    inputs: &Inputs,
+    events: &EventSender,
+) -> Result<Source, Error> {
+    let with_sound = stream.audio.source == AudioSource::File;
+    let picture = match source {
+        VideoSource::Test => Source::Live { _graph: test_source::test_picture(inputs, events)? },
+        VideoSource::V4l2(camera) => {
+            Source::Camera(Camera::start(camera, chosen, &stream.video, inputs, events)?)
+        }
+        VideoSource::File { path } => {
+            return Ok(Source::File { _player: FileLoop::start(path, with_sound, inputs, events)? });
+        }
+    };
+    if with_sound {
+        let reason = "the picture comes from no file, and the sound was to come from there".to_owned();
+        events.send(MediaEvent::SoundMissing { reason });
+    }
+    Ok(picture)
+}
+
+/// None where it comes with a file's picture, or is silence.
 fn start_sound(stream: &Stream, inputs: &Inputs, events: &EventSender) -> Result<Option<LiveSound>, Error> {
     let inputs = inputs.clone();
-    match (&stream.audio.source, &stream.video.source) {
-        (AudioSource::Test, _) => {
+    match &stream.audio.source {
+        AudioSource::Test => {
             LiveSound::start(move |teller| test_source::test_tone(&inputs, teller), events).map(Some)
         }
-        (AudioSource::Alsa { device }, _) => {
+        AudioSource::Alsa { device } => {
             let device = device.clone();
             LiveSound::start(move |teller| device_sound::alsa(&device, &inputs, teller), events).map(Some)
         }
-        (AudioSource::File, VideoSource::Test | VideoSource::V4l2 { .. }) => {
-            let reason = "audio.source = \"file\" without a file as the picture's source".to_owned();
-            events.send(MediaEvent::SoundMissing { reason });
-            Ok(None)
-        }
-        // The file's player brings its own sound; silence needs no source.
-        (AudioSource::File, VideoSource::File { .. }) | (AudioSource::Silence | AudioSource::None, _) => {
-            Ok(None)
-        }
+        AudioSource::File | AudioSource::Silence | AudioSource::None => Ok(None),
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::camera;
+use super::decoding::h264_decoder;
 use super::encoder;
 use super::error::Error;
 use super::format::Formats;
@@ -36,7 +37,8 @@ pub enum Severity {
 pub fn check(stream: &Stream) -> Vec<Finding> {
     let mut findings = Vec::new();
     check_encoder(stream, &mut findings);
-    check_source(stream, &mut findings);
+    check_source(&stream.video.source, &mut findings);
+    check_fallback(stream, &mut findings);
     check_slate(stream, &mut findings);
     check_sound(stream, &mut findings);
     findings
@@ -71,8 +73,18 @@ fn in_place(video: &Video) -> Option<&'static str> {
     Some(instead.element)
 }
 
-fn check_source(stream: &Stream, findings: &mut Vec<Finding>) {
-    let elements: &[&'static str] = match &stream.video.source {
+/// The stream runs without them.
+fn check_fallback(stream: &Stream, findings: &mut Vec<Finding>) {
+    for source in &stream.video.fallback {
+        let mut lacking = Vec::new();
+        check_source(source, &mut lacking);
+        let as_fallback = |finding| Finding { key: "video.fallback", severity: Severity::Warning, ..finding };
+        findings.extend(lacking.into_iter().map(as_fallback));
+    }
+}
+
+fn check_source(source: &VideoSource, findings: &mut Vec<Finding>) {
+    let elements: &[&'static str] = match source {
         VideoSource::Test => &["videotestsrc", "timeoverlay"],
         VideoSource::File { path } => {
             check_file(path, "video.path", findings);
@@ -96,6 +108,12 @@ fn check_source(stream: &Stream, findings: &mut Vec<Finding>) {
                     message: with_causes(&error),
                     fix: "plug the device in; the stream waits for it".to_owned(),
                     severity: Severity::Warning,
+                });
+            }
+            if let Err(missing_decoder) = h264_decoder() {
+                findings.push(Finding {
+                    severity: Severity::Warning, // for cameras that give nothing else
+                    ..missing(&missing_decoder, "video.source")
                 });
             }
             &["v4l2src", "jpegdec", "videorate", "videoconvertscale"]

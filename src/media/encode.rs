@@ -17,6 +17,7 @@ use gst::prelude::*;
 
 use super::clock;
 use super::contexts::Contexts;
+use super::damage::DamagedFrames;
 use super::encoder::{self, EncoderInfo, MemoryPath};
 use super::encoding::{EncoderProgress, Encoding, Order, Plan, START_LIMIT};
 use super::error::Error;
@@ -82,6 +83,8 @@ pub struct Counters {
     pub sound_dropped: u64,
     /// Coded frames of sound.
     pub sound_frames_out: u64,
+    /// Of captured pictures, those that came damaged.
+    pub frames_damaged: DamagedFrames,
     /// When the newest live picture arrived.
     pub last_live_frame: Option<Instant>,
 }
@@ -324,6 +327,7 @@ impl Encode {
             bytes_out: handover.coded_bytes(),
             sound_dropped: self.inputs.sound_refused(),
             sound_frames_out: self.coded_sound.load(Ordering::Relaxed),
+            frames_damaged: self.inputs.damage().frames(),
             last_live_frame: self.inputs.newest_frame().map(clock::to_instant),
         }
     }

@@ -181,8 +181,10 @@ fn package_of(element: &str) -> &'static str {
     match element {
         "queue" | "capsfilter" | "filesrc" => "libgstreamer1.0-0",
         "x264enc" => "gstreamer1.0-plugins-ugly",
-        "avenc_aac" => "gstreamer1.0-libav",
-        "h264parse" | "h265parse" | "mpegtsmux" | "voaacenc" | "fdkaacenc" => "gstreamer1.0-plugins-bad",
+        "avenc_aac" | "avdec_h264" => "gstreamer1.0-libav",
+        "h264parse" | "h265parse" | "openh264dec" | "mpegtsmux" | "voaacenc" | "fdkaacenc" => {
+            "gstreamer1.0-plugins-bad"
+        }
         "aacparse" | "jpegdec" | "v4l2src" => "gstreamer1.0-plugins-good",
         "alsasrc" => "gstreamer1.0-alsa",
         "textoverlay" | "timeoverlay" => "gstreamer1.0-x",

@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use gst::prelude::*;
 use gst_video::VideoMeta;
 
 use super::clock;
+use super::damage::Damage;
 use super::error::Error;
 use super::format::Formats;
 use super::graph;
@@ -19,7 +21,8 @@ use crate::config::Audio;
 /// A handle to an [`Encode`](super::Encode)'s inlets. What is pushed after that has stopped is lost.
 ///
 /// It is held on a *lease*, which its clones share. One capture has one lease: a capture that is being
-/// closed may push for a while yet, and once its lease is revoked that no longer counts as anything.
+/// closed may push for a while yet, and once its lease is revoked that no longer counts as anything. A lease that
+/// is on *stand-by* passes nothing on either, but what is pushed on it shows that its source works.
 #[derive(Clone)]
 pub struct Inputs {
     pub(super) formats: Formats,
@@ -27,7 +30,16 @@ pub struct Inputs {
     sound: Option<SoundInlet>,
     tally: Arc<Tally>,
     on_air: OnAir,
-    is_revoked: Arc<AtomicBool>,
+    lease: Arc<Lease>,
+}
+
+/// What one capture may do, and has done.
+#[derive(Debug, Default)]
+struct Lease {
+    is_revoked: AtomicBool,
+    is_standing_by: AtomicBool,
+    /// When its newest picture arrived, on the shared clock; 0 before the first.
+    newest: AtomicU64,
 }
 
 /// Whether the live picture is on air. While it is not, none is passed on: what would wait at the
@@ -56,6 +68,7 @@ pub(super) struct Tally {
     frames_refused: AtomicU64,
     /// When the newest picture arrived, on the shared clock; 0 before the first.
     newest: AtomicU64,
+    damage: Damage,
     /// Whether it was told that pictures come with times that lie ahead.
     ahead_told: AtomicBool,
 }
@@ -73,23 +86,37 @@ impl Inputs {
             sound,
             tally: Arc::default(),
             on_air,
-            is_revoked: Arc::default(),
+            lease: Arc::default(),
         }
     }
 
     /// The same inlets on a fresh lease: one for each opening of a capture.
     pub fn lease(&self) -> Inputs {
-        Inputs { is_revoked: Arc::default(), ..self.clone() }
+        Inputs { lease: Arc::default(), ..self.clone() }
+    }
+
+    /// Whether what is pushed on this lease is passed on; a fresh one passes everything on.
+    pub fn stand_by(&self, stand_by: bool) {
+        self.lease.is_standing_by.store(stand_by, Ordering::Release);
+    }
+
+    /// When the newest picture on this lease arrived, whether it was passed on or not.
+    pub fn newest_on_lease(&self) -> Option<Instant> {
+        at_clock(&self.lease.newest).map(clock::to_instant)
     }
 
     /// Ends the lease: what is still pushed on it, through this handle or a clone, is ignored, picture
     /// and sound. Neither blocks nor waits; may be repeated.
     pub fn revoke(&self) {
-        self.is_revoked.store(true, Ordering::Release);
+        self.lease.is_revoked.store(true, Ordering::Release);
     }
 
     fn is_revoked(&self) -> bool {
-        self.is_revoked.load(Ordering::Acquire)
+        self.lease.is_revoked.load(Ordering::Acquire)
+    }
+
+    fn is_standing_by(&self) -> bool {
+        self.lease.is_standing_by.load(Ordering::Acquire)
     }
 
     /// Whether the stream has a sound track at all.
@@ -99,6 +126,11 @@ impl Inputs {
 
     pub(super) fn frames(&self) -> u64 {
         self.tally.frames.load(Ordering::Relaxed)
+    }
+
+    /// Where damaged pictures are counted.
+    pub(super) fn damage(&self) -> &Damage {
+        &self.tally.damage
     }
 
     /// Pictures on air that came while two were waiting.
@@ -126,10 +158,7 @@ impl Inputs {
     /// When the newest picture arrived. Its own time would not do: a source with a long pipeline is
     /// live though each of its pictures is old.
     pub(super) fn newest_frame(&self) -> Option<gst::ClockTime> {
-        match self.tally.newest.load(Ordering::Relaxed) {
-            0 => None,
-            nanos => Some(gst::ClockTime::from_nseconds(nanos)),
-        }
+        at_clock(&self.tally.newest)
     }
 
     /// The end of a capture pipeline that hands pictures over; `first` is called before the first.
@@ -197,6 +226,10 @@ impl Inputs {
         if self.is_revoked() {
             return Ok(());
         }
+        self.lease.newest.fetch_max(now.nseconds(), Ordering::Relaxed);
+        if self.is_standing_by() {
+            return Ok(());
+        }
         self.tally.frames.fetch_add(1, Ordering::Relaxed);
         self.tally.newest.fetch_max(now.nseconds(), Ordering::Relaxed);
         if self.on_air.is_live() && !offer(&self.pictures, stamped(buffer, self.not_ahead(at, now)))? {
@@ -222,9 +255,17 @@ impl Inputs {
         device: Option<&SharedClock>,
     ) -> Result<(), gst::FlowError> {
         match &self.sound {
-            Some(sound) if !self.is_revoked() => sound.push(buffer, at, device),
+            Some(sound) if !self.is_revoked() && !self.is_standing_by() => sound.push(buffer, at, device),
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+/// A time of the shared clock; 0 stands for none.
+fn at_clock(nanos: &AtomicU64) -> Option<gst::ClockTime> {
+    match nanos.load(Ordering::Relaxed) {
+        0 => None,
+        nanos => Some(gst::ClockTime::from_nseconds(nanos)),
     }
 }
 
@@ -330,6 +371,25 @@ mod tests {
         assert_eq!(inputs.frames(), 2);
         assert!(inputs.newest_frame().unwrap() > before.1);
         assert_eq!(waiting(&inputs), (2, 2));
+    }
+
+    #[test]
+    fn what_is_pushed_on_stand_by_only_shows_that_its_source_works() {
+        let inputs = inputs();
+        let (on_air, spare) = (inputs.lease(), inputs.lease());
+        spare.stand_by(true);
+        let before = Instant::now();
+        spare.push_picture(gst::Buffer::new(), clock::now()).unwrap();
+        spare.push_sound(&sound(), clock::now(), None).unwrap();
+        assert_eq!((waiting(&inputs), inputs.frames(), inputs.newest_frame()), ((0, 0), 0, None));
+        assert!(spare.newest_on_lease().is_some_and(|at| at >= before));
+        assert_eq!(on_air.newest_on_lease(), None, "each lease counts its own");
+        on_air.stand_by(true);
+        spare.stand_by(false);
+        on_air.push_picture(gst::Buffer::new(), clock::now()).unwrap();
+        spare.push_picture(gst::Buffer::new(), clock::now()).unwrap();
+        assert_eq!((waiting(&inputs).0, inputs.frames()), (1, 1));
+        assert!(inputs.newest_frame().is_some());
     }
 
     #[test]

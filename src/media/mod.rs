@@ -21,7 +21,7 @@
 //!   sample now and then what a decoder makes of it, elsewhere ([`decode_sample`]).
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
-//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `camera`, `source`, `test_source`, `device_sound`, `device_clock`, `live_sound`, `sound_inlet`, `strip`, `file`, `slate`, `sound`, `mux`, `ts`;
+//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `camera`, `source`, `decoding`, `damage`, `test_source`, `device_sound`, `device_clock`, `live_sound`, `sound_inlet`, `strip`, `file`, `slate`, `sound`, `mux`, `ts`;
 //! and `trial`, which only asks what an encoder is worth.
 
 mod apart;
@@ -30,6 +30,8 @@ mod capture;
 mod check;
 mod clock;
 mod contexts;
+mod damage;
+mod decoding;
 mod device_clock;
 mod device_sound;
 mod encode;
@@ -66,6 +68,7 @@ mod unit;
 pub use self::apart::threads_left_behind;
 pub use self::capture::Capture;
 pub use self::check::{Finding, Severity, check};
+pub use self::damage::DamagedFrames;
 pub use self::encode::{Counters, Encode, Picture};
 pub use self::encoder::{EncoderInfo, Limits, MemoryPath, Offer, back_ends, offers};
 pub use self::encoding::{END_LIMIT, EncoderProgress, HURRIED_START, START_LIMIT};

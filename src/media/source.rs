@@ -6,6 +6,7 @@ use std::path::Path;
 use gst::prelude::*;
 
 use super::clock;
+use super::decoding::decoder;
 use super::error::Error;
 use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
@@ -21,20 +22,28 @@ pub(super) fn v4l2(node: &Path, mode: &Mode, inputs: &Inputs, events: &EventSend
     let device = node.to_string_lossy();
     let source = graph::make("v4l2src", |source| source.property("device", device.as_ref()))?;
     graph.add(&[&source])?;
-    let filter = graph::only(&device_caps(&graph, &source, mode)?)?;
-    let mut elements = vec![filter.clone()];
-    elements.extend(decoder(mode.coding)?);
+    let wanted = device_caps(&graph, &source, mode)?;
+    let filter = graph::only(&wanted)?;
+    camera_branch(&graph, &filter, &wanted, inputs, events)?;
+    graph.link(&[&source, &filter])?;
+    run_picture(graph, events)
+}
+
+/// Adds what stands behind a camera that gives `caps`, from its `entry` on: the decoder where there is something to
+/// decode, and what brings any picture to the stream's format. A camera that changes its size, rate or pixels
+/// in mid-stream changes nothing behind that.
+pub(super) fn camera_branch(
+    graph: &Graph,
+    entry: &gst::Element,
+    caps: &gst::Caps,
+    inputs: &Inputs,
+    events: &EventSender,
+) -> Result<(), Error> {
+    let mut elements = vec![entry.clone()];
+    elements.extend(decoder(caps, inputs)?);
     elements.extend(normalised_picture(&inputs.formats)?);
-    elements.push(picture_end(inputs, events, &filter)?);
-    let elements: Vec<_> = elements.iter().collect();
-    graph.chain(&elements)?;
-    graph.link(&[&source, elements[0]])?;
-    let events = events.clone();
-    run(graph, move |report| {
-        if let Some(event) = picture_news(report) {
-            events.send(event);
-        }
-    })
+    elements.push(picture_end(inputs, events, entry)?);
+    graph.chain(&elements.iter().collect::<Vec<_>>())
 }
 
 /// The end of a picture's pipeline; tells the format at `entry` when the first picture is there.
@@ -68,6 +77,7 @@ pub(super) fn described(caps: Option<&gst::Caps>) -> String {
     let pixels = match format.name().as_str() {
         "video/x-raw" => format.get::<&str>("format").unwrap_or("raw"),
         "image/jpeg" => "MJPEG",
+        "video/x-h264" => "H.264",
         other => other,
     };
     let mut text = match (format.get::<i32>("width"), format.get::<i32>("height")) {
@@ -81,6 +91,16 @@ pub(super) fn described(caps: Option<&gst::Caps>) -> String {
         text.push_str(&format!(" {} fps", (frames * 100.0).round() / 100.0));
     }
     text
+}
+
+/// Runs a live picture's source from now on.
+pub(super) fn run_picture(graph: Graph, events: &EventSender) -> Result<Graph, Error> {
+    let events = events.clone();
+    run(graph, move |report| {
+        if let Some(event) = picture_news(report) {
+            events.send(event);
+        }
+    })
 }
 
 /// Runs a live source from now on.
@@ -154,15 +174,6 @@ fn with_fields(whole: &gst::Structure, kept: &[&str]) -> gst::Caps {
     gst::Caps::builder_full().structure(caps).build()
 }
 
-/// What makes raw pictures of the device's, where they are coded.
-fn decoder(coding: Coding) -> Result<Vec<gst::Element>, Error> {
-    match coding {
-        Coding::Raw { .. } => Ok(Vec::new()),
-        Coding::Mjpeg => Ok(vec![graph::plain("jpegdec")?]),
-        Coding::H264 => Ok(vec![graph::plain("h264parse")?, graph::plain("avdec_h264")?]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,8 +197,6 @@ mod tests {
         let mjpeg = caps_of(&mode(b"MJPG", None));
         let all = ["width", "height", "framerate"];
         assert_eq!(with_fields(&mjpeg, &all).to_string(), "image/jpeg, width=(int)1280, height=(int)720");
-        assert_eq!(decoder(mode(b"MJPG", None).coding).unwrap().len(), 1);
-        assert_eq!(decoder(mode(b"NV12", None).coding).unwrap().len(), 0);
     }
 
     #[test]

@@ -153,6 +153,7 @@ impl Trial {
     fn video(&self) -> config::Video {
         config::Video {
             source: config::VideoSource::Test,
+            fallback: Vec::new(),
             width: self.mode.width,
             height: self.mode.height,
             framerate: self.mode.framerate,

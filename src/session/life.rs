@@ -54,6 +54,8 @@ pub enum State {
 pub struct Parts<'a> {
     /// Why the slate is on air; `None` while the source is live.
     pub slate: Option<&'a str>,
+    /// Why another source is on air than the first.
+    pub fallback: Option<&'a str>,
     /// Why silence is sent in place of sound; `None` while there is sound, or none is wanted.
     pub silence: Option<&'a str>,
     /// Why another encoder is in use than the best one, or smaller pictures; `None` while all is well.
@@ -253,6 +255,7 @@ fn on_air(parts: &Parts<'_>) -> (State, Option<String>) {
     // A listener that nobody calls is as it should be, as long as the stream has another receiver.
     let expected = parts.outputs.len() - is(OutputState::Waiting);
     let is_whole = parts.slate.is_none()
+        && parts.fallback.is_none()
         && parts.silence.is_none()
         && parts.encoder.is_none()
         && parts.outputs.iter().all(|output| output.reason.is_none() || output.state == OutputState::Waiting);
@@ -285,8 +288,12 @@ fn reasons(parts: &Parts<'_>) -> Option<String> {
         };
         Some(format!("output {}: {reason}", output.name))
     });
-    let inputs =
-        [named("slate", parts.slate), named("sound", parts.silence), named("encoder", parts.encoder)];
+    let inputs = [
+        named("slate", parts.slate),
+        named("fallback", parts.fallback),
+        named("sound", parts.silence),
+        named("encoder", parts.encoder),
+    ];
     let inputs = inputs.into_iter().flatten();
     let reasons: Vec<_> = inputs.chain(outputs).collect();
     (!reasons.is_empty()).then(|| reasons.join("; "))
@@ -312,7 +319,7 @@ mod tests {
     }
 
     fn parts<'a>(slate: Option<&'a str>, outputs: &'a [OutputView<'a>]) -> Parts<'a> {
-        Parts { slate, silence: None, encoder: None, outputs, draining: false }
+        Parts { slate, fallback: None, silence: None, encoder: None, outputs, draining: false }
     }
 
     fn running(now: Instant) -> Life {

@@ -2,6 +2,7 @@
 //!
 //! - [`output`]: one connection's life: connecting, streaming, stalled, backing off.
 //! - [`source`]: whether the picture comes from the camera or from the slate, and when capture is tried again.
+//! - [`failover`]: which of several sources is on air.
 //! - [`life`]: the whole stream, from the two above and the encoder: the state that users see.
 //! - [`backoff`]: how long to wait before the next try.
 //! - [`encoders`]: which encoder is in use and why; when it is replaced, and how much of the picture it manages.
@@ -13,6 +14,7 @@
 
 pub mod backoff;
 pub mod encoders;
+pub mod failover;
 pub mod life;
 pub mod meter;
 pub mod output;

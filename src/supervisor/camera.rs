@@ -1,41 +1,65 @@
-//! What a stream knows of its camera, over all openings of it.
+//! What a stream knows of its cameras, over all openings of them.
 
+use std::collections::BTreeMap;
 use std::future::pending;
 
 use super::status::CameraStatus;
 use crate::capture::changes::Changes;
 use crate::capture::{Chosen, HotPlug};
-use crate::config::VideoSource;
+use crate::config::{Video, VideoSource};
 
-/// Of one stream. Belongs to a tokio runtime.
+/// Of one stream, by the numbers of its sources. Belongs to a tokio runtime.
 #[derive(Debug, Default)]
-pub struct CameraState {
+pub struct Cameras {
     /// Which camera `auto` has come to mean.
-    pub chosen: Chosen,
-    /// The camera that is captured from.
-    pub status: Option<CameraStatus>,
+    chosen: BTreeMap<usize, Chosen>,
+    /// Those that are captured from.
+    open: BTreeMap<usize, CameraStatus>,
     hot_plug: HotPlug,
 }
 
-impl CameraState {
+impl Cameras {
     /// The next changes of the machine's cameras, where the stream has one at all. Cancel safe.
-    pub async fn changes(&mut self, source: &VideoSource) -> Changes {
-        match source {
-            VideoSource::V4l2(_) => self.hot_plug.next().await,
-            VideoSource::Test | VideoSource::File { .. } => pending().await,
+    pub async fn changes(&mut self, video: &Video) -> Changes {
+        match video.sources().any(|source| matches!(source, VideoSource::V4l2(_))) {
+            true => self.hot_plug.next().await,
+            false => pending().await,
         }
     }
 
-    pub fn opened(&mut self, name: String, mode: String, reason: String) {
-        self.status = Some(CameraStatus { name, mode, reason, refused: Vec::new() });
+    /// What `auto` means for this source; shared with who chooses.
+    pub fn chosen(&mut self, number: usize) -> Chosen {
+        self.chosen.entry(number).or_default().clone()
+    }
+
+    /// `auto` may mean any again.
+    pub fn forget(&mut self) {
+        self.chosen.values().for_each(Chosen::forget);
+    }
+
+    pub fn opened(&mut self, number: usize, name: String, mode: String, reason: String) {
+        self.open.insert(number, CameraStatus { name, mode, reason, refused: Vec::new() });
+    }
+
+    pub fn closed(&mut self, number: usize) {
+        self.open.remove(&number);
+    }
+
+    pub fn all_closed(&mut self) {
+        self.open.clear();
+    }
+
+    /// The camera that is captured from, where this source is one.
+    pub fn status(&self, number: usize) -> Option<&CameraStatus> {
+        self.open.get(&number)
     }
 
     /// Its controls were set, save those that were refused.
-    pub fn controls_set(&mut self, stream: &str, refused: Vec<String>) {
+    pub fn controls_set(&mut self, stream: &str, number: usize, refused: Vec<String>) {
         if !refused.is_empty() {
-            log::warn!(stream, refused:?; "the camera refuses some of its controls");
+            log::warn!(stream, source = number, refused:?; "the camera refuses some of its controls");
         }
-        if let Some(status) = &mut self.status {
+        if let Some(status) = self.open.get_mut(&number) {
             status.refused = refused;
         }
     }

@@ -1,7 +1,7 @@
 //! Everything that runs: one task a stream, one task an output, and the list of them.
 //!
 //! ```text
-//! Supervisor ── StreamTask (stream.rs) ── Program (program.rs): encoder, capture
+//! Supervisor ── StreamTask (stream.rs) ── Program (program.rs): encoder, captures (captures.rs)
 //!                    │                        │ units
 //!                    │                    Fanout (fanout.rs)
 //!                    │                        │ one queue each
@@ -12,6 +12,7 @@
 //! one `mpsc` a stream. [`Streams`] is all that the API and the demo see of it.
 
 mod camera;
+mod captures;
 mod departures;
 mod fanout;
 mod feed;

@@ -1,8 +1,7 @@
 //! The running media of a stream: the encoder, and the capture that feeds it.
 //!
-//! Opening a device can take seconds and closing one can hang in its driver, so both happen on a
-//! blocking thread. Each opening has channels of its own: what an abandoned one still reports
-//! reaches nobody.
+//! What can take its time, starting an encoder or opening and closing a device ([`Captures`]), happens on a
+//! blocking thread.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -10,20 +9,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
+use super::captures::{Captures, Origin};
 use super::fanout::Fanout;
 use super::selection::Pick;
 use crate::capture::Chosen;
 use crate::causes::with_causes;
 use crate::config;
 use crate::media::{
-    self, Capture, Counters, Encode, EncoderInfo, EncoderProgress, Error, Inputs, Levels, MediaEvent,
-    Picture, Reduction, Track,
+    self, Counters, Encode, EncoderInfo, EncoderProgress, Error, Levels, MediaEvent, Picture, Reduction,
+    Track,
 };
 use crate::rate::{Actuator, ChangeCost, LadderMachine, Mode, Rung};
 use crate::session::encoders::Observation;
+use crate::session::failover::OnAir;
 use crate::session::meter::Meter;
 use crate::units::Bitrate;
 
@@ -32,7 +33,7 @@ pub struct Program {
     /// Shared with the thread on which an encoder is replaced.
     encode: Arc<Encode>,
     events: mpsc::Receiver<MediaEvent>,
-    capture: Option<CaptureSlot>,
+    captures: Captures,
     /// As configured.
     mode: Mode,
     in_use: Setup,
@@ -97,6 +98,11 @@ impl Opening {
 #[derive(Debug)]
 pub enum News {
     Media(MediaEvent),
+    /// Of a capture.
+    Capture {
+        origin: Origin,
+        event: MediaEvent,
+    },
     /// The encoder that was wanted is on air.
     Replaced {
         element: &'static str,
@@ -120,15 +126,6 @@ struct Setup {
 struct Change {
     to: Setup,
     done: JoinHandle<Result<(), Error>>,
-}
-
-/// A capture that is being opened, is open, or could not be.
-struct CaptureSlot {
-    /// What it may push on; revoked before it closes, since closing takes its time.
-    lease: Inputs,
-    opening: Option<oneshot::Receiver<Result<Capture, Error>>>,
-    open: Option<Capture>,
-    events: mpsc::Receiver<MediaEvent>,
 }
 
 impl Program {
@@ -166,7 +163,7 @@ impl Program {
         let mut program = Program {
             encode: Arc::new(encode),
             events,
-            capture: None,
+            captures: Captures::default(),
             mode,
             in_use: whole,
             wanted: whole,
@@ -184,6 +181,7 @@ impl Program {
             has_failed: false,
             on_air,
         };
+        program.captures.open_sound(config, program.encode.inputs());
         program.follow(started, target, 0.0);
         program.sustain(sustained);
         Ok(program)
@@ -249,53 +247,29 @@ impl Program {
         News::NotReplaced { element, reason }
     }
 
-    /// Opens the source, anew where it is open already. How it went comes from [`Program::next`].
-    /// One that is still being opened is waited for: a device or a file server that hangs would
-    /// otherwise hold one more thread with each attempt.
-    pub fn open_capture(&mut self, config: &config::Stream, chosen: &Chosen) {
-        if self.capture.as_ref().is_some_and(|slot| slot.opening.is_some()) {
-            return;
-        }
-        let before = self.take_capture();
-        let (sender, events) = media::events();
-        let (opened, opening) = oneshot::channel();
-        let lease = self.encode.inputs().lease();
-        let (config, chosen, inputs) = (config.clone(), chosen.clone(), lease.clone());
-        spawn_blocking(move || {
-            drop(before); // first: a device opens once
-            if let Err(abandoned) = opened.send(Capture::start_with(&config, &chosen, &inputs, sender)) {
-                drop(abandoned); // on this thread, where closing a device may take its time
-            }
-        });
-        self.capture = Some(CaptureSlot { lease, opening: Some(opening), open: None, events });
+    /// Opens one of the stream's sources, on stand-by, anew where it is open already. How it went comes from
+    /// [`Program::next`].
+    pub fn open_source(&mut self, number: usize, config: &config::Stream, chosen: Chosen) {
+        self.captures.open_source(number, config, chosen, self.encode.inputs());
     }
 
-    /// Has the camera's controls be set, where one is open; one that is being opened is given them then.
-    pub fn adjust_camera(&self, controls: &BTreeMap<String, i32>) {
-        if let Some(capture) = self.capture.as_ref().and_then(|slot| slot.open.as_ref()) {
-            capture.adjust(controls);
-        }
+    /// Has a camera's controls be set, where it is open; one that is being opened is given them then.
+    pub fn adjust_camera(&self, number: usize, controls: &BTreeMap<String, i32>) {
+        self.captures.adjust(number, controls);
     }
 
-    /// Closes the source; the encoder goes on with the slate. The task ends when the device is closed.
-    pub fn close_capture(&mut self) -> JoinHandle<()> {
-        let slot = self.take_capture();
-        spawn_blocking(move || drop(slot))
+    /// Closes one of them; the encoder goes on. The task ends when the device is closed.
+    pub fn close_source(&mut self, number: usize) -> JoinHandle<()> {
+        self.captures.close(Origin::Source(number))
     }
 
-    /// From now on the capture pushes nothing any more.
-    fn take_capture(&mut self) -> Option<CaptureSlot> {
-        self.capture.take().inspect(|slot| slot.lease.revoke())
+    /// When the newest picture of this source arrived, on air or not.
+    pub fn newest_of(&self, number: usize) -> Option<Instant> {
+        self.captures.newest(number)
     }
 
     /// The next thing that encoder or capture has to say; cancel safe.
     pub async fn next(&mut self) -> News {
-        let capture = async {
-            match &mut self.capture {
-                Some(slot) => slot.next_event().await,
-                None => pending().await,
-            }
-        };
         let change = async {
             match &mut self.change {
                 Some(change) => (&mut change.done).await,
@@ -304,7 +278,7 @@ impl Program {
         };
         let result = tokio::select! {
             Some(event) = self.events.recv() => return News::Media(event),
-            event = capture => return News::Media(event),
+            (origin, event) = self.captures.next() => return News::Capture { origin, event },
             result = change => result,
         };
         let Change { to, .. } = self.change.take().expect("it has ended just now, and nobody else takes it");
@@ -377,8 +351,18 @@ impl Program {
         self.mode.at(self.ladder.rung().and(self.sustained))
     }
 
-    pub fn show(&self, picture: Picture) {
-        self.encode.show(picture);
+    /// Puts one of the sources on air, or the slate.
+    pub fn show(&self, on_air: &OnAir) {
+        match on_air {
+            OnAir::Source(number) => {
+                self.captures.put_on_air(Some(*number));
+                self.encode.show(Picture::Live);
+            }
+            OnAir::Slate(reason) => {
+                self.encode.show(Picture::Slate { reason: reason.clone() });
+                self.captures.put_on_air(None);
+            }
+        }
     }
 
     /// Takes over what of the sound may change on air.
@@ -431,7 +415,7 @@ impl Program {
 
     /// Ends capture and encoder; what was encoded has gone to the fan-out.
     pub async fn stop(mut self) {
-        let closing = self.close_capture();
+        let closing = self.captures.close_all();
         let encode = self.encode;
         // A thread that replaces an encoder at this moment ends it in its turn.
         for ended in [spawn_blocking(move || drop(encode)).await, closing.await] {
@@ -449,22 +433,4 @@ fn actuator(info: &EncoderInfo) -> Actuator {
         interval: info.rate_interval,
         key_frame: info.rate_change_is_key_frame,
     })
-}
-
-impl CaptureSlot {
-    async fn next_event(&mut self) -> MediaEvent {
-        if let Some(opening) = &mut self.opening {
-            let opened = opening.await;
-            self.opening = None;
-            match opened {
-                Ok(Ok(capture)) => self.open = Some(capture),
-                Ok(Err(error)) => return MediaEvent::CaptureFailed { reason: with_causes(&error) },
-                Err(_) => return MediaEvent::CaptureFailed { reason: "opening the source panicked".into() },
-            }
-        }
-        match self.events.recv().await {
-            Some(event) => event,
-            None => pending().await, // a closed capture has nothing more to say
-        }
-    }
 }

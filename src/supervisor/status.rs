@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::{self, AudioCodec, AudioSource, OutputName, StreamName};
-use crate::media::Levels;
+use crate::media::{DamagedFrames, Levels};
 use crate::rate::Mode;
 pub use crate::session::encoders::Demotion;
 pub use crate::session::life::State;
@@ -36,18 +36,34 @@ pub struct Status {
 #[derive(Clone, Debug)]
 pub struct SourceStatus {
     pub state: SourceState,
-    /// As configured: a device, a file's path, `test`.
+    /// The source on air, or the first while the slate is; as configured: a device, a file's path, `test`.
     pub device: String,
     /// The camera that is captured from; `None` where none is.
     pub camera: Option<CameraStatus>,
     /// What the source gives, in GStreamer's caps; `None` before the first frame.
     pub format: Option<String>,
-    /// Why the slate is on air.
+    /// Why the slate is on air, or another source than the first.
     pub reason: Option<String>,
     /// Why silence is sent in place of the source's sound.
     pub silence: Option<String>,
     /// Times that a live source was lost.
     pub losses: u64,
+    /// Pictures that came damaged, and were left out.
+    pub damaged: DamagedFrames,
+    /// All of them, the most wanted first.
+    pub all: Vec<OneSource>,
+}
+
+/// One of a stream's sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneSource {
+    /// As configured.
+    pub device: String,
+    /// [`SourceState::Off`]: it is not needed, since a better one works.
+    pub state: SourceState,
+    /// Why it gives nothing.
+    pub reason: Option<String>,
+    pub on_air: bool,
 }
 
 /// A camera that was found.

@@ -7,6 +7,7 @@
 //! thread, and what is taken down leaves through [`Departures`].
 
 mod encoding;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
@@ -16,7 +17,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::camera::CameraState;
+use super::camera::Cameras;
+use super::captures::Origin;
 use super::departures::Departures;
 use super::fanout::Fanout;
 use super::output::{OutputHandle, StreamContext};
@@ -28,10 +30,10 @@ use super::status::{AudioStatus, EncoderStatus, RateStatus, SourceStatus, Status
 use crate::capture::changes::Changes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName, VideoSource};
-use crate::media::{self, MediaEvent, Picture, Tracks};
+use crate::media::{self, MediaEvent, Tracks};
 use crate::rate::{self, Decision, Mode};
+use crate::session::failover::Failover;
 use crate::session::life::{Life, OutputView, Parts};
-use crate::session::source::{Show, SourceMachine};
 use crate::units::Bitrate;
 
 /// What a stream can be told.
@@ -64,7 +66,7 @@ pub struct StreamTask<'a> {
     name: StreamName,
     memory: &'a mut Memory,
     life: Life,
-    source: SourceMachine,
+    sources: Failover,
     selection: Selection,
     samples: Samples,
     /// Nothing can be encoded before an encoder is found.
@@ -82,11 +84,11 @@ pub struct StreamTask<'a> {
     rate_decided: Arc<Notify>,
     rate: RateStatus,
     recorders: Recorders,
-    camera: CameraState,
-    /// What the source gives, as it said itself.
-    format: Option<String>,
-    /// Why silence is sent in place of sound.
-    silence: Option<String>,
+    cameras: Cameras,
+    /// What each source gives, as it said itself.
+    formats: BTreeMap<usize, String>,
+    /// What is not heard of each capture, and why.
+    silences: BTreeMap<Origin, String>,
     /// What the sound's source gives, as it said itself.
     sound_format: Option<String>,
     status: watch::Sender<Status>,
@@ -104,8 +106,8 @@ impl<'a> StreamTask<'a> {
         StreamTask {
             name,
             life: Life::new(now, memory.wanted),
+            sources: Failover::new(now, memory.config.video.sources().count()),
             memory,
-            source: SourceMachine::new(now),
             selection: Selection::default(),
             samples: Samples::default(),
             is_seeking: false,
@@ -121,9 +123,9 @@ impl<'a> StreamTask<'a> {
             rate_decided: Arc::new(Notify::new()),
             rate,
             recorders,
-            camera: CameraState::default(),
-            format: None,
-            silence: None,
+            cameras: Cameras::default(),
+            formats: BTreeMap::new(),
+            silences: BTreeMap::new(),
             sound_format: None,
             status,
         }
@@ -141,7 +143,7 @@ impl<'a> StreamTask<'a> {
                     Some(command) => self.obey(command),
                 },
                 news = next_news(&mut self.program) => self.hear(news),
-                changes = self.camera.changes(&self.memory.config.video.source) => self.heed_changes(&changes),
+                changes = self.cameras.changes(&self.memory.config.video) => self.heed_changes(&changes),
                 () = self.departures.next() => {}
                 () = self.selection.next() => self.found(),
                 judgement = self.samples.next() => self.judge(judgement),
@@ -218,6 +220,7 @@ impl<'a> StreamTask<'a> {
                 }
                 Effect::Output(name) => self.close_output(name), // `step` opens it again if it is still wanted
                 Effect::Lead => self.follow_link(),
+                Effect::Fallback => self.choose_sources_anew(),
                 Effect::Sound => {
                     if let Some(program) = &self.program {
                         program.set_sound(&self.memory.config.audio);
@@ -227,14 +230,14 @@ impl<'a> StreamTask<'a> {
                     if let (Some(program), VideoSource::V4l2(camera)) =
                         (&self.program, &self.memory.config.video.source)
                     {
-                        program.adjust_camera(&camera.controls);
+                        program.adjust_camera(0, &camera.controls);
                     }
                 }
                 Effect::Slate | Effect::RestartStream => {
                     self.rate_settings.send_replace(rate_settings(&self.memory.config));
                     self.abandon_program();
                     self.selection.forget();
-                    self.camera.chosen.forget();
+                    self.cameras.forget();
                 }
                 Effect::Enabled if self.memory.config.enabled => self.start(Instant::now()),
                 Effect::Enabled => self.stop("not enabled"),
@@ -254,6 +257,7 @@ impl<'a> StreamTask<'a> {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match news {
             News::Media(event) => self.heed(event),
+            News::Capture { origin, event } => self.heed_capture(origin, event),
             News::Replaced { element } => log::info!(stream, element; "encoder is on air"),
             News::NotReplaced { element, reason } => {
                 let action = self.selection.failed(now, element, &reason);
@@ -267,38 +271,24 @@ impl<'a> StreamTask<'a> {
         let (stream, appeared, gone) = (self.name.as_str(), &changes.appeared, &changes.gone);
         log::info!(stream, appeared:?, gone:?; "capture devices have changed");
         if !appeared.is_empty() {
-            self.source.hurry(Instant::now());
+            self.sources.hurry_all(Instant::now());
         }
     }
 
     fn heed(&mut self, event: MediaEvent) {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match event {
-            MediaEvent::CaptureOpened { camera, mode, reason } => self.camera.opened(camera, mode, reason),
-            MediaEvent::ControlsSet { refused } => self.camera.controls_set(stream, refused),
-            MediaEvent::CaptureWaits { reason } => {
-                log::info!(stream, reason; "capture waits");
-                let show = self.source.waits(now, reason);
-                if let Some(program) = &self.program {
-                    put_on_air(&self.name, program, show);
-                }
-            }
-            MediaEvent::CaptureReady => self.source.hurry(now),
-            MediaEvent::CaptureLive { format } => {
-                log::info!(stream, format; "capture is live");
-                self.format = Some(format);
-            }
-            MediaEvent::CaptureEnded => self.capture_failed(now, "the source has ended".into()),
-            MediaEvent::CaptureFailed { reason } => self.capture_failed(now, reason),
-            MediaEvent::SoundMissing { reason } | MediaEvent::SoundFailed { reason } => {
-                log::warn!(stream, reason; "silence is sent");
-                self.silence = Some(reason);
-                self.sound_format = None;
-            }
-            MediaEvent::SoundLive { format } => {
-                log::info!(stream, format; "sound is live");
-                self.silence = None;
-                self.sound_format = Some(format);
+            MediaEvent::CaptureOpened { .. }
+            | MediaEvent::ControlsSet { .. }
+            | MediaEvent::CaptureWaits { .. }
+            | MediaEvent::CaptureReady
+            | MediaEvent::CaptureLive { .. }
+            | MediaEvent::CaptureEnded
+            | MediaEvent::CaptureFailed { .. }
+            | MediaEvent::SoundMissing { .. }
+            | MediaEvent::SoundFailed { .. }
+            | MediaEvent::SoundLive { .. } => {
+                log::error!(stream, event:?; "only a capture knows of this");
             }
             MediaEvent::EncoderFailed { encoder, element, reason } => {
                 log::warn!(stream, encoder, element, reason; "encoder failed");
@@ -345,35 +335,16 @@ impl<'a> StreamTask<'a> {
         if program.has_given_units() {
             self.life.encoder_running(now);
         }
-        if let Some(show) = self.source.observe(now, counters.last_live_frame) {
-            put_on_air(&self.name, program, show);
-        }
-        if self.source.next_deadline().is_some_and(|at| now >= at) {
-            self.source.restarted(now);
-            self.silence = None;
-            program.open_capture(&self.memory.config, &self.camera.chosen);
-        }
         self.samples.observe(now, program);
+        self.watch_sources(now);
         self.watch_encoder(now, &counters);
     }
 
-    fn capture_failed(&mut self, now: Instant, reason: String) {
-        let stream = self.name.as_str();
-        log::warn!(stream, reason; "capture failed");
-        self.format = None;
-        self.camera.status = None;
-        let show = self.source.failed(now, reason, rand::random());
-        if let Some(program) = &mut self.program {
-            drop(program.close_capture()); // closes by itself, while the source machine waits for the next attempt
-            put_on_air(&self.name, program, show);
-        }
-    }
-
     fn capture_closed(&mut self) {
-        self.source.closed(Instant::now());
-        self.format = None;
-        self.camera.status = None;
-        self.silence = None;
+        self.sources.stop(Instant::now());
+        self.formats.clear();
+        self.cameras.all_closed();
+        self.silences.clear();
         self.sound_format = None;
     }
 
@@ -476,17 +447,25 @@ impl<'a> StreamTask<'a> {
                 reason: output.reason.as_deref(),
             })
             .collect();
-        let (slate, silence, trouble) =
-            (self.source.reason(), self.silence.as_deref(), self.selection.trouble());
-        let (encoder, draining) = (trouble.as_deref(), !self.departures.is_empty());
-        if self.life.observe(now, &Parts { slate, silence, encoder, outputs: &outputs, draining }) {
+        let (slate, fallback, trouble) =
+            (self.sources.slate(), self.sources.fallback(), self.selection.trouble());
+        let silence = self.silence().map(str::to_string);
+        let parts = Parts {
+            slate: slate.as_deref(),
+            fallback: fallback.as_deref(),
+            silence: silence.as_deref(),
+            encoder: trouble.as_deref(),
+            outputs: &outputs,
+            draining: !self.departures.is_empty(),
+        };
+        if self.life.observe(now, &parts) {
             let (stream, reason) = (self.name.as_str(), self.life.reason().unwrap_or_default());
             log::info!(stream, state:? = self.life.state(), reason; "state changed");
         }
     }
 
     fn publish(&self) {
-        let bare = bare_status(&self.name, &self.memory.config, &self.life, &self.source);
+        let bare = bare_status(&self.name, &self.memory.config, &self.life, &self.sources);
         let encoder = self.program.as_ref().map(|program| {
             let (counters, info, mode) = (program.counters(), program.encoder(), program.mode());
             EncoderStatus {
@@ -514,14 +493,17 @@ impl<'a> StreamTask<'a> {
         // those that leave.
         let present = self.memory.config.outputs.iter().filter_map(|output| self.outputs.get(&output.name));
         let outputs = present.map(OutputHandle::status).chain(self.departures.statuses()).collect();
-        let (camera, format, silence) =
-            (self.camera.status.clone(), self.format.clone(), self.silence.clone());
-        let source = SourceStatus { camera, format, silence, ..bare.source };
+        let on_air = self.sources.on_air().unwrap_or(0);
+        let (camera, format) = (self.cameras.status(on_air).cloned(), self.formats.get(&on_air).cloned());
+        let silence = self.silence().map(str::to_string);
+        let damaged = self.program.as_ref().map(|program| program.counters().frames_damaged);
+        let damaged = damaged.unwrap_or_default();
         let running = |program: &Program| {
-            let (reason, format) = (self.silence.clone(), self.sound_format.clone());
+            let (reason, format) = (silence.clone(), self.sound_format.clone());
             AudioStatus::running(&self.memory.config.audio, program.levels(), reason, format)
         };
         let audio = self.program.as_ref().map_or(bare.audio, running);
+        let source = SourceStatus { camera, format, silence, damaged, ..bare.source };
         self.status.send_replace(Status { encoder, outputs, source, audio, rate: self.rate.clone(), ..bare });
     }
 }
@@ -540,42 +522,25 @@ async fn next_news(program: &mut Option<Program>) -> News {
     }
 }
 
-fn put_on_air(stream: &StreamName, program: &Program, show: Show) {
-    let stream = stream.as_str();
-    program.show(match show {
-        Show::Live => {
-            log::info!(stream; "source is on air");
-            Picture::Live
-        }
-        Show::Slate(reason) => {
-            log::warn!(stream, reason; "slate is on air");
-            Picture::Slate { reason }
-        }
-    });
-}
-
 /// The status of a stream whose task has not looked at it yet.
 pub fn initial_status(name: &StreamName, config: &config::Stream) -> Status {
     let now = Instant::now();
-    bare_status(name, config, &Life::new(now, config.enabled), &SourceMachine::new(now))
+    bare_status(
+        name,
+        config,
+        &Life::new(now, config.enabled),
+        &Failover::new(now, config.video.sources().count()),
+    )
 }
 
-fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, source: &SourceMachine) -> Status {
+fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, sources: &Failover) -> Status {
     Status {
         name: name.clone(),
         at: Instant::now(),
         state: life.state(),
         since: life.since(),
         reason: life.reason().map(str::to_string),
-        source: SourceStatus {
-            state: source.state(),
-            device: config.video.source.to_string(),
-            camera: None,
-            format: None,
-            silence: None,
-            reason: source.reason().map(str::to_string),
-            losses: source.losses(),
-        },
+        source: sources::status(config, sources),
         audio: AudioStatus::of(&config.audio),
         encoder: None,
         outputs: Vec::new(),

@@ -28,7 +28,8 @@ pub(super) fn for_unknown_key(
     if convert::stem(&normal) == "bitrate" && path.ends_with(".video") {
         return "write max_kbps in [streams.NAME.rate]".into();
     }
-    let elsewhere: Vec<_> = SECTIONS.iter().filter(|(section, _)| !same_section(section, path)).collect();
+    let elsewhere: Vec<_> =
+        SECTIONS.iter().filter(|(section, _)| !same_section(section, path) && *section != FALLBACK).collect();
     let exact = elsewhere.iter().filter(|(_, keys)| keys.contains(&normal.as_str()));
     let homes: Vec<_> = exact.map(|(section, _)| *section).collect();
     if !homes.is_empty() {
@@ -71,6 +72,7 @@ fn same_section(section: &str, path: &str) -> bool {
     let generic = match parts.as_slice() {
         ["streams", _] => "[streams.NAME]".to_owned(),
         ["streams", _, part] if part.starts_with("outputs[") => "[[streams.NAME.outputs]]".to_owned(),
+        ["streams", _, "video", part] if part.starts_with("fallback[") => FALLBACK.to_owned(),
         ["streams", _, part] => format!("[streams.NAME.{part}]"),
         _ => format!("[{path}]"),
     };
@@ -116,8 +118,11 @@ const ALIASES: [(&str, &str); 32] = [
     ("volume_db", "gain_db"),
 ];
 
+/// Its keys are those of the section above it once more: nobody is sent here from elsewhere.
+const FALLBACK: &str = "[[streams.NAME.video.fallback]]";
+
 /// Every section with its keys, so that a key in the wrong one is shown the way.
-const SECTIONS: [(&str, &[&str]); 7] = [
+const SECTIONS: [(&str, &[&str]); 8] = [
     ("[api]", &["listen", "token_file", "tls_certificate_file", "tls_key_file", "insecure"]),
     ("[log]", &["level"]),
     ("[streams.NAME]", &["enabled", "video", "audio", "rate", "outputs"]),
@@ -125,6 +130,7 @@ const SECTIONS: [(&str, &[&str]); 7] = [
         "[streams.NAME.video]",
         &[
             "source",
+            "fallback",
             "device",
             "edid_file",
             "controls",
@@ -138,6 +144,7 @@ const SECTIONS: [(&str, &[&str]); 7] = [
             "slate",
         ],
     ),
+    (FALLBACK, &["source", "device", "edid_file", "controls", "path"]),
     (
         "[streams.NAME.audio]",
         &["source", "device", "codec", "bitrate_kbps", "gain_db", "mute", "channels", "offset_ms"],
@@ -164,7 +171,7 @@ mod tests {
         tls_certificate_file = "/certificate"
         tls_key_file = "/key"
         [streams.a]
-        video = { source = "file", path = "/file" }
+        video = { source = "file", path = "/file", fallback = [{ source = "v4l2", edid_file = "/edid", controls = { brightness = 1 } }, { source = "file", path = "/b" }] }
         audio = { source = "alsa" }
         [[streams.a.outputs]]
         name = "a"
@@ -185,7 +192,10 @@ mod tests {
             let keys: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
             assert_eq!(found.remove(section).unwrap(), keys, "{section}");
         }
-        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["[]", "[streams.b.video.controls]", "[streams]"]);
+        assert_eq!(
+            found.into_keys().collect::<Vec<_>>(),
+            ["[]", "[streams.a.video.fallback[0].controls]", "[streams.b.video.controls]", "[streams]"]
+        );
     }
 
     fn collect(path: &str, table: &Table, found: &mut BTreeMap<String, BTreeSet<String>>) {

@@ -68,7 +68,7 @@ pub(super) fn read(mut section: Section<'_>, source: Option<VideoSource>) -> Opt
         .read("keyframe_interval_ms", |value| convert::milliseconds(value, KEYFRAME_INTERVAL_MS))
         .or(DEFAULT_KEYFRAME_INTERVAL);
     let slate = section.read("slate", slate).or(Slate::Text);
-    section.not_in_this_version("fallback");
+    let fallback = read_fallback(&mut section, source.as_ref());
     if let (Some(codec), Some(EncoderChoice::Element(element))) = (codec, &encoder)
         && codec_of(element) != Some(codec)
     {
@@ -79,6 +79,7 @@ pub(super) fn read(mut section: Section<'_>, source: Option<VideoSource>) -> Opt
     section.finish();
     Some(Video {
         source: source?,
+        fallback: fallback?,
         width: width?,
         height: height?,
         framerate: framerate?,
@@ -87,6 +88,23 @@ pub(super) fn read(mut section: Section<'_>, source: Option<VideoSource>) -> Opt
         keyframe_interval: keyframe_interval?,
         slate: slate?,
     })
+}
+
+/// `[[fallback]]`, each a source as in the section itself. One that is there twice could take no place.
+fn read_fallback(section: &mut Section<'_>, first: Option<&VideoSource>) -> Option<Vec<VideoSource>> {
+    let mut seen: Vec<(Option<VideoSource>, String)> = vec![(first.cloned(), section.path().to_owned())];
+    for mut fallback in section.list("fallback")? {
+        let source = read_source(&mut fallback);
+        let twin = source.as_ref().and_then(|_| seen.iter().find(|(other, _)| *other == source));
+        if let Some((_, path)) = twin {
+            let message = format!("is the same as in {path}, and fails with it");
+            fallback
+                .complain("source", Complaint::new(message, "write another source, or remove this section"));
+        }
+        seen.push((source, fallback.path().to_owned()));
+        fallback.finish();
+    }
+    seen.into_iter().skip(1).map(|(source, _)| source).collect()
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -71,8 +71,8 @@ impl StreamTask<'_> {
     pub(super) fn open_program(&mut self, now: Instant, encoder: Pick) {
         let config = &self.memory.config;
         self.life.encoder_starting(now);
-        self.source.opened(now, config.video.framerate.frame_duration());
-        let slate = self.source.reason().unwrap_or_default().to_string();
+        self.sources.start(now, config.video.framerate.frame_duration());
+        let slate = self.sources.slate().unwrap_or_default();
         self.opening = Some(Opening::begin(config, encoder, self.rate.target, &self.fanout, slate));
     }
 
@@ -81,12 +81,11 @@ impl StreamTask<'_> {
         let Some(opening) = self.opening.take() else { return };
         let element = opening.encoder().element;
         let error = match opened {
-            Ok(mut program) => {
+            Ok(program) => {
                 let (reason, target_kbps) = (self.selection.reason(element), program.target().as_kbps());
                 log::info!(stream, element, reason, target_kbps; "encoder started");
-                self.source.opened(now, self.memory.config.video.framerate.frame_duration());
-                self.silence = None;
-                program.open_capture(&self.memory.config, &self.camera.chosen);
+                self.sources.start(now, self.memory.config.video.framerate.frame_duration());
+                self.silences.clear();
                 self.program = Some(program);
                 return;
             }
