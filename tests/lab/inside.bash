@@ -1,0 +1,53 @@
+# Sourced by the parts of the labs that run inside: drives the daemon, and writes down what is seen. UPLINKD is
+# told; configurations are read from, and all else left in, $LAB_RUN.
+# shellcheck shell=bash
+
+readonly api=http://127.0.0.1:9980
+readonly start_limit=60 # seconds to be on air: the first look at GStreamer's plugins is slow here
+
+# Starts the daemon and waits until it is on air with the camera's picture. RUN
+begin() {
+    run=$1 began=$SECONDS
+    : >"$LAB_RUN/$run.facts"
+    mark "$run begins"
+    "$UPLINKD" run --config "$LAB_RUN/$run.toml" >"$LAB_RUN/$run.log" 2>&1 &
+    daemon=$!
+    waits_for "$start_limit" '.state == "streaming" and .source.state == "live"' || return 1
+    note streaming $((SECONDS - began))
+    note element "$(status .encoder.element)"
+}
+
+end() {
+    local exit=0
+    status . >"$LAB_RUN/$run.json" || true
+    kill -TERM "$daemon" 2>/dev/null || true
+    wait "$daemon" || exit=$?
+    note exit "$exit"
+    mark "$run ends"
+}
+
+status() { curl -sS --max-time 2 "$api/v1/streams/main" 2>/dev/null | jq -r "$1"; }
+
+# SECONDS CONDITION
+waits_for() {
+    local until=$((SECONDS + $1))
+    while [ "$SECONDS" -lt "$until" ] && kill -0 "$daemon" 2>/dev/null; do
+        [ "$(status "$2" || true)" = true ] && return
+        sleep 0.25
+    done
+    return 1
+}
+
+# Of the one processor, in hundredths of a second: user, nice, system, idle, from the second field on.
+processor() { grep '^cpu ' /proc/stat; }
+
+# How much of it was used since `processor` gave that.
+note_busy() {
+    note busy_percent "$(awk -v before="$1" 'BEGIN { split(before, a) }
+        /^cpu / { printf "%d", 100 - 100 * ($5 - a[5]) / ($2 + $3 + $4 + $5 - a[2] - a[3] - a[4] - a[5]) }' /proc/stat)"
+}
+
+note() { echo "$1 $2" >>"$LAB_RUN/$run.facts"; }
+
+# Into the kernel's log, beside what devices say.
+mark() { echo "lab: $1" >/dev/kmsg; }
