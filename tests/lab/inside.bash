@@ -47,6 +47,14 @@ note_busy() {
         /^cpu / { printf "%d", 100 - 100 * ($5 - a[5]) / ($2 + $3 + $4 + $5 - a[2] - a[3] - a[4] - a[5]) }' /proc/stat)"
 }
 
+# Gives them the names of udev's, and goes on doing so.
+name_cameras() {
+    local inside
+    inside=$(dirname "${BASH_SOURCE[0]}")
+    "$inside/udev" --once
+    "$inside/udev" &
+}
+
 note() { echo "$1 $2" >>"$LAB_RUN/$run.facts"; }
 
 # Into the kernel's log, beside what devices say.

@@ -58,6 +58,39 @@ stop() {
     [ -n "$keep" ] || rm -rf "$work"
 }
 
+# RUN PORT DEVICE FRAMERATE
+configure() {
+    cat >"$work/$1.toml" <<TOML
+[api]
+listen = "127.0.0.1:9980"
+
+[streams.main]
+enabled = true
+
+[streams.main.video]
+source = "v4l2"
+device = "$3"
+width = 640
+height = 360
+framerate = $4
+encoder = "x264enc"
+keyframe_interval_ms = 2000
+
+[streams.main.audio]
+source = "test"
+
+[streams.main.rate]
+min_kbps = 300
+start_kbps = 800
+max_kbps = 1500
+
+[[streams.main.outputs]]
+name = "receiver"
+url = "srt://$here:$2"
+latency_ms = 1000
+TOML
+}
+
 # libsrt, for one connection and no other: whoever connects anew finds nobody. RUN PORT
 receive() {
     srt-live-transmit -loglevel:fatal -autoreconnect:no "srt://:$2?mode=listener" file://con \
@@ -77,6 +110,19 @@ judge_recording() {
     check "one connection" [ "$(fact "$1" connections)" = 1 ]
     decoder=$(ffmpeg -v error -xerror -i "$work/$1.ts" -f null - 2>&1 | head -n 1) || true
     check "ffmpeg decodes it all${decoder:+: $decoder}" [ -z "$decoder" ]
+}
+
+# Which of red, green and blue followed each other on air, whatever was in between. RUN
+colors() {
+    ffmpeg -v error -i "$work/$1.ts" -map 0:v -vf scale=1:1:flags=area,format=rgb24 -f rawvideo - | od -An -v -tu1 -w3 | awk '
+        function high(value) { return value > 160 }
+        function low(value) { return value < 60 }
+        { color = "" }
+        high($1) && low($2) && low($3) { color = "red" }
+        low($1) && high($2) && low($3) { color = "green" }
+        low($1) && low($2) && high($3) { color = "blue" }
+        { pictures = color == last ? pictures + 1 : 1; last = color }
+        pictures == 3 && color != "" && color != told { printf "%s ", color; told = color }'
 }
 
 judge_end() {
