@@ -25,15 +25,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("capture", &["config", "units"]),
     ("transport", &["config", "units"]),
     ("link", &["config", "units"]),
-    ("media", &["capture", "config", "transport::Chunk", "units"]), // never rate: it is told a bitrate
+    ("media", &["capture", "causes", "config", "transport::Chunk", "units"]), // never rate: it is told a bitrate
     ("simulation", &["config", "link", "rate", "transport::gop_queue", "units"]),
     ("probe", &["causes", "config", "media", "units"]), // runs children; what they find is for others to use
     (
         "supervisor",
         &["capture", "causes", "config", "media", "probe", "rate", "session", "transport", "units"],
     ),
-    // Reads Status, sends Commands, nothing else; and what probes have found, which is no stream's.
-    ("api", &["causes", "config", "probe", "supervisor", "units"]),
+    // Reads Status, sends Commands, nothing else; and what probes have found and which devices there are, which
+    // is no stream's.
+    ("api", &["capture", "causes", "config", "probe", "supervisor", "units"]),
     ("systemd", &["causes", "config", "supervisor"]),
     (
         "demo",
@@ -75,7 +76,11 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Modules that decide, and leave clocks, files, sockets and GStreamer to others; with exceptions.
 const PURE: &[(&str, &[&str])] = &[
+    ("capture::changes", &[]),
+    ("capture::description", &[]),
+    ("capture::identity", &[]),
     ("capture::mode", &[]),
+    ("capture::pixels", &[]),
     ("causes", &[]),
     ("config", &["config::file"]),
     ("demo::checker", &[]),

@@ -4,6 +4,7 @@
 //! by [`guard`]: the Host must be this machine's, the Origin its own.
 
 pub mod capabilities;
+pub mod devices;
 mod guard;
 mod problem;
 mod rate;
@@ -134,6 +135,7 @@ fn routes(facts: Facts) -> Router {
         .route("/readyz", get(readyz))
         .route("/v1/info", get(info))
         .route("/v1/capabilities", get(capabilities::answer))
+        .route("/v1/devices", get(devices::answer))
         .route("/v1/streams", get(streams))
         .route("/v1/streams/{id}", get(stream))
         .route("/v1/streams/{id}/rate", get(rate::decisions))

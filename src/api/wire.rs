@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use crate::supervisor::status::{
-    Demotion, EncoderStatus, OutputState, OutputStatus, RateStatus, SourceState, SourceStatus, Status,
+    CameraStatus, Demotion, EncoderStatus, OutputState, OutputStatus, RateStatus, SourceState, SourceStatus,
+    Status,
 };
 
 /// `GET /v1/info`.
@@ -43,10 +44,20 @@ pub struct Stream {
 struct Source {
     state: &'static str,
     device: String,
+    camera: Option<Camera>,
     format: Option<String>,
     reason: Option<String>,
     silence: Option<String>,
     losses: u64,
+}
+
+/// The camera that is captured from.
+#[derive(Serialize)]
+struct Camera {
+    name: String,
+    mode: String,
+    mode_reason: String,
+    refused_controls: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -156,10 +167,22 @@ impl From<&SourceStatus> for Source {
                 SourceState::Lost => "lost",
             },
             device: source.device.clone(),
+            camera: source.camera.as_ref().map(Camera::from),
             format: source.format.clone(),
             reason: source.reason.clone(),
             silence: source.silence.clone(),
             losses: source.losses,
+        }
+    }
+}
+
+impl From<&CameraStatus> for Camera {
+    fn from(CameraStatus { name, mode, reason, refused }: &CameraStatus) -> Self {
+        Camera {
+            name: name.clone(),
+            mode: mode.clone(),
+            mode_reason: reason.clone(),
+            refused_controls: refused.clone(),
         }
     }
 }

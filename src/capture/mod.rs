@@ -1,103 +1,104 @@
-//! Capture devices: which there are, and what the configuration's device stands for.
+//! Capture devices: which there are, which one the configuration means, and how it is used.
+//!
+//! - `description` ●, `pixels` ●: what a device offers, as data.
+//! - `mode` ●: which of it a stream takes.
+//! - `identity` ●: which camera it is, whatever its number.
+//! - `find`: the device that is meant, and never another; `list`: all there are.
+//! - `hot_plug`, `changes` ●: what is plugged in and out.
+//! - `device`: one that is open; `ioctl`, `sysfs`: what the kernel says of it; `guarded`: for how long a driver
+//!   may think about that.
+//! - `sound`: ALSA's inputs.
 
+pub mod changes;
+pub mod description;
+mod device;
+mod find;
+mod guarded;
+mod hot_plug;
+pub mod identity;
+mod ioctl;
 mod list;
+pub mod mode;
+pub mod pixels;
 mod sound;
+mod sysfs;
 
-use std::panic;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
-use v4l::capability::{Capabilities, Flags};
-
-pub use self::list::{Device, devices};
+pub use self::device::{Opened, check_edid};
+pub use self::find::{Chosen, open};
+pub use self::hot_plug::HotPlug;
+pub use self::list::{Device, Mute, devices};
 pub use self::sound::{SoundInput, sound_inputs};
-use crate::config::VideoDevice;
 
-/// Why no device node was found.
+/// Why a device cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("there is no capture device")]
     None,
     #[error("{path} is not there")]
     Absent { path: PathBuf },
+    #[error("{path} leads to another camera now: {found}")]
+    Another { path: PathBuf, found: String },
+    #[error("{camera} is not plugged in")]
+    Away { camera: String },
+    #[error("{node} gives no pictures: it is {card}")]
+    NotCapture { node: PathBuf, card: String },
+    #[error("cannot list {directory}")]
+    List {
+        directory: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot open {node}")]
+    Open {
+        node: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{node} does not tell what it offers, or cannot be set")]
+    Ask {
+        node: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the driver of {node} does not answer")]
+    Hung { node: PathBuf },
+    #[error("what the driver of {node} says is malformed")]
+    Malformed { node: PathBuf },
+    #[error("cannot start a thread")]
+    Thread {
+        #[source]
+        source: io::Error,
+    },
+    #[error("{node} cannot be used: {reason}")]
+    Unsuitable { node: PathBuf, reason: mode::Unsuitable },
 }
 
-/// The device node that `device` means just now.
-pub fn resolve(device: &VideoDevice) -> Result<PathBuf, Error> {
-    let path = match device {
-        VideoDevice::Auto => return first().ok_or(Error::None),
-        VideoDevice::ById(name) => Path::new(BY_ID).join(name),
-        VideoDevice::ByPath(name) => Path::new(BY_PATH).join(name),
-        VideoDevice::Node(path) => path.clone(),
-    };
-    if path.exists() { Ok(path) } else { Err(Error::Absent { path }) }
-}
-
-/// The first node, by number, that gives pictures.
-fn first() -> Option<PathBuf> {
-    let mut nodes = numbered_nodes();
-    nodes.sort();
-    nodes.into_iter().map(|(_, path)| path).find(|path| captures(path))
-}
-
-/// `/dev/videoN` with N. Listed here and not by the v4l crate, which panics on names without a number.
-fn numbered_nodes() -> Vec<(u32, PathBuf)> {
-    let entries = match std::fs::read_dir("/dev") {
-        Ok(entries) => entries,
-        Err(error) => {
-            log::warn!("cannot list /dev: {error}");
-            return Vec::new();
-        }
-    };
-    let node = |entry: std::fs::DirEntry| {
-        let number = entry.file_name().to_str()?.strip_prefix("video")?.parse().ok()?;
-        Some((number, entry.path()))
-    };
-    entries.filter_map(Result::ok).filter_map(node).collect()
-}
-
-/// Whether a node is a capture device.
-fn captures(path: &Path) -> bool {
-    capabilities(path).is_some()
-}
-
-/// Of a capture device; nothing of its metadata, an output or a codec, or of what cannot be asked.
-fn capabilities(path: &Path) -> Option<Capabilities> {
-    let captures = Flags::VIDEO_CAPTURE | Flags::VIDEO_CAPTURE_MPLANE;
-    // The v4l crate panics on strings from the driver that are not UTF-8.
-    let asked = panic::catch_unwind(|| v4l::Device::with_path(path).and_then(|device| device.query_caps()));
-    match asked {
-        Ok(Ok(caps)) => caps.capabilities.intersects(captures).then_some(caps),
-        Ok(Err(error)) => {
-            log::debug!(device:? = path; "not asked for its capabilities: {error}");
-            None
-        }
-        Err(_) => {
-            log::warn!(device:? = path; "its driver's answer is malformed");
-            None
-        }
-    }
-}
-
-const BY_ID: &str = "/dev/v4l/by-id";
-const BY_PATH: &str = "/dev/v4l/by-path";
+/// Below `/dev`, where udev keeps names that stay.
+const BY_V4L: &str = "v4l";
+const BY_ID: &str = "v4l/by-id";
+const BY_PATH: &str = "v4l/by-path";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::VideoDevice;
 
     #[test]
     fn what_is_not_there_is_named() {
-        let error = resolve(&VideoDevice::ById("usb-None_0001-video-index0".to_owned())).unwrap_err();
-        assert_eq!(error.to_string(), "/dev/v4l/by-id/usb-None_0001-video-index0 is not there");
-        let error = resolve(&VideoDevice::ByPath("pci-0".to_owned())).unwrap_err();
-        assert_eq!(error.to_string(), "/dev/v4l/by-path/pci-0 is not there");
-        assert!(resolve(&VideoDevice::Node("/dev/video-none".into())).is_err());
-    }
-
-    #[test]
-    fn a_node_that_is_there_is_taken_as_it_is() {
-        let node = PathBuf::from("/dev/null");
-        assert_eq!(resolve(&VideoDevice::Node(node.clone())).unwrap(), node);
-        assert!(!captures(&node), "but it is no capture device");
+        let said = |wanted: VideoDevice| open(&wanted, &Chosen::default()).err().unwrap().to_string();
+        assert_eq!(
+            said(VideoDevice::ById("usb-None_0001-video-index0".to_owned())),
+            "/dev/v4l/by-id/usb-None_0001-video-index0 is not there"
+        );
+        assert_eq!(said(VideoDevice::ByPath("pci-0".to_owned())), "/dev/v4l/by-path/pci-0 is not there");
+        assert_eq!(said(VideoDevice::Node("/dev/video-none".into())), "/dev/video-none is not there");
+        assert_eq!(
+            said(VideoDevice::Node("/dev/null".into())),
+            "cannot open /dev/null",
+            "it is no V4L2 device"
+        );
     }
 }

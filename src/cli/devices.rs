@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::Failure;
 use crate::api::capabilities::{Capabilities, Encoder, Probe};
-use crate::capture::{self, Device, SoundInput};
+use crate::api::devices;
+use crate::api::devices::{Video, VideoControl, VideoFormat, VideoSize};
 use crate::media;
 use crate::probe::{BackEnd, Probes, USUAL_MODE};
 use crate::telemetry;
@@ -31,7 +32,8 @@ pub fn run(arguments: &DevicesArguments) -> Result<(), Failure> {
     if arguments.probe {
         super::block_on(probe(&probes))?;
     }
-    let devices = Devices::new(&capture::devices(), &capture::sound_inputs(), &probes.back_ends(USUAL_MODE));
+    let inputs = devices::Devices::of_this_machine().map_err(Failure::other)?;
+    let devices = Devices { inputs, capabilities: Capabilities::of(&probes.back_ends(USUAL_MODE)) };
     let text = if arguments.json {
         format!("{}\n", serde_json::to_string_pretty(&devices).map_err(Failure::other)?)
     } else {
@@ -54,42 +56,22 @@ async fn probe(probes: &Probes) {
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Devices {
-    video: Vec<Video>,
-    sound: Vec<Sound>,
+    #[serde(flatten)]
+    inputs: devices::Devices,
     #[serde(flatten)]
     capabilities: Capabilities,
 }
 
-#[derive(Debug, Serialize)]
-struct Video {
-    node: String,
-    name: String,
-    driver: String,
-    by_id: Option<String>,
-    by_path: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Sound {
-    device: String,
-    name: String,
-}
-
 impl Devices {
-    fn new(video: &[Device], sound: &[SoundInput], back_ends: &[BackEnd]) -> Devices {
-        Devices {
-            video: video.iter().map(Video::from).collect(),
-            sound: sound.iter().map(Sound::from).collect(),
-            capabilities: Capabilities::of(back_ends),
-        }
-    }
-
     fn text(&self) -> String {
         let mut text = String::from("Capture devices\n");
-        let video = self.video.iter().map(Video::line).collect();
+        let mut video: Vec<String> = self.inputs.video.iter().flat_map(video_lines).collect();
+        let mute = &self.inputs.video_errors;
+        video.extend(mute.iter().map(|mute| format!("{}  cannot be asked: {}", mute.node, mute.reason)));
         text.push_str(&paragraph(video, "none: no node /dev/videoN gives pictures"));
         text.push_str("\nSound inputs\n");
-        let sound = self.sound.iter().map(|input| format!("{}  {}", input.device, input.name)).collect();
+        let sound =
+            self.inputs.sound.iter().map(|input| format!("{}  {}", input.device, input.name)).collect();
         text.push_str(&paragraph(sound, "none: ALSA knows of no card that records"));
         text.push_str("\nEncoders, in order of preference\n");
         let width = |of: fn(&Encoder) -> &str| {
@@ -103,28 +85,53 @@ impl Devices {
     }
 }
 
-impl Video {
-    fn line(&self) -> String {
-        let Video { node, name, driver, by_id, by_path } = self;
-        let stable = match (by_id, by_path) {
-            (Some(id), _) => format!("  by-id:{id}"),
-            (None, Some(path)) => format!("  by-path:{path}"),
-            (None, None) => String::new(),
-        };
-        format!("{node}  {name} ({driver}){stable}")
+/// Its line; below, the names that it keeps, its input, what it offers, and what can be adjusted.
+fn video_lines(video: &Video) -> Vec<String> {
+    let serial = video.serial.as_ref().map(|serial| format!(", serial {serial}")).unwrap_or_default();
+    let mut lines =
+        vec![format!("{}  {} ({}{serial}, at {})", video.node, video.name, video.driver, video.bus)];
+    lines.extend(video.by_id.iter().map(|id| format!("    device = \"by-id:{id}\"")));
+    lines.extend(video.by_path.iter().map(|path| format!("    device = \"by-path:{path}\"")));
+    if let (Some(input), true) = (&video.input, video.signal.state != "untold") {
+        lines.push(format!("    {input}: {}", video.signal.text));
     }
+    lines.extend(format_lines(&video.formats).into_iter().map(|line| format!("    {line}")));
+    lines.extend(video.controls.iter().filter(|it| it.kind != "other" && !it.read_only).map(control_line));
+    lines
 }
 
-impl From<&Device> for Video {
-    fn from(device: &Device) -> Video {
-        let Device { node, name, driver, by_id, by_path } = device.clone();
-        Video { node: node.display().to_string(), name, driver, by_id, by_path }
+/// Formats that can be used, those with the same sizes and rates in one line; then the names of the others.
+fn format_lines(formats: &[VideoFormat]) -> Vec<String> {
+    let mut groups: Vec<(Vec<&str>, &[VideoSize])> = Vec::new();
+    for format in formats.iter().filter(|format| format.usable) {
+        match groups.iter_mut().find(|(_, sizes)| *sizes == format.sizes) {
+            Some((names, _)) => names.push(&format.fourcc),
+            None => groups.push((vec![&format.fourcc], &format.sizes)),
+        }
     }
+    let mut lines: Vec<String> =
+        groups.iter().map(|(names, sizes)| format!("{}: {}", names.join(" "), sizes_line(sizes))).collect();
+    let others: Vec<_> = formats.iter().filter(|it| !it.usable).map(|it| it.fourcc.as_str()).collect();
+    if !others.is_empty() {
+        lines.push(format!("not usable: {}", others.join(" ")));
+    }
+    lines
 }
 
-impl From<&SoundInput> for Sound {
-    fn from(input: &SoundInput) -> Sound {
-        Sound { device: input.device.clone(), name: input.name.clone() }
+fn sizes_line(sizes: &[VideoSize]) -> String {
+    let size = |VideoSize { size, rates }: &VideoSize| match rates.as_slice() {
+        [] => size.clone(),
+        rates => format!("{size} at {}", rates.join(" ")),
+    };
+    let sizes: Vec<String> = sizes.iter().map(size).collect();
+    if sizes.is_empty() { "sizes not listed".to_owned() } else { sizes.join(", ") }
+}
+
+fn control_line(control: &VideoControl) -> String {
+    let VideoControl { name, range, default, .. } = control;
+    match control.value {
+        Some(value) => format!("    controls.{name} = {value}: {range}; {default} as delivered"),
+        None => format!("    controls.{name}: {range}"),
     }
 }
 
@@ -168,17 +175,55 @@ fn paragraph(lines: Vec<String>, none: &str) -> String {
 mod tests {
     use super::*;
     use crate::api::capabilities::Memory;
+    use crate::api::devices::{SignalState, Sound, VideoError};
 
     #[test]
     fn a_machine_as_people_read_it() {
+        let sizes = |all: &[(&str, &[&str])]| -> Vec<VideoSize> {
+            let rates = |rates: &[&str]| rates.iter().map(|rate| (*rate).to_owned()).collect();
+            all.iter().map(|(size, all)| VideoSize { size: (*size).to_owned(), rates: rates(all) }).collect()
+        };
+        let format = |fourcc: &str, usable, sizes| VideoFormat {
+            fourcc: fourcc.to_owned(),
+            description: String::new(),
+            usable,
+            sizes,
+        };
         let video = Video {
             node: "/dev/video0".to_owned(),
             name: "USB Camera".to_owned(),
             driver: "uvcvideo".to_owned(),
+            bus: "usb-0000:00:14.0-2".to_owned(),
+            serial: Some("0001".to_owned()),
             by_id: Some("usb-Cam_0001-video-index0".to_owned()),
             by_path: Some("pci-0".to_owned()),
+            input: Some("Camera 1".to_owned()),
+            signal: SignalState {
+                state: "absent",
+                text: "no signal".to_owned(),
+                width: None,
+                height: None,
+                framerate: None,
+                interlaced: None,
+            },
+            formats: vec![
+                format("YUYV", true, sizes(&[("640x480", &["30", "7.5"]), ("1280x720", &["10"])])),
+                format("pRAA", false, Vec::new()),
+                format("UYVY", true, sizes(&[("640x480", &["30", "7.5"]), ("1280x720", &["10"])])),
+                format("MJPG", true, sizes(&[("1280x720", &["30"])])),
+            ],
+            controls: vec![VideoControl {
+                name: "brightness".to_owned(),
+                kind: "integer",
+                range: "0 to 255".to_owned(),
+                default: 128,
+                value: Some(10),
+                read_only: false,
+                inactive: false,
+            }],
         };
         let sound = Sound { device: "hw:CARD=Device,DEV=0".to_owned(), name: "USB Audio".to_owned() };
+        let mute = VideoError { node: "/dev/video4".to_owned(), reason: "it hangs".to_owned() };
         let here = Encoder {
             probes: vec![
                 probe("proven at 3.1 times real time", Some("superfast")),
@@ -192,8 +237,18 @@ mod tests {
             Encoder { reason: Some("no device".to_owned()), ..encoder("v4l2h264enc", "v4l2m2m", false) };
         let codecs = vec!["h264".to_owned()];
         let capabilities = Capabilities { codecs, encoders: vec![here, not_probed, missing] };
-        let devices = Devices { video: vec![video], sound: vec![sound], capabilities };
-        let expected = "Capture devices\n  /dev/video0  USB Camera (uvcvideo)  by-id:usb-Cam_0001-video-index0\n\n\
+        let inputs = devices::Devices { video: vec![video], video_errors: vec![mute], sound: vec![sound] };
+        let devices = Devices { inputs, capabilities };
+        let expected = "Capture devices\n  \
+            /dev/video0  USB Camera (uvcvideo, serial 0001, at usb-0000:00:14.0-2)\n      \
+            device = \"by-id:usb-Cam_0001-video-index0\"\n      \
+            device = \"by-path:pci-0\"\n      \
+            Camera 1: no signal\n      \
+            YUYV UYVY: 640x480 at 30 7.5, 1280x720 at 10\n      \
+            MJPG: 1280x720 at 30\n      \
+            not usable: pRAA\n      \
+            controls.brightness = 10: 0 to 255; 128 as delivered\n  \
+            /dev/video4  cannot be asked: it hangs\n\n\
             Sound inputs\n  hw:CARD=Device,DEV=0  USB Audio\n\n\
             Encoders, in order of preference\n  \
             x264enc      h264  software  software  1920×1080, 30/s: proven at 3.1 times real time, preset superfast\n\
@@ -208,7 +263,7 @@ mod tests {
     #[test]
     fn a_machine_without_anything_says_so() {
         let capabilities = Capabilities { codecs: Vec::new(), encoders: Vec::new() };
-        let text = Devices { video: Vec::new(), sound: Vec::new(), capabilities }.text();
+        let text = Devices { inputs: devices::Devices::default(), capabilities }.text();
         assert!(text.contains("none: no node /dev/videoN gives pictures"), "{text}");
         assert!(text.contains("none: ALSA knows of no card that records"), "{text}");
     }

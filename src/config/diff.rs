@@ -42,6 +42,8 @@ pub enum Effect {
     Output(OutputName),
     /// Live: which output the rate follows, or the order in which others take its place. Nothing connects anew.
     Lead,
+    /// Live: what the camera's controls are set to.
+    Controls,
     /// Live: the slate's picture.
     Slate,
     /// Anything else: picture, sound and encoder start anew.
@@ -114,6 +116,7 @@ fn effect(path: &[&str]) -> Effect {
         }
         Some(Touches::Lead) => Effect::Lead,
         Some(Touches::Slate) => Effect::Slate,
+        Some(Touches::Controls) => Effect::Controls,
         None => Effect::RestartStream,
     }
 }
@@ -124,15 +127,17 @@ enum Touches {
     Output,
     Lead,
     Slate,
+    Controls,
 }
 
 /// The first path that fits counts; what none fits restarts the stream.
-const EFFECTS: [(&[&str], Touches); 8] = [
+const EFFECTS: [(&[&str], Touches); 9] = [
     (&["enabled"], Touches::Enabled),
     (&["rate", "min_kbps"], Touches::RateBounds),
     (&["rate", "max_kbps"], Touches::RateBounds),
     (&["rate", "start_kbps"], Touches::RateBounds),
     (&["video", "slate"], Touches::Slate),
+    (&["video", "controls"], Touches::Controls),
     (&["outputs", ANY, "lead"], Touches::Lead),
     (&["outputs", ANY], Touches::Output),
     (&["outputs"], Touches::Lead), // their order
@@ -315,6 +320,8 @@ mod tests {
         assert_eq!(within("rate = { ladder = 'off' }"), [Effect::RestartStream]);
         assert_eq!(within("video = { slate = 'hold' }"), [Effect::Slate]);
         assert_eq!(within("video = { width = 640, slate = 'hold' }"), [Effect::Slate, Effect::RestartStream]);
+        assert_eq!(within("video.controls = { brightness = 10 }"), [Effect::Controls]);
+        assert_eq!(within("video.edid_file = '/etc/uplinkd/edid.bin'"), [Effect::RestartStream]);
         assert_eq!(within("audio = { source = 'test' }"), [Effect::RestartStream]);
         assert_eq!(effects(":9001\"", ":9001\"\nlatency_ms = 500"), [output("spare")]);
         assert_eq!(effects("spare", "reserve"), [output("reserve"), output("spare")]);

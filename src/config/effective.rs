@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::{Api, Audio, AudioSource, Config, Log, Output, Rate, Stream, Video, VideoSource, Word};
+use super::{Api, Audio, AudioSource, Camera, Config, Log, Output, Rate, Stream, Video, VideoSource, Word};
 use crate::units::Bitrate;
 
 impl Config {
@@ -53,9 +53,14 @@ fn log(log: &Log) -> Table {
 fn video(video: &Video) -> Table {
     let mut table = Table::new();
     match &video.source {
-        VideoSource::V4l2 { device } => {
+        VideoSource::V4l2(Camera { device, edid_file, controls }) => {
             put(&mut table, "source", "v4l2");
             put(&mut table, "device", device.to_string());
+            put_path(&mut table, "edid_file", edid_file.as_ref());
+            if !controls.is_empty() {
+                let controls = controls.iter().map(|(name, value)| (name.clone(), i64::from(*value).into()));
+                put(&mut table, "controls", controls.collect::<Table>());
+            }
         }
         VideoSource::Test => put(&mut table, "source", "test"),
         VideoSource::File { path } => {

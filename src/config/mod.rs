@@ -105,14 +105,22 @@ pub struct Video {
 /// Where the picture comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VideoSource {
-    V4l2 {
-        device: VideoDevice,
-    },
+    V4l2(Camera),
     Test,
     /// Looped.
     File {
         path: PathBuf,
     },
+}
+
+/// A V4L2 device, and what it is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Camera {
+    pub device: VideoDevice,
+    /// What an HDMI input tells its senders; without it, what the device has.
+    pub edid_file: Option<PathBuf>,
+    /// By their names; what is not named stays as it is.
+    pub controls: BTreeMap<String, i32>,
 }
 
 /// `video.device`.

@@ -219,7 +219,7 @@ impl fmt::Display for VideoSource {
     /// What its owner calls it: the device, the path, or `test`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            VideoSource::V4l2 { device } => device.fmt(f),
+            VideoSource::V4l2(camera) => camera.device.fmt(f),
             VideoSource::Test => f.write_str("test"),
             VideoSource::File { path } => path.display().fmt(f),
         }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::camera;
 use super::encoder;
 use super::error::Error;
 use super::format::Formats;
@@ -9,6 +10,7 @@ use super::graph;
 use super::slate;
 use super::sound;
 use crate::capture;
+use crate::causes::with_causes;
 use crate::config::{AudioSource, Slate, Stream, VideoSource};
 
 /// Something that a stream asks for and this machine does not have.
@@ -65,11 +67,22 @@ fn check_source(stream: &Stream, findings: &mut Vec<Finding>) {
             check_file(path, "video.path", findings);
             &["uridecodebin", "videorate", "videoconvertscale"]
         }
-        VideoSource::V4l2 { device } => {
-            if let Err(error) = capture::resolve(device) {
+        VideoSource::V4l2(camera) => {
+            if let Some(path) = &camera.edid_file
+                && let Err(error) = camera::read_edid(path)
+            {
+                findings.push(Finding {
+                    key: "video.edid_file",
+                    message: with_causes(&error),
+                    fix: "write the path of an EDID, as `v4l2-ctl --get-edid=file=…,format=raw` saves one"
+                        .to_owned(),
+                    severity: Severity::Error,
+                });
+            }
+            if let Err(error) = capture::open(&camera.device, &capture::Chosen::default()) {
                 findings.push(Finding {
                     key: "video.device",
-                    message: error.to_string(),
+                    message: with_causes(&error),
                     fix: "plug the device in; the stream waits for it".to_owned(),
                     severity: Severity::Warning,
                 });

@@ -42,6 +42,8 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    #[error("{path} {reason}")]
+    Edid { path: PathBuf, reason: String },
     #[error("cannot make the slate: {reason}")]
     Slate { reason: String },
     #[error("cannot open the capture device")]
@@ -65,6 +67,7 @@ impl Error {
             | Error::Thread { .. }
             | Error::File { .. }
             | Error::Slate { .. }
+            | Error::Edid { .. }
             | Error::Device(_)
             | Error::UnitUnreadable => false,
         }

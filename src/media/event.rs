@@ -7,6 +7,14 @@ use tokio::sync::mpsc::error::TrySendError;
 /// News from a running pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaEvent {
+    /// A camera was opened: which it is, in which mode, and why in that one.
+    CaptureOpened { camera: String, mode: String, reason: String },
+    /// Its controls were set; what was refused, each in words.
+    ControlsSet { refused: Vec<String> },
+    /// A camera is there, and its input has no picture.
+    CaptureWaits { reason: String },
+    /// Now it has: start a new capture.
+    CaptureReady,
     /// The first picture came; in the format that the source gives before it is converted.
     CaptureLive { format: String },
     /// The source ended by itself; nothing more comes from it.

@@ -31,6 +31,12 @@ impl Formats {
             .build();
         Formats { picture, sound }
     }
+
+    /// The pictures' pixel format.
+    pub(super) fn pixels(&self) -> &str {
+        let format = self.picture.structure(0).and_then(|format| format.get("format").ok());
+        format.expect("the picture's caps are ours and have a format")
+    }
 }
 
 /// The configuration's frame rate as GStreamer says it.

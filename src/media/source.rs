@@ -12,6 +12,8 @@ use super::format::Formats;
 use super::graph::{self, Graph};
 use super::inputs::Inputs;
 use super::live_sound::Teller;
+use crate::capture::mode::Mode;
+use crate::capture::pixels::Coding;
 use crate::config::AudioDevice;
 
 /// A moving picture with the time since its start.
@@ -49,20 +51,16 @@ pub(super) fn test_tone(inputs: &Inputs, teller: Teller) -> Result<Graph, Error>
     run(graph, move |report| tell(&teller, report))
 }
 
-/// A V4L2 device in the first of its formats that gives the stream's size and rate, converted
-/// where it is none of ours.
-pub(super) fn v4l2(node: &Path, inputs: &Inputs, events: &EventSender) -> Result<Graph, Error> {
+/// A V4L2 device in that mode, converted where it is not the stream's.
+pub(super) fn v4l2(node: &Path, mode: &Mode, inputs: &Inputs, events: &EventSender) -> Result<Graph, Error> {
     let graph = Graph::new("v4l2");
     // do-timestamp stays off: v4l2src takes the driver's own time of the frame.
     let device = node.to_string_lossy();
     let source = graph::make("v4l2src", |source| source.property("device", device.as_ref()))?;
     graph.add(&[&source])?;
-    let wanted = device_caps(&graph, &source, &inputs.formats)?;
-    let filter = graph::only(&wanted)?;
+    let filter = graph::only(&device_caps(&graph, &source, mode)?)?;
     let mut elements = vec![filter.clone()];
-    if wanted.structure(0).is_some_and(|format| format.has_name("image/jpeg")) {
-        elements.push(graph::plain("jpegdec")?);
-    }
+    elements.extend(decoder(mode.coding)?);
     elements.extend(normalised_picture(&inputs.formats)?);
     elements.push(picture_end(inputs, events, &filter)?);
     let elements: Vec<_> = elements.iter().collect();
@@ -167,33 +165,58 @@ fn tell(teller: &Teller, report: Report) {
     }
 }
 
-/// Of what the device offers: raw at the stream's size and rate, else MJPEG so, else raw or MJPEG in
-/// whatever size it likes. (Choosing a mode with more care is the capture module's business.)
-fn device_caps(graph: &Graph, source: &gst::Element, formats: &Formats) -> Result<gst::Caps, Error> {
+/// The mode as v4l2src offers it. What it does not offer in so many words is left to it: some drivers list a
+/// rate or a size that they then round.
+fn device_caps(graph: &Graph, source: &gst::Element, mode: &Mode) -> Result<gst::Caps, Error> {
     if source.set_state(gst::State::Ready).is_err() {
         return Err(graph.not_started());
     }
     let offered = graph::pad(source, "src").query_caps(None);
-    let candidates = ["video/x-raw", "image/jpeg"].into_iter().flat_map(|name| {
-        let mut exact = gst::Structure::new_empty(name);
-        for field in ["width", "height", "framerate"] {
-            exact.set_value(field, mode(&formats.picture, field));
-        }
-        [(0, gst::Caps::builder_full().structure(exact).build()), (1, gst::Caps::new_empty_simple(name))]
-    });
-    let mut candidates: Vec<_> = candidates.collect();
-    candidates.sort_by_key(|(rank, _)| *rank); // stable: raw stays before MJPEG
-    candidates.into_iter().map(|(_, caps)| caps).find(|caps| caps.can_intersect(&offered)).ok_or_else(|| {
-        Error::Unavailable {
-            what: "the capture device".to_owned(),
-            reason: "it gives neither raw pictures nor MJPEG".to_owned(),
-        }
+    let fields: [&[&str]; 3] = [&["width", "height", "framerate"], &["width", "height"], &[]];
+    let whole = caps_of(mode);
+    let mut candidates = fields.into_iter().map(|kept| with_fields(&whole, kept));
+    candidates.find(|caps| caps.can_intersect(&offered)).ok_or_else(|| Error::Unavailable {
+        what: format!("{mode} of the capture device"),
+        reason: "GStreamer's v4l2src does not offer it".to_owned(),
     })
 }
 
-fn mode(picture: &gst::Caps, field: &str) -> gst::glib::SendValue {
-    let value = picture.structure(0).and_then(|format| format.value(field).ok());
-    value.expect("the picture's caps are ours and fixed").clone()
+fn caps_of(mode: &Mode) -> gst::Structure {
+    let mut caps = gst::Structure::new_empty(match mode.coding {
+        Coding::Raw { .. } => "video/x-raw",
+        Coding::Mjpeg => "image/jpeg",
+        Coding::H264 => "video/x-h264",
+    });
+    if let Coding::Raw { name, .. } = mode.coding {
+        caps.set("format", name);
+    }
+    let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    caps.set("width", number(mode.extent.width));
+    caps.set("height", number(mode.extent.height));
+    if let Some(rate) = mode.rate {
+        caps.set("framerate", gst::Fraction::new(number(rate.numerator()), number(rate.denominator())));
+    }
+    caps
+}
+
+/// With its format, and of the other fields just these.
+fn with_fields(whole: &gst::Structure, kept: &[&str]) -> gst::Caps {
+    let mut caps = gst::Structure::new_empty(whole.name());
+    for (field, value) in
+        whole.iter().filter(|(field, _)| *field == "format" || kept.contains(&field.as_str()))
+    {
+        caps.set_value(field, value.clone());
+    }
+    gst::Caps::builder_full().structure(caps).build()
+}
+
+/// What makes raw pictures of the device's, where they are coded.
+fn decoder(coding: Coding) -> Result<Vec<gst::Element>, Error> {
+    match coding {
+        Coding::Raw { .. } => Ok(Vec::new()),
+        Coding::Mjpeg => Ok(vec![graph::plain("jpegdec")?]),
+        Coding::H264 => Ok(vec![graph::plain("h264parse")?, graph::plain("avdec_h264")?]),
+    }
 }
 
 /// Pixels a frame: the whole picture changes, as a camera's does.
@@ -207,6 +230,29 @@ const TONE_SAMPLES: i32 = 480;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::description::{Extent, FourCc, Rate};
+    use crate::capture::pixels;
+
+    #[test]
+    fn a_mode_is_asked_for_in_gstreamers_words() {
+        gst::init().unwrap();
+        let rate = Rate::new(30_000, 1001);
+        let mode = |fourcc: &[u8; 4], rate| {
+            let fourcc = FourCc(*fourcc);
+            Mode { fourcc, coding: pixels::coding(fourcc).unwrap(), extent: Extent::new(1280, 720), rate }
+        };
+        let raw = caps_of(&mode(b"YUYV", rate));
+        assert_eq!(
+            with_fields(&raw, &["width", "height", "framerate"]).to_string(),
+            "video/x-raw, format=(string)YUY2, width=(int)1280, height=(int)720, framerate=(fraction)30000/1001"
+        );
+        assert_eq!(with_fields(&raw, &[]).to_string(), "video/x-raw, format=(string)YUY2");
+        let mjpeg = caps_of(&mode(b"MJPG", None));
+        let all = ["width", "height", "framerate"];
+        assert_eq!(with_fields(&mjpeg, &all).to_string(), "image/jpeg, width=(int)1280, height=(int)720");
+        assert_eq!(decoder(mode(b"MJPG", None).coding).unwrap().len(), 1);
+        assert_eq!(decoder(mode(b"NV12", None).coding).unwrap().len(), 0);
+    }
 
     #[test]
     fn a_format_is_told_as_people_write_it() {

@@ -15,7 +15,8 @@ use super::backoff::{Backoff, Policy};
 /// ```
 ///
 /// In `Waiting` and `Lost` the slate is on air. Capture is started anew at [`SourceMachine::next_deadline`]:
-/// soon after it failed, and when a running capture has been quiet for long (some USB losses are silent).
+/// soon after it failed, at once when what it lacked may be there ([`SourceMachine::hurry`]), and when a running
+/// capture has been quiet for long (some USB losses are silent).
 #[derive(Clone, Debug)]
 pub struct SourceMachine {
     state: SourceState,
@@ -125,6 +126,24 @@ impl SourceMachine {
         self.lose(now, reason)
     }
 
+    /// Capture is open, and its source gives no picture yet: not before it says so is it worth another attempt.
+    pub fn waits(&mut self, now: Instant, reason: String) -> Show {
+        self.backoff.reset();
+        self.restart_at = Some(now + SILENT_RESTART);
+        self.lose(now, reason)
+    }
+
+    /// What was missing may be there: the next attempt is due, where one is wanted at all.
+    pub fn hurry(&mut self, now: Instant) {
+        match self.state {
+            SourceState::Waiting | SourceState::Lost => {
+                self.backoff.reset(); // it may come in steps, or an attempt be under way that is too early
+                self.restart_at = Some(now);
+            }
+            SourceState::Off | SourceState::Live => {}
+        }
+    }
+
     /// Capture was started anew.
     pub fn restarted(&mut self, now: Instant) {
         self.restart_at = Some(now + SILENT_RESTART);
@@ -218,6 +237,40 @@ mod tests {
         assert_eq!(source.next_deadline(), Some(start + ms(1000)));
         source.failed(start + ms(1000), "no such device".into(), 0.5);
         assert_eq!(source.next_deadline(), Some(start + ms(1800)));
+    }
+
+    #[test]
+    fn a_camera_that_is_plugged_in_is_tried_at_once() {
+        let start = Instant::now();
+        let mut source = opened(start, FRAME);
+        for attempt in 0..6 {
+            source.failed(start + ms(100 * attempt), "no such device".into(), 0.5);
+        }
+        assert!(source.next_deadline().unwrap() > start + ms(3000));
+        source.hurry(start + ms(700));
+        assert_eq!(source.next_deadline(), Some(start + ms(700)));
+        source.failed(start + ms(705), "not yet".into(), 0.5);
+        assert_eq!(source.next_deadline(), Some(start + ms(1105)), "and soon again");
+        source.restarted(start + ms(710));
+        source.observe(start + ms(900), Some(start + ms(890)));
+        source.hurry(start + ms(1000));
+        assert_eq!(source.next_deadline(), None, "one that is live is left alone");
+        source.closed(start + ms(1100));
+        source.hurry(start + ms(1200));
+        assert_eq!(source.next_deadline(), None);
+    }
+
+    #[test]
+    fn an_input_without_a_signal_says_so_and_is_waited_for() {
+        let start = Instant::now();
+        let mut source = opened(start, FRAME);
+        source.observe(start + ms(20), Some(start + ms(10)));
+        let shown = source.waits(start + ms(30), "no signal".into());
+        assert_eq!(shown, Show::Slate("no signal".into()));
+        assert_eq!((source.state(), source.losses()), (SourceState::Lost, 1));
+        assert_eq!(source.next_deadline(), Some(start + ms(30) + SILENT_RESTART));
+        source.hurry(start + ms(500));
+        assert_eq!(source.next_deadline(), Some(start + ms(500)));
     }
 
     #[test]

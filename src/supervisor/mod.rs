@@ -11,6 +11,7 @@
 //! Data goes down, measurements come back up through `watch` channels, and commands come in through
 //! one `mpsc` a stream. [`Streams`] is all that the API and the demo see of it.
 
+mod camera;
 mod departures;
 mod fanout;
 mod feed;

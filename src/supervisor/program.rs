@@ -4,6 +4,7 @@
 //! blocking thread. Each opening has channels of its own: what an abandoned one still reports
 //! reaches nobody.
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +15,7 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::fanout::Fanout;
 use super::selection::Pick;
+use crate::capture::Chosen;
 use crate::causes::with_causes;
 use crate::config;
 use crate::media::{
@@ -203,7 +205,7 @@ impl Program {
     /// Opens the source, anew where it is open already. How it went comes from [`Program::next`].
     /// One that is still being opened is waited for: a device or a file server that hangs would
     /// otherwise hold one more thread with each attempt.
-    pub fn open_capture(&mut self, config: &config::Stream) {
+    pub fn open_capture(&mut self, config: &config::Stream, chosen: &Chosen) {
         if self.capture.as_ref().is_some_and(|slot| slot.opening.is_some()) {
             return;
         }
@@ -211,14 +213,21 @@ impl Program {
         let (sender, events) = media::events();
         let (opened, opening) = oneshot::channel();
         let lease = self.encode.inputs().lease();
-        let (config, inputs) = (config.clone(), lease.clone());
+        let (config, chosen, inputs) = (config.clone(), chosen.clone(), lease.clone());
         spawn_blocking(move || {
             drop(before); // first: a device opens once
-            if let Err(abandoned) = opened.send(Capture::start(&config, &inputs, sender)) {
+            if let Err(abandoned) = opened.send(Capture::start_with(&config, &chosen, &inputs, sender)) {
                 drop(abandoned); // on this thread, where closing a device may take its time
             }
         });
         self.capture = Some(CaptureSlot { lease, opening: Some(opening), open: None, events });
+    }
+
+    /// Has the camera's controls be set, where one is open; one that is being opened is given them then.
+    pub fn adjust_camera(&self, controls: &BTreeMap<String, i32>) {
+        if let Some(capture) = self.capture.as_ref().and_then(|slot| slot.open.as_ref()) {
+            capture.adjust(controls);
+        }
     }
 
     /// Closes the source; the encoder goes on with the slate. The task ends when the device is closed.

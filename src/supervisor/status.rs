@@ -36,6 +36,8 @@ pub struct SourceStatus {
     pub state: SourceState,
     /// As configured: a device, a file's path, `test`.
     pub device: String,
+    /// The camera that is captured from; `None` where none is.
+    pub camera: Option<CameraStatus>,
     /// What the source gives, in GStreamer's caps; `None` before the first frame.
     pub format: Option<String>,
     /// Why the slate is on air.
@@ -44,6 +46,19 @@ pub struct SourceStatus {
     pub silence: Option<String>,
     /// Times that a live source was lost.
     pub losses: u64,
+}
+
+/// A camera that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CameraStatus {
+    /// What it calls itself, its serial number, and where it is plugged in.
+    pub name: String,
+    /// What it was set to: `1280x720 MJPG 30/s`.
+    pub mode: String,
+    /// Why to that.
+    pub reason: String,
+    /// Of the controls that were asked for, those that it does not take, and why.
+    pub refused: Vec<String>,
 }
 
 /// What the encoder does.

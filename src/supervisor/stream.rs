@@ -1,7 +1,7 @@
 //! The task of one stream: it owns capture, encoder and outputs, and drives the pure machines.
 //!
-//! Everything that can happen to a stream arrives in one `select!`: commands, media events, wishes
-//! for a key frame, departures, and a tick every 50 ms. After each of them `step` brings the world in
+//! Everything that can happen to a stream arrives in one `select!`: commands, media events, cameras plugged in and
+//! out, wishes for a key frame, departures, and a tick every 50 ms. After each of them `step` brings the world in
 //! line with what the machines want, and the status is published. Nothing in the loop waits for the
 //! network or a device: outputs are tasks of their own, capture is opened and closed on a blocking
 //! thread, and what is taken down leaves through [`Departures`].
@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::camera::CameraState;
 use super::departures::Departures;
 use super::fanout::Fanout;
 use super::output::{OutputHandle, StreamContext};
@@ -22,9 +23,10 @@ use super::program::{News, Program};
 use super::recorder::Recorders;
 use super::selection::{Begin, Selection};
 use super::status::{EncoderStatus, RateStatus, SourceStatus, Status};
+use crate::capture::changes::Changes;
 use crate::causes::with_causes;
 use crate::config::diff::Effect;
-use crate::config::{self, OutputName, StreamName};
+use crate::config::{self, OutputName, StreamName, VideoSource};
 use crate::media::{Counters, MediaEvent, Picture, Tracks};
 use crate::rate::{self, Decision, Mode};
 use crate::session::encoders::Action;
@@ -78,6 +80,7 @@ pub struct StreamTask<'a> {
     rate_decided: Arc<Notify>,
     rate: RateStatus,
     recorders: Recorders,
+    camera: CameraState,
     /// What the source gives, as it said itself.
     format: Option<String>,
     /// Why silence is sent in place of sound.
@@ -112,6 +115,7 @@ impl<'a> StreamTask<'a> {
             rate_decided: Arc::new(Notify::new()),
             rate,
             recorders,
+            camera: CameraState::default(),
             format: None,
             silence: None,
             status,
@@ -130,6 +134,7 @@ impl<'a> StreamTask<'a> {
                     Some(command) => self.obey(command),
                 },
                 news = next_news(&mut self.program) => self.hear(news),
+                changes = self.camera.changes(&self.memory.config.video.source) => self.heed_changes(&changes),
                 () = self.departures.next() => {}
                 () = self.selection.next() => self.found(),
                 () = key_frame_wanted.notified() => {
@@ -201,10 +206,18 @@ impl<'a> StreamTask<'a> {
                 }
                 Effect::Output(name) => self.close_output(name), // `step` opens it again if it is still wanted
                 Effect::Lead => self.follow_link(),
+                Effect::Controls => {
+                    if let (Some(program), VideoSource::V4l2(camera)) =
+                        (&self.program, &self.memory.config.video.source)
+                    {
+                        program.adjust_camera(&camera.controls);
+                    }
+                }
                 Effect::Slate | Effect::RestartStream => {
                     self.rate_settings.send_replace(rate_settings(&self.memory.config));
                     self.abandon_program();
                     self.selection.forget();
+                    self.camera.chosen.forget();
                 }
                 Effect::Enabled if self.memory.config.enabled => self.start(Instant::now()),
                 Effect::Enabled => self.stop("not enabled"),
@@ -240,9 +253,28 @@ impl<'a> StreamTask<'a> {
         }
     }
 
+    /// Cameras were plugged in or out. Whether the one that is wanted is among them, opening it tells.
+    fn heed_changes(&mut self, changes: &Changes) {
+        let (stream, appeared, gone) = (self.name.as_str(), &changes.appeared, &changes.gone);
+        log::info!(stream, appeared:?, gone:?; "capture devices have changed");
+        if !appeared.is_empty() {
+            self.source.hurry(Instant::now());
+        }
+    }
+
     fn heed(&mut self, event: MediaEvent) {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match event {
+            MediaEvent::CaptureOpened { camera, mode, reason } => self.camera.opened(camera, mode, reason),
+            MediaEvent::ControlsSet { refused } => self.camera.controls_set(stream, refused),
+            MediaEvent::CaptureWaits { reason } => {
+                log::info!(stream, reason; "capture waits");
+                let show = self.source.waits(now, reason);
+                if let Some(program) = &self.program {
+                    put_on_air(&self.name, program, show);
+                }
+            }
+            MediaEvent::CaptureReady => self.source.hurry(now),
             MediaEvent::CaptureLive { format } => {
                 log::info!(stream, format; "capture is live");
                 self.format = Some(format);
@@ -314,7 +346,7 @@ impl<'a> StreamTask<'a> {
                 Ok(mut program) => {
                     let reason = self.selection.reason();
                     log::info!(stream, element, reason, target_kbps = target.as_kbps(); "encoder started");
-                    program.open_capture(config);
+                    program.open_capture(config, &self.camera.chosen);
                     self.program = Some(program);
                     return;
                 }
@@ -342,7 +374,7 @@ impl<'a> StreamTask<'a> {
         if self.source.next_deadline().is_some_and(|at| now >= at) {
             self.source.restarted(now);
             self.silence = None;
-            program.open_capture(&self.memory.config);
+            program.open_capture(&self.memory.config, &self.camera.chosen);
         }
         self.watch_encoder(now, &counters);
     }
@@ -387,6 +419,7 @@ impl<'a> StreamTask<'a> {
         let stream = self.name.as_str();
         log::warn!(stream, reason; "capture failed");
         self.format = None;
+        self.camera.status = None;
         let show = self.source.failed(now, reason, rand::random());
         if let Some(program) = &mut self.program {
             drop(program.close_capture()); // closes by itself, while the source machine waits for the next attempt
@@ -414,6 +447,7 @@ impl<'a> StreamTask<'a> {
     fn capture_closed(&mut self) {
         self.source.closed(Instant::now());
         self.format = None;
+        self.camera.status = None;
         self.silence = None;
     }
 
@@ -552,8 +586,9 @@ impl<'a> StreamTask<'a> {
         // those that leave.
         let present = self.memory.config.outputs.iter().filter_map(|output| self.outputs.get(&output.name));
         let outputs = present.map(OutputHandle::status).chain(self.departures.statuses()).collect();
-        let (format, silence) = (self.format.clone(), self.silence.clone());
-        let source = SourceStatus { format, silence, ..bare.source };
+        let (camera, format, silence) =
+            (self.camera.status.clone(), self.format.clone(), self.silence.clone());
+        let source = SourceStatus { camera, format, silence, ..bare.source };
         self.status.send_replace(Status { encoder, outputs, source, rate: self.rate.clone(), ..bare });
     }
 }
@@ -595,6 +630,7 @@ fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, source: 
         source: SourceStatus {
             state: source.state(),
             device: config.video.source.to_string(),
+            camera: None,
             format: None,
             silence: None,
             reason: source.reason().map(str::to_string),

@@ -61,6 +61,21 @@ fn routes_and_actions() {
 }
 
 #[test]
+fn devices_are_listed_with_all_that_they_offer() {
+    let daemon = Daemon::start("");
+    let (status, _, body) = get(daemon.url("/v1/devices"), &[]);
+    assert_eq!(status, 200);
+    for list in ["video", "video_errors", "sound"] {
+        assert!(body[list].is_array(), "{list}: {body:#}");
+    }
+    // Where this machine has cameras.
+    for camera in body["video"].as_array().expect("a list") {
+        assert!(camera["node"].as_str().is_some_and(|node| node.starts_with("/dev/video")), "{camera:#}");
+        assert!(camera["formats"].is_array() && camera["controls"].is_array(), "{camera:#}");
+    }
+}
+
+#[test]
 fn capabilities_are_the_tables_with_what_probes_said() {
     let daemon = Daemon::start("");
     let x264 = || {

@@ -1,5 +1,7 @@
 //! One table of the document, from which keys are read by name.
 
+use std::collections::BTreeMap;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -152,6 +154,38 @@ impl<'a> Section<'a> {
             }
         }
         sections
+    }
+
+    /// Every setting of a section whose names are not ours; `None` where one could not be read. Nothing else
+    /// is to be read of it, and nothing complained about.
+    pub fn settings<T>(
+        self,
+        convert: impl Fn(&str, &DeValue<'a>) -> Result<T, Complaint>,
+    ) -> Option<BTreeMap<String, T>> {
+        let table = match self.contents {
+            Contents::Table(table) => table,
+            Contents::Absent if self.report.is_whole() => return Some(BTreeMap::new()),
+            Contents::Absent | Contents::Unreadable => return None,
+        };
+        let mut settings = BTreeMap::new();
+        let mut complete = self.report.is_whole();
+        for (name, value) in table {
+            let key = name.get_ref().as_ref();
+            if self.report.is_broken(&name.span()) || self.report.is_broken(&value.span()) {
+                complete = false;
+                continue;
+            }
+            match convert(key, value.get_ref()) {
+                Ok(setting) => {
+                    settings.insert(key.to_owned(), setting);
+                }
+                Err(complaint) => {
+                    self.report.push(value.span().start, self.key(key), complaint);
+                    complete = false;
+                }
+            }
+        }
+        complete.then_some(settings)
     }
 
     /// The sections `[[…name]]`, in their order; `None` where they could not be read.

@@ -81,12 +81,13 @@ fn same_section(section: &str, path: &str) -> bool {
 const SLIPS: usize = 3;
 
 /// What other programs, and other versions of the same thought, call a key.
-const ALIASES: [(&str, &str); 29] = [
+const ALIASES: [(&str, &str); 30] = [
     ("address", "url"),
     ("bind", "listen"),
     ("bitrate", "max_kbps"),
     ("bitrate_kbps", "max_kbps"),
     ("cert", "tls_certificate_file"),
+    ("edid", "edid_file"),
     ("file", "path"),
     ("fps", "framerate"),
     ("frame_rate", "framerate"),
@@ -123,6 +124,8 @@ const SECTIONS: [(&str, &[&str]); 7] = [
         &[
             "source",
             "device",
+            "edid_file",
+            "controls",
             "path",
             "width",
             "height",
@@ -163,7 +166,9 @@ mod tests {
         url = "srt://192.0.2.1:9000"
         stream_id = "a"
         passphrase_file = "/passphrase"
-        [streams.b]
+        [streams.b.video]
+        edid_file = "/edid"
+        controls = { brightness = 1 }
     "#;
 
     #[test]
@@ -175,7 +180,7 @@ mod tests {
             let keys: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
             assert_eq!(found.remove(section).unwrap(), keys, "{section}");
         }
-        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["[]", "[streams]"]);
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["[]", "[streams.b.video.controls]", "[streams]"]);
     }
 
     fn collect(path: &str, table: &Table, found: &mut BTreeMap<String, BTreeSet<String>>) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::super::values::LARGEST_FRAMERATE;
-use super::super::{Codec, EncoderChoice, Framerate, Slate, Video, VideoDevice, VideoSource};
+use super::super::{Camera, Codec, EncoderChoice, Framerate, Slate, Video, VideoDevice, VideoSource};
 use super::convert::{self, Value};
 use super::report::Complaint;
 use super::section::Section;
@@ -16,6 +16,8 @@ use super::suggest;
 pub(super) fn read_source(section: &mut Section<'_>) -> Option<VideoSource> {
     let source = section.read("source", |value| convert::choice(value, SOURCES.into_iter())).or(Source::V4l2);
     let device = section.read("device", device).or(VideoDevice::Auto);
+    let edid_file = section.read("edid_file", convert::path).optional();
+    let controls = section.section("controls").settings(control);
     let path = section.read("path", convert::path).optional();
     let source = source?;
     let mut consistent = true;
@@ -24,6 +26,16 @@ pub(super) fn read_source(section: &mut Section<'_>) -> Option<VideoSource> {
         let fix = "write source = \"v4l2\", or remove device";
         section.complain("device", Complaint::new("is only for source = \"v4l2\"", fix));
         consistent = false;
+    }
+    for (key, is_given) in [
+        ("edid_file", matches!(edid_file, Some(Some(_)))),
+        ("controls", controls.as_ref().is_some_and(|controls| !controls.is_empty())),
+    ] {
+        if source != Source::V4l2 && is_given {
+            let fix = format!("write source = \"v4l2\", or remove {key}");
+            section.complain(key, Complaint::new("is only for source = \"v4l2\"", fix));
+            consistent = false;
+        }
     }
     if source != Source::File && matches!(path, Some(Some(_))) {
         let fix = "write source = \"file\", or remove path";
@@ -36,9 +48,10 @@ pub(super) fn read_source(section: &mut Section<'_>) -> Option<VideoSource> {
         consistent = false;
     }
     let (device, path) = (device?, path?);
+    let camera = Camera { device, edid_file: edid_file?, controls: controls? };
     match source {
         _ if !consistent => None,
-        Source::V4l2 => Some(VideoSource::V4l2 { device }),
+        Source::V4l2 => Some(VideoSource::V4l2(camera)),
         Source::Test => Some(VideoSource::Test),
         Source::File => path.map(|path| VideoSource::File { path }),
     }
@@ -110,6 +123,27 @@ fn device(value: &Value<'_>) -> Result<VideoDevice, Complaint> {
             .into()
     };
     Err(Complaint::new(format!("{} is no video device", convert::shown(text)), fix))
+}
+
+/// The value of a control, which has its range from the device.
+fn control(name: &str, value: &DeValue<'_>) -> Result<i32, Complaint> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if name.is_empty() || !name.chars().all(plain) {
+        let fix = "write it in small letters, with _ between its words, as `uplinkd devices` shows it";
+        return Err(Complaint::new("is no control's name", fix));
+    }
+    let number = match value {
+        DeValue::Boolean(truth) => Some(i32::from(*truth)),
+        DeValue::Integer(number) => i32::from_str_radix(number.as_str(), number.radix()).ok(),
+        _ => None,
+    };
+    number.ok_or_else(|| {
+        let message = match value {
+            DeValue::Integer(_) => "is no number that a device takes".to_owned(),
+            other => format!("is {}, not a whole number, true or false", convert::kind(other)),
+        };
+        Complaint::new(message, "write a number in the range that `uplinkd devices` shows")
+    })
 }
 
 fn even(value: &Value<'_>, range: RangeInclusive<i64>) -> Result<u32, Complaint> {
