@@ -55,6 +55,19 @@ name_cameras() {
     "$inside/udev" &
 }
 
+# The node of a camera on the platform bus, as soon as it is there; its number may be another each time. DEVICE
+node_of() {
+    local node until=$((SECONDS + 5))
+    while [ "$SECONDS" -lt "$until" ]; do
+        node=$(echo "/sys/devices/platform/$1/video4linux/"video*)
+        node=/dev/${node##*/}
+        [ ! -c "$node" ] || { echo "$node" && return; }
+        sleep 0.05
+    done
+    echo "$1 has no node" >&2
+    return 1
+}
+
 note() { echo "$1 $2" >>"$LAB_RUN/$run.facts"; }
 
 # Into the kernel's log, beside what devices say.
