@@ -27,9 +27,9 @@ own_network() {
     for program in unshare ip srt-live-transmit ffmpeg; do
         command -v "$program" >/dev/null || cannot "$program is missing (Debian: util-linux iproute2 srt-tools ffmpeg)"
     done
-    for program in curl jq v4l2-ctl modprobe; do # inside
+    for program in curl jq v4l2-ctl modprobe python3; do # inside
         PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null ||
-            cannot "$program is missing (Debian: curl jq v4l-utils kmod)"
+            cannot "$program is missing (Debian: curl jq v4l-utils kmod python3)"
     done
     for program in "$uplinkd" "$tscheck"; do
         [ -x "$program" ] || cannot "there is no $program: make builds it, see above"
