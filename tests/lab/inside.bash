@@ -10,6 +10,7 @@ begin() {
     run=$1 began=$SECONDS
     : >"$LAB_RUN/$run.facts"
     mark "$run begins"
+    [ ! -e "$LAB_RUN/$run.port" ] || receive
     "$UPLINKD" run --config "$LAB_RUN/$run.toml" >"$LAB_RUN/$run.log" 2>&1 &
     daemon=$!
     waits_for "$start_limit" '.state == "streaming" and .source.state == "live"' || return 1
@@ -23,7 +24,15 @@ end() {
     kill -TERM "$daemon" 2>/dev/null || true
     wait "$daemon" || exit=$?
     note exit "$exit"
+    [ -z "${receiver:-}" ] || wait "$receiver" || true
+    receiver=''
     mark "$run ends"
+}
+
+receive() {
+    srt-live-transmit -loglevel:fatal -autoreconnect:no "srt://:$(<"$LAB_RUN/$run.port")?mode=listener" file://con \
+        >"$LAB_RUN/$run.ts" 2>"$LAB_RUN/$run.receiver.log" &
+    receiver=$!
 }
 
 status() { curl -sS --max-time 2 "$api/v1/streams/main" 2>/dev/null | jq -r "$1"; }

@@ -5,9 +5,10 @@
 target=${CARGO_TARGET_DIR:-target}/debug
 uplinkd=$(realpath -m "${UPLINKD:-$target/uplinkd}")
 tscheck=$(realpath -m "${TSCHECK:-$target/examples/tscheck}")
-readonly here=10.99.0.1 # this side, as tests/lab/uml has it
+here=10.99.0.1          # where it is received: this side, as tests/lab/uml has it
+machine=(--net)         # options of tests/lab/uml
 readonly too_busy=97    # percent of the one emulated processor
-work='' keep='' passed=0 failed=0 receivers=()
+work='' keep='' own_time='' passed=0 failed=0 receivers=()
 
 usage() {
     sed -n '2,/^set -eu/{/^set/d;s/^# \{0,1\}//;p}' "$lab/${0##*/}" >&2
@@ -46,6 +47,7 @@ own_network() {
 
 # The folder for logs and recordings, and the machine inside.
 prepare() {
+    [ -z "$own_time" ] || here=127.0.0.1 machine=(--own-time)
     if [ -n "$keep" ]; then mkdir -p "$keep" && work=$(cd "$keep" && pwd); else work=$(mktemp -d); fi
     trap stop EXIT
     trap 'exit 130' INT TERM
@@ -91,8 +93,10 @@ latency_ms = 1000
 TOML
 }
 
-# libsrt, for one connection and no other: whoever connects anew finds nobody. RUN PORT
+# libsrt, for one connection and no other: whoever connects anew finds nobody. Where time is the machine's own, it
+# is received inside, by the same program. RUN PORT
 receive() {
+    [ -z "$own_time" ] || { echo "$2" >"$work/$1.port" && return; }
     srt-live-transmit -loglevel:fatal -autoreconnect:no "srt://:$2?mode=listener" file://con \
         >"$work/$1.ts" 2>"$work/$1.receiver.log" &
     receivers+=("$!")
