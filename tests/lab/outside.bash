@@ -112,7 +112,7 @@ judge_recording() {
         check "$figure: $(fact_of_recording "$1" "$figure")" [ "$(fact_of_recording "$1" "$figure")" = 0 ]
     done
     check "one connection" [ "$(fact "$1" connections)" = 1 ]
-    decoder=$(ffmpeg -v error -xerror -i "$work/$1.ts" -f null - 2>&1 | head -n 1) || true
+    decoder=$(ffmpeg -v error -xerror -i "$work/$1.ts" -fps_mode passthrough -enc_time_base 1:90000 -f null - 2>&1 | head -n 1) || true
     check "ffmpeg decodes it all${decoder:+: $decoder}" [ -z "$decoder" ]
 }
 
