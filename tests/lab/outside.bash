@@ -51,7 +51,7 @@ prepare() {
     if [ -n "$keep" ]; then mkdir -p "$keep" && work=$(cd "$keep" && pwd); else work=$(mktemp -d); fi
     trap stop EXIT
     trap 'exit 130' INT TERM
-    kernel=$(dirname "$("$lab/kernel")") || cannot "there is no kernel"
+    "$lab/kernel" >/dev/null || cannot "there is no kernel"
 }
 
 stop() {
