@@ -19,10 +19,10 @@ REFERENCES := 1
 CONSTANT := 500
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check lab lab-v4l2 scoreboard bench fresh-root deny
+.PHONY: help run test setup check lab lab-v4l2 lab-continuity lab-formats lab-hot-plug scoreboard bench fresh-root deny
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## install what is missing, build, and run `uplinkd demo`; ARGS="…" are its arguments
 	@.ci/setup run
@@ -53,17 +53,21 @@ check: ## what a change must pass: formatting, lints, documentation, tests
 	@echo "==> testing"
 	@$(CARGO) test --locked
 
-lab: ## the long tests, which `make test` leaves out, in real time: half an hour on a quiet machine
+lab: ## the long tests, which `make test` leaves out, in real time: an hour on a quiet machine
 	@.ci/setup test
 	@echo "==> long tests"
 	@$(CARGO) test --locked -- --ignored
-	@$(MAKE) --no-print-directory lab-v4l2
+	@$(MAKE) --no-print-directory -k lab-v4l2 lab-hot-plug lab-formats lab-continuity
 
 lab-v4l2: ## the daemon with a kernel's camera and encoder, without hardware; the first time it builds that kernel
+lab-continuity: ## a camera that fails a hundred times, and a stream that does not; ARGS="--faults N"
+lab-formats: ## every pixel format that a camera may have
+lab-hot-plug: ## USB cameras plugged in and out
+lab-v4l2 lab-continuity lab-formats lab-hot-plug:
 	@.ci/setup test
 	@echo "==> building"
 	@$(CARGO) build --locked --bin uplinkd --example tscheck
-	@tests/lab/v4l2 $(ARGS)
+	@tests/lab/$(@:lab-%=%) $(ARGS)
 
 scoreboard: ## how well the rate follows links, beside two references; LINKLAB=DIR SCENARIOS="…" LATENCY=2000 SEEDS="1 2 3" JOBS=1 REFERENCES=1
 	@.ci/setup test
