@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval};
@@ -20,7 +21,17 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let config = file::load(path).map_err(Failure::configuration)?;
     telemetry::init(config.log.level).map_err(Failure::other)?;
     media::init().map_err(Failure::gstreamer)?;
+    allow_all_descriptors();
     super::block_on(serve(path, config))?
+}
+
+/// GStreamer 1.22's v4l2src leaks five descriptors each time that it is opened: with the usual limit of 1024 a
+/// camera with a bad cable would end the daemon after some two hundred losses.
+fn allow_all_descriptors() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        log::warn!(limit:? = current, error:%; "the limit of descriptors is not raised");
+    }
 }
 
 async fn serve(path: &Path, config: Config) -> Result<(), Failure> {

@@ -13,6 +13,9 @@ use crate::ts::{assert_clean, assert_decodes, assert_decodes_from, check};
 /// A second without picture is a stall, and half of it what is left for the swap.
 const SWAP: Duration = Duration::from_secs(2);
 
+/// A second sample that is decoded in its turn: half a second of pictures, and a child process.
+const PROOF: Duration = Duration::from_secs(2);
+
 #[test]
 fn a_stalled_encoder_is_replaced_on_air() {
     in_turn(|| {
@@ -254,7 +257,7 @@ fn breaks(knobs: &str, found: &str, reason: &str) {
     daemon.wait_for("streaming", Duration::from_secs(15));
     let is_found = eventually_or(Duration::from_secs(25), || daemon.log().contains(found));
     assert!(is_found.is_some(), "{:#}\n{}", daemon.status(), daemon.log());
-    let swapped = eventually_or(SWAP, || in_use(&daemon) == "x264enc");
+    let swapped = eventually_or(PROOF + SWAP, || in_use(&daemon) == "x264enc");
     assert!(swapped.is_some(), "{:#}\n{}", daemon.status(), daemon.log());
     assert_demoted_for(&daemon, reason);
     std::thread::sleep(Duration::from_millis(1500)); // the receiver holds back what it gets for a second
