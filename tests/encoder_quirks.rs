@@ -49,7 +49,8 @@ fn each_change_is_a_key_frame() {
 fn a_new_rate_is_followed_after_a_second() {
     calmly(3, || {
         let units = run(Quirks { follows_after: Duration::from_secs(1), ..Quirks::NONE });
-        assert!(share(&units, 5.0, 5.9, 1_000) > 0.75, "{}", share(&units, 5.0, 5.9, 1_000));
+        // The picture flashes once a second, which may be outside; had it followed, this were 0.4.
+        assert!(share(&units, 5.0, 5.9, 1_000) > 0.55, "{}", share(&units, 5.0, 5.9, 1_000));
         assert!(share(&units, 6.5, 7.5, 400) < 1.2, "{}", share(&units, 6.5, 7.5, 400));
         assert_eq!(keys(&units, 4.95, 5.5), 0);
     });
