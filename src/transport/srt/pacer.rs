@@ -74,15 +74,15 @@ impl Pacer {
             // Truncated, and zero while in debt.
             Some(_) => (self.tokens / self.packet_bytes() as f64) as usize,
         };
-        if waiting > packets.min(allowed) {
+        let packets = packets.min(allowed);
+        self.held.lately |= waiting > allowed || self.is_kept_waiting(now);
+        if waiting > packets {
             self.held.since.get_or_insert(now);
-            self.held.lately |= waiting > allowed || self.is_kept_waiting(now);
         } else {
-            self.held.lately |= self.is_kept_waiting(now);
             self.held.before = self.held_back(now);
             self.held.since = None;
         }
-        packets.min(allowed)
+        packets
     }
 
     /// For how long in all something has waited to be admitted.
@@ -94,9 +94,8 @@ impl Pacer {
     /// Whether the link is what something waits for to be admitted, or has waited for since this was last
     /// asked: for longer than it takes to spread a burst of the application's by [`DEPTH`].
     pub fn has_held_back(&mut self, now: Instant) -> bool {
-        let waits = self.held.since.is_some() && self.held.lately;
         let lately = self.held.lately || self.is_kept_waiting(now);
-        self.held.lately = waits || self.is_kept_waiting(now);
+        self.held.lately = lately && self.held.since.is_some();
         lately
     }
 
