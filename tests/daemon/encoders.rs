@@ -4,11 +4,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use uplinkd::demo::checker::{Report, TrackReport};
+use uplinkd::demo::checker::TrackReport;
 
 use crate::calm::calmly;
 use crate::harness::{Daemon, Peer, eventually, eventually_or, free_port, test_stream};
-use crate::ts::{assert_clean, assert_decodes, assert_decodes_from, check};
+use crate::ts::{assert_clean, assert_decodes, assert_decodes_from, check_drained};
 
 /// A second without picture is a stall, and half of it what is left for the swap.
 const SWAP: Duration = Duration::from_secs(2);
@@ -242,7 +242,7 @@ fn survives(knobs: &str, reason: &str, within: Duration, lost: Lost) {
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(daemon.status()["outputs"][0]["connections"], 1);
     let encoder = daemon.status()["encoder"].clone();
-    let report = check_all(&mut daemon, &peer);
+    let report = check_drained(&mut daemon, &peer, Duration::from_secs(8));
     assert_clean(&report, 120);
     let video = report.video.expect("a picture track");
     assert!(video.longest_step < within + Duration::from_millis(500), "{video:#?}");
@@ -267,7 +267,7 @@ fn breaks(knobs: &str, found: &str, reason: &str) {
     let status = daemon.status();
     assert_eq!(status["outputs"][0]["connections"], 1);
     assert!(status["encoder"]["lost_frames"].as_u64().is_some_and(|lost| lost <= 1), "{status:#}");
-    let report = check_all(&mut daemon, &peer);
+    let report = check_drained(&mut daemon, &peer, Duration::from_secs(8));
     assert_clean(&report, 120);
     assert_decodes_from(&peer.received(), broken);
 }
@@ -283,15 +283,6 @@ fn assert_demoted_for(daemon: &Daemon, reason: &str) {
             && contains(&encoder["demoted"][0]["reason"], reason)
     });
     assert!(daemon.log().contains("encoder is replaced"), "{}", daemon.log());
-}
-
-/// What arrived of all that was sent, once the daemon has ended.
-fn check_all(daemon: &mut Daemon, peer: &Peer) -> Report {
-    daemon.signal("TERM");
-    assert!(daemon.wait(Duration::from_secs(8)).success(), "{}", daemon.log());
-    let sent = daemon.logged_number("sent_bytes");
-    eventually("everything arrives", Duration::from_secs(4), || peer.received().len() as u64 == sent);
-    check(&peer.received())
 }
 
 fn streaming(encoder: &str, fakes: &str) -> (Daemon, Peer) {

@@ -1,19 +1,17 @@
 //! The source goes and comes back; the receiver sees one stream.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use tempfile::TempDir;
+
 use crate::harness::{Daemon, Peer, eventually, free_port, test_stream};
-use crate::ts::{assert_clean, check};
+use crate::ts::{assert_clean, check_drained};
 
 #[test]
 fn a_lost_source_is_a_slate_on_the_same_connection_until_it_is_back() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let clip = directory.path().join("clip.mp4");
-    let copy = directory.path().join("copy.mp4");
-    make_clip(&copy);
-    std::fs::copy(&copy, &clip).expect("copied");
+    let (_directory, clip, copy) = clip_and_copy();
 
     let port = free_port();
     let peer = Peer::srt_live_transmit(port, "");
@@ -35,23 +33,12 @@ fn a_lost_source_is_a_slate_on_the_same_connection_until_it_is_back() {
     assert_eq!((&status["source"]["state"], &status["source"]["losses"]), (&"live".into(), &1.into()));
     assert_eq!(status["outputs"][0]["connections"], 1);
 
-    daemon.signal("TERM");
-    assert!(daemon.wait(Duration::from_secs(4)).success(), "{}", daemon.log());
-    let sent = daemon.logged_number("sent_bytes");
-    eventually("everything arrives", Duration::from_secs(4), || peer.received().len() as u64 == sent);
-    let report = check(&peer.received());
-    assert_clean(&report, 60);
-    let video = report.video.expect("a picture track");
-    assert!(video.longest_step < Duration::from_millis(700), "no freeze: {video:#?}");
+    assert_drains_without_a_freeze(&mut daemon, &peer);
 }
 
 #[test]
 fn a_fallback_takes_the_place_of_a_lost_source_until_that_has_proven_itself() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let clip = directory.path().join("clip.mp4");
-    let copy = directory.path().join("copy.mp4");
-    make_clip(&copy);
-    std::fs::copy(&copy, &clip).expect("copied");
+    let (_directory, clip, copy) = clip_and_copy();
 
     let port = free_port();
     let peer = Peer::srt_live_transmit(port, "");
@@ -91,14 +78,7 @@ fn a_fallback_takes_the_place_of_a_lost_source_until_that_has_proven_itself() {
     assert_eq!(status["source"]["sources"][1]["state"], "off");
     assert_eq!(status["outputs"][0]["connections"], 1);
 
-    daemon.signal("TERM");
-    assert!(daemon.wait(Duration::from_secs(4)).success(), "{}", daemon.log());
-    let sent = daemon.logged_number("sent_bytes");
-    eventually("everything arrives", Duration::from_secs(4), || peer.received().len() as u64 == sent);
-    let report = check(&peer.received());
-    assert_clean(&report, 60);
-    let video = report.video.expect("a picture track");
-    assert!(video.longest_step < Duration::from_millis(700), "no freeze: {video:#?}");
+    assert_drains_without_a_freeze(&mut daemon, &peer);
 }
 
 #[test]
@@ -119,6 +99,23 @@ fn other_fallbacks_are_taken_over_without_another_encoder() {
     assert_eq!(daemon.status()["outputs"][0]["connections"], 1);
     assert_eq!(daemon.log().matches("encoder started").count(), 1, "{}", daemon.log());
     assert!(daemon.is_running());
+}
+
+/// All that was sent has arrived, and the receiver saw no freeze.
+fn assert_drains_without_a_freeze(daemon: &mut Daemon, peer: &Peer) {
+    let report = check_drained(daemon, peer, Duration::from_secs(4));
+    assert_clean(&report, 60);
+    let video = report.video.expect("a picture track");
+    assert!(video.longest_step < Duration::from_millis(700), "no freeze: {video:#?}");
+}
+
+/// A clip that may be spoilt, and what it is mended with; gone with the directory.
+fn clip_and_copy() -> (TempDir, PathBuf, PathBuf) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (clip, copy) = (directory.path().join("clip.mp4"), directory.path().join("copy.mp4"));
+    make_clip(&copy);
+    std::fs::copy(&copy, &clip).expect("copied");
+    (directory, clip, copy)
 }
 
 /// Two seconds of picture and sound.

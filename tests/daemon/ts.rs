@@ -6,11 +6,22 @@ use std::time::Duration;
 
 use uplinkd::demo::checker::{Checker, Report};
 
+use crate::harness::{Daemon, Peer, eventually};
+
 /// What the checker says of a whole recording.
 pub fn check(recording: &[u8]) -> Report {
     let mut checker = Checker::new();
     checker.feed(Duration::ZERO, recording);
     checker.report(Duration::ZERO)
+}
+
+/// The same of a daemon that is told to end, when all that it sent has arrived; it has so long to end in.
+pub fn check_drained(daemon: &mut Daemon, peer: &Peer, limit: Duration) -> Report {
+    daemon.signal("TERM");
+    assert!(daemon.wait(limit).success(), "{}", daemon.log());
+    let sent = daemon.logged_number("sent_bytes");
+    eventually("everything arrives", Duration::from_secs(4), || peer.received().len() as u64 == sent);
+    check(&peer.received())
 }
 
 /// Nothing is missing, torn or out of order, and there are at least so many pictures, with sound.
