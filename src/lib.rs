@@ -51,7 +51,7 @@
 //!   `srt-protocol`, with what it measures and when it repeats.
 //! - ● [`simulation`]: the real rate control and GOP queue over a link that does not exist, between models
 //!   of an encoder, of SRT's sender and of its receiver.
-//! - [`capture`]: which V4L2 device is meant.
+//! - [`capture`]: which cameras and sound inputs there are, which one is meant, and ● the mode that it is set to.
 //! - [`media`]: all of GStreamer: sources, slate, encoders; and the mux.
 //! - [`probe`]: whether an encoder works here: measured in a child process, judged ●, remembered; and whether
 //!   what one gives on air can be decoded.
