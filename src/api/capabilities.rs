@@ -77,7 +77,7 @@ pub struct RateStep {
 }
 
 /// The route. Files and GStreamer's registry are asked, so it runs beside the other answers.
-#[utoipa::path(get, path = "/v1/capabilities", tag = "machine", responses(
+#[utoipa::path(get, path = "/v1/capabilities", operation_id = "capabilities", tag = "machine", responses(
     (status = 200, description = "Every encoder that uplinkd knows, and what is known of it here.", body = Capabilities),
     (status = 500, description = "They cannot be listed."),
 ))]

@@ -108,7 +108,7 @@ pub struct Asked {
     confirm_within_s: Option<u64>,
 }
 
-#[utoipa::path(get, path = "/v1/config", tag = "configuration", responses(
+#[utoipa::path(get, path = "/v1/config", operation_id = "read_config", tag = "configuration", responses(
     (status = 200, description = "Every setting with its value and who says so. Secrets are in none of them.",
         body = Configuration,
         headers(("ETag" = String, description = "Of the whole configuration, for `If-Match`."))),
@@ -119,7 +119,7 @@ pub async fn read(State(facts): State<Facts>) -> Result<Response, Problem> {
 }
 
 /// Nothing is changed.
-#[utoipa::path(post, path = "/v1/config/check", tag = "configuration",
+#[utoipa::path(post, path = "/v1/config/check", operation_id = "check_config", tag = "configuration",
     request_body(content = String, content_type = "application/toml", description = "All overrides, as TOML."),
     responses(
         (status = 200, description = "The overrides go with the file and with this machine.", body = Checked),
@@ -145,7 +145,7 @@ pub struct Checked {
 }
 
 /// Nothing is changed.
-#[utoipa::path(post, path = "/v1/config/plan", tag = "configuration",
+#[utoipa::path(post, path = "/v1/config/plan", operation_id = "plan_config", tag = "configuration",
     params(("If-Match" = Option<String>, Header, description = "The `ETag` of `/v1/config`.")),
     request_body(content = String, content_type = "application/toml", description = "All overrides, as TOML."),
     responses(
@@ -167,7 +167,7 @@ pub async fn plan(
 
 /// The overrides take the place of those that there are. A stream that streamed before and does not within 20 s
 /// takes the change back.
-#[utoipa::path(post, path = "/v1/config/apply", tag = "configuration",
+#[utoipa::path(post, path = "/v1/config/apply", operation_id = "apply_config", tag = "configuration",
     params(
         ("confirm_within_s" = Option<u64>, Query, minimum = 1, maximum = 3600,
             description = "The change is rolled back after so many seconds, or at the daemon's next start, unless \
@@ -205,7 +205,7 @@ pub async fn apply(
 }
 
 /// The change on trial stays, whatever its streams do.
-#[utoipa::path(post, path = "/v1/config/confirm", tag = "configuration", responses(
+#[utoipa::path(post, path = "/v1/config/confirm", operation_id = "confirm_config", tag = "configuration", responses(
     (status = 200, description = "The change stays.", body = Configuration, headers(("ETag" = String))),
     (status = 409, description = "There is no change on trial."),
     (status = 503, description = "It cannot be kept, or the daemon is busy."),
@@ -216,7 +216,7 @@ pub async fn confirm(State(facts): State<Facts>) -> Result<Response, Problem> {
 }
 
 /// The change on trial is taken back.
-#[utoipa::path(post, path = "/v1/config/rollback", tag = "configuration", responses(
+#[utoipa::path(post, path = "/v1/config/rollback", operation_id = "roll_back_config", tag = "configuration", responses(
     (status = 200, description = "What was before counts again.", body = Configuration, headers(("ETag" = String))),
     (status = 409, description = "There is no change on trial."),
     (status = 503, description = "The daemon is busy, or has no configuration file."),
@@ -226,7 +226,7 @@ pub async fn roll_back(State(facts): State<Facts>) -> Result<Response, Problem> 
 }
 
 /// The configuration is what the file says.
-#[utoipa::path(delete, path = "/v1/config/overrides", tag = "configuration",
+#[utoipa::path(delete, path = "/v1/config/overrides", operation_id = "remove_overrides", tag = "configuration",
     params(("If-Match" = Option<String>, Header, description = "The `ETag` of `/v1/config`.")),
     responses(
         (status = 200, description = "What that changes and restarts.", body = Outcome),

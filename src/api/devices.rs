@@ -103,7 +103,7 @@ pub struct Sound {
 }
 
 /// The route. Drivers are asked, which may take seconds, so it runs beside the other answers.
-#[utoipa::path(get, path = "/v1/devices", tag = "machine", responses(
+#[utoipa::path(get, path = "/v1/devices", operation_id = "devices", tag = "machine", responses(
     (status = 200, description = "Cameras with all that they offer, and sound inputs.", body = Devices),
     (status = 500, description = "They cannot be listed."),
 ))]

@@ -90,7 +90,7 @@ struct Inputs {
     encoded_bps: Option<u64>,
 }
 
-#[utoipa::path(get, path = "/v1/streams/{id}/rate", tag = "streams",
+#[utoipa::path(get, path = "/v1/streams/{id}/rate", operation_id = "rate_decisions", tag = "streams",
     params(
         ("id" = String, Path, description = "The stream's name."),
         ("last_s" = Option<u32>, Query, description = "How far back, in seconds; 60 unless told. Ten minutes are kept."),

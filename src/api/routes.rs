@@ -154,14 +154,14 @@ fn complete(operation: &mut Operation) {
     }
 }
 
-#[utoipa::path(get, path = "/healthz", tag = "daemon", responses(
+#[utoipa::path(get, path = "/healthz", operation_id = "health", tag = "daemon", responses(
     (status = 200, description = "The daemon answers.", body = String, content_type = "text/plain"),
 ))]
 async fn healthz() -> &'static str {
     "ok\n"
 }
 
-#[utoipa::path(get, path = "/readyz", tag = "daemon", responses(
+#[utoipa::path(get, path = "/readyz", operation_id = "readiness", tag = "daemon", responses(
     (status = 200, description = "The daemon is up.", body = String, content_type = "text/plain"),
     (status = 503, description = "It starts, or sends what it has and ends."),
 ))]
@@ -174,14 +174,14 @@ async fn readyz(State(facts): State<Facts>) -> Response {
 }
 
 /// This document.
-#[utoipa::path(get, path = "/v1/openapi.json", tag = "daemon", responses(
+#[utoipa::path(get, path = "/v1/openapi.json", operation_id = "openapi", tag = "daemon", responses(
     (status = 200, description = "The OpenAPI document of this very version.", body = serde_json::Value),
 ))]
 async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], description()).into_response()
 }
 
-#[utoipa::path(get, path = "/v1/info", tag = "daemon", responses(
+#[utoipa::path(get, path = "/v1/info", operation_id = "info", tag = "daemon", responses(
     (status = 200, description = "What this daemon is, and since when it runs.", body = wire::Info),
 ))]
 async fn info(State(facts): State<Facts>) -> Json<wire::Info> {
@@ -220,8 +220,11 @@ mod tests {
     fn every_error_is_a_problem_and_every_answer_is_explained() {
         let document: serde_json::Value = serde_json::from_str(description()).unwrap();
         assert_eq!(document["openapi"], "3.1.0");
+        let mut ids = BTreeSet::new();
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
+                let id = operation["operationId"].as_str().unwrap();
+                assert!(ids.insert(id.to_owned()), "{id} is the name of two operations");
                 for (status, answer) in operation["responses"].as_object().unwrap() {
                     let place = format!("{method} {path}: {status}");
                     assert!(answer["description"].as_str().is_some_and(|text| !text.is_empty()), "{place}");

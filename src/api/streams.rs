@@ -13,14 +13,14 @@ use crate::config::StreamName;
 use crate::reconfigure::{Change, Current, Mode, tag};
 use crate::supervisor::{Command, Refusal, StreamHandle};
 
-#[utoipa::path(get, path = "/v1/streams", tag = "streams", responses(
+#[utoipa::path(get, path = "/v1/streams", operation_id = "list_streams", tag = "streams", responses(
     (status = 200, description = "Every stream and how it does.", body = wire::Streams),
 ))]
 pub async fn list(State(facts): State<Facts>) -> Json<wire::Streams> {
     Json(wire::Streams { items: facts.streams.statuses().iter().map(wire::Stream::from).collect() })
 }
 
-#[utoipa::path(get, path = "/v1/streams/{id}", tag = "streams",
+#[utoipa::path(get, path = "/v1/streams/{id}", operation_id = "read_stream", tag = "streams",
     params(("id" = String, Path, description = "The stream's name.")),
     responses(
         (status = 200, description = "How the stream does, and under `config` how it is configured.",
@@ -37,7 +37,7 @@ pub async fn read(State(facts): State<Facts>, id: Segments<String>) -> Result<Re
 }
 
 /// What is not said has its default. What the configuration file says already is not repeated in the overrides.
-#[utoipa::path(put, path = "/v1/streams/{id}", tag = "streams",
+#[utoipa::path(put, path = "/v1/streams/{id}", operation_id = "replace_stream", tag = "streams",
     params(
         ("id" = String, Path, description = "The stream's name: 1 to 32 of a-z, 0-9, - and _."),
         ("If-Match" = Option<String>, Header, description = "An `ETag` that was given for this stream."),
@@ -70,7 +70,7 @@ pub async fn replace(
 
 /// The patch is one on what file and overrides say, without defaults: `null` gives a setting its default back. A
 /// list, such as `outputs`, is replaced as a whole.
-#[utoipa::path(patch, path = "/v1/streams/{id}", tag = "streams",
+#[utoipa::path(patch, path = "/v1/streams/{id}", operation_id = "patch_stream", tag = "streams",
     params(
         ("id" = String, Path, description = "The stream's name."),
         ("If-Match" = Option<String>, Header, description = "An `ETag` that was given for this stream."),
@@ -102,7 +102,7 @@ pub async fn merge(
 }
 
 /// The stream sends what it has, and is gone; one of the configuration file too, until the overrides are removed.
-#[utoipa::path(delete, path = "/v1/streams/{id}", tag = "streams",
+#[utoipa::path(delete, path = "/v1/streams/{id}", operation_id = "remove_stream", tag = "streams",
     params(
         ("id" = String, Path, description = "The stream's name."),
         ("If-Match" = Option<String>, Header, description = "An `ETag` that was given for this stream."),
@@ -130,7 +130,7 @@ pub async fn remove(
 
 /// The command is handed over; the stream's state tells how it went. What is started or stopped so stays so until
 /// the daemon restarts; `enabled` lasts.
-#[utoipa::path(post, path = "/v1/streams/{id}/actions/{action}", tag = "streams",
+#[utoipa::path(post, path = "/v1/streams/{id}/actions/{action}", operation_id = "act_on_stream", tag = "streams",
     params(
         ("id" = String, Path, description = "The stream's name."),
         ("action" = String, Path, description = "`start`, `stop`, `restart` or `keyframe`."),

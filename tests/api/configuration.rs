@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{Daemon, Peer, eventually, free_port, test_stream};
-use crate::http::{delete, get, overrides, send, setting};
+use crate::http::{delete, get, on_air, overrides, send, setting};
 
 #[test]
 fn every_setting_tells_who_says_so() {
@@ -30,7 +30,7 @@ fn a_bad_document_has_lines_and_columns_and_touches_nothing() {
     let port = free_port();
     let _peer = Peer::srt_live_transmit(port, "");
     let daemon = Daemon::start(&test_stream(port, 300, ""));
-    daemon.wait_for("streaming", Duration::from_secs(30));
+    on_air(&daemon);
     let frames = daemon.status()["encoder"]["frames"].as_u64().expect("frames");
     for action in ["check", "plan", "apply", "apply?confirm_within_s=5"] {
         for (wrong, line, column) in [
@@ -54,7 +54,8 @@ fn a_bad_document_has_lines_and_columns_and_touches_nothing() {
     let both = overrides(&daemon, "check", "[streams.main]\nx = 1\n[streams.main.rate]\ny = 2");
     assert_eq!(both.body["errors"].as_array().map(Vec::len), Some(2), "all at once: {:#}", both.body);
     let status = daemon.status();
-    assert_eq!((&status["state"], &status["outputs"][0]["connections"]), (&json!("streaming"), &json!(1)));
+    let output = &status["outputs"][0];
+    assert_eq!((&output["state"], &output["connections"]), (&json!("streaming"), &json!(1)), "{status:#}");
     assert!(status["encoder"]["frames"].as_u64().expect("frames") >= frames, "the same encoder goes on");
     assert!(!daemon.state_directory().join("overrides.toml").exists());
 }

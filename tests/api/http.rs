@@ -1,9 +1,11 @@
 //! Requests as curl would make them, and what comes back.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use ureq::http::Request;
 
-use crate::harness::Daemon;
+use crate::harness::{Daemon, eventually};
 
 /// An answer; errors are answers too.
 #[derive(Debug)]
@@ -69,6 +71,13 @@ pub fn setting(daemon: &Daemon, key: &str) -> Value {
     let settings = get(daemon, "/v1/config").body["settings"].clone();
     let found = settings.as_array().expect("a list").iter().find(|setting| setting["key"] == key).cloned();
     found.map_or(Value::Null, |setting| json!([setting["value"], setting["origin"]]))
+}
+
+/// Waits until `main` reaches its receiver. On a busy machine it may be degraded even so: the encoder gives way.
+pub fn on_air(daemon: &Daemon) {
+    eventually("the stream reaches its receiver", Duration::from_secs(30), || {
+        daemon.status()["outputs"][0]["state"] == "streaming"
+    });
 }
 
 impl Answer {

@@ -16,7 +16,7 @@ fn overrides_that_are_no_use_are_set_aside_and_told() {
     for (garbage, reason) in [
         ("[streams.main.rate]\nmax_kbps = 30", "overrides.toml:2:12: streams.main.rate.max_kbps"),
         ("[streams.main.rate]\nmax_kb", "overrides.toml:2"),
-        ("\0\0\0\0", "overrides.toml:1:1"),
+        ("\0\0\0\0", "overrides.toml:1:"),
         ("[[streams.main.outputs]]\nname = \"gone\"\nlatency_ms = 300", "url"),
     ] {
         let mut daemon = Daemon::start_with_state(&[("overrides.toml", garbage)], FILE);

@@ -5,14 +5,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Peer, eventually, free_port, test_stream};
-use crate::http::{delete, get, patch, put, send, setting};
+use crate::http::{delete, get, on_air, patch, put, send, setting};
 
 #[test]
 fn a_patch_of_the_rate_takes_effect_on_air_and_lasts() {
     let port = free_port();
     let _peer = Peer::srt_live_transmit(port, "");
     let mut daemon = Daemon::start(&test_stream(port, 300, ""));
-    daemon.wait_for("streaming", Duration::from_secs(30));
+    on_air(&daemon);
     let before = get(&daemon, "/v1/streams/main");
     assert_eq!(before.body["config"]["rate"]["max_kbps"], 2000, "{:#}", before.body);
     assert_eq!(before.body["config"]["video"]["codec"], "h264", "defaults are told too");
@@ -55,7 +55,7 @@ fn a_wrong_patch_names_the_field_and_changes_nothing() {
     let port = free_port();
     let _peer = Peer::srt_live_transmit(port, "");
     let daemon = Daemon::start(&test_stream(port, 300, ""));
-    daemon.wait_for("streaming", Duration::from_secs(30));
+    on_air(&daemon);
     let tag = get(&daemon, "/v1/streams/main").tag;
     let frames = daemon.status()["encoder"]["frames"].as_u64().expect("frames");
     for (wrong, field) in [
@@ -76,7 +76,8 @@ fn a_wrong_patch_names_the_field_and_changes_nothing() {
         assert!(answer.error()["fix"].as_str().is_some_and(|fix| !fix.is_empty()), "{:#}", answer.body);
     }
     let status = daemon.status();
-    assert_eq!((&status["state"], &status["outputs"][0]["connections"]), (&json!("streaming"), &json!(1)));
+    let output = &status["outputs"][0];
+    assert_eq!((&output["state"], &output["connections"]), (&json!("streaming"), &json!(1)), "{status:#}");
     assert!(status["encoder"]["frames"].as_u64().expect("frames") >= frames, "the same encoder goes on");
     assert_eq!(get(&daemon, "/v1/streams/main").tag, tag);
     assert!(!daemon.state_directory().join("overrides.toml").exists());
@@ -116,18 +117,18 @@ fn what_is_disabled_stays_so_and_what_is_stopped_does_not() {
     let port = free_port();
     let _peer = Peer::srt_live_transmit(port, "");
     let mut daemon = Daemon::start(&test_stream(port, 300, ""));
-    daemon.wait_for("streaming", Duration::from_secs(30));
+    on_air(&daemon);
     assert_eq!(daemon.act("stop"), 202);
     daemon.wait_for("stopped", Duration::from_secs(15));
     daemon.kill_and_start();
-    daemon.wait_for("streaming", Duration::from_secs(30));
+    on_air(&daemon);
     assert_eq!(patch(&daemon, "main", &json!({"enabled": false})).status, 200);
     daemon.wait_for("stopped", Duration::from_secs(15));
     daemon.kill_and_start();
     assert_eq!(daemon.state(), "stopped");
     assert_eq!(patch(&daemon, "main", &json!({"enabled": null})).status, 200, "the default is false too");
     assert_eq!(patch(&daemon, "main", &json!({"enabled": true})).status, 200);
-    daemon.wait_for("streaming", Duration::from_secs(30));
+    on_air(&daemon);
 }
 
 #[test]
@@ -154,7 +155,7 @@ fn a_credential_is_not_shown_and_comes_back_by_itself() {
     let given = get(&daemon, "/v1/streams/main");
     assert_eq!(given.body["config"]["outputs"][0]["stream_id"], "***");
     let mut config = given.body["config"].clone();
-    config["rate"]["max_kbps"] = json!(900);
+    config["rate"]["max_kbps"] = json!(1800);
     let sent_back = put(&daemon, "main", &config);
     assert_eq!(sent_back.status, 200, "{:#}", sent_back.body);
     let kept = std::fs::read_to_string(daemon.state_directory().join("overrides.toml")).expect("overrides");

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Peer, eventually, free_port, test_stream};
-use crate::http::{delete, get, overrides, patch, post, setting};
+use crate::http::{delete, get, on_air, overrides, patch, post, setting};
 
 fn streaming(port: u16) -> Daemon {
     let daemon = Daemon::start(&test_stream(port, 300, ""));
-    daemon.wait_for("streaming", Duration::from_secs(30));
+    on_air(&daemon);
     daemon
 }
 
@@ -36,7 +36,7 @@ fn a_change_that_does_not_stream_is_rolled_back_with_its_reason() {
     assert_eq!(setting(&daemon, "streams.main.outputs[studio].url")[1], "etc");
     assert!(!daemon.state_directory().join("overrides.toml").exists());
     assert!(daemon.log().contains("is taken back"), "{}", daemon.log());
-    daemon.wait_for("streaming", Duration::from_secs(30));
+    on_air(&daemon);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_change_that_streams_settles() {
     });
     assert_eq!(rolled_back(&daemon), "");
     assert_eq!(setting(&daemon, "streams.main.outputs[studio].url")[0], format!("srt://127.0.0.1:{other}"));
-    daemon.wait_for("streaming", Duration::from_secs(30));
+    on_air(&daemon);
     assert_eq!(post(&daemon, "/v1/config/confirm").status, 409, "there is nothing to confirm");
     assert_eq!(post(&daemon, "/v1/config/rollback").status, 409);
 }
