@@ -11,8 +11,9 @@ use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Failure;
-use crate::api::{Api, Facts};
-use crate::config::{Config, file};
+use crate::api::{Api, BindError, Facts, Locks};
+use crate::causes::with_causes;
+use crate::config::{self, Config, file};
 use crate::supervisor::{Streams, Supervisor};
 use crate::{media, systemd, telemetry};
 
@@ -37,8 +38,8 @@ fn allow_all_descriptors() {
 async fn serve(path: &Path, config: Config) -> Result<(), Failure> {
     let started = Instant::now();
     let Signals { mut terminate, mut interrupt, mut hangup } = Signals::new().map_err(Failure::other)?;
-    let api = Api::bind(&config.api.listen).await.map_err(Failure::other)?;
-    let url = api.url();
+    let api = Api::bind(&config.api).await.map_err(|error| cannot_bind(path, error))?;
+    let (urls, mut doors) = (api.urls().join(" "), Doors { locks: api.locks(), api: config.api.clone() });
     let mut level = config.log.level;
     let mut supervisor = Supervisor::start(config);
     let streams = supervisor.streams();
@@ -46,14 +47,14 @@ async fn serve(path: &Path, config: Config) -> Result<(), Failure> {
     let gstreamer = media::version();
     let mut api =
         tokio::spawn(api.serve(Facts { streams: streams.clone(), ready: ready.clone(), started, gstreamer }));
-    log::info!(api = url, version = env!("CARGO_PKG_VERSION"), streams = streams.statuses().len(); "ready");
+    log::info!(api = urls, version = env!("CARGO_PKG_VERSION"), streams = streams.statuses().len(); "ready");
     systemd::ready();
 
     let mut vitals = Vitals::new(streams);
     let mut result = loop {
         tokio::select! {
             () = asked_to_stop(&mut terminate, &mut interrupt) => break Ok(()),
-            _ = hangup.recv() => reload(path, &mut supervisor, &mut level).await,
+            _ = hangup.recv() => reload(path, &mut supervisor, &mut level, &mut doors).await,
             () = vitals.tick() => {}
             ended = &mut api => break Err(api_ended(ended)),
         }
@@ -80,8 +81,35 @@ fn api_ended(ended: Result<std::io::Result<()>, JoinError>) -> Failure {
     }
 }
 
+fn cannot_bind(path: &Path, error: BindError) -> Failure {
+    match error {
+        BindError::Keys(error) => Failure::configuration(format!("{}: {error}", path.display())),
+        error => Failure::other(error),
+    }
+}
+
+/// The API's keys, and the section that it was bound with.
+struct Doors {
+    locks: Locks,
+    api: config::Api,
+}
+
+impl Doors {
+    /// Takes over token and certificate, from the files that are named now. Places and names stay.
+    async fn reload(&mut self, new: config::Api) {
+        if let Err(error) = self.locks.renew(&new).await {
+            log::error!(error:% = with_causes(&error); "the API keeps its token and its certificate");
+        }
+        if (&new.listen, &new.hosts, new.tls.is_some())
+            != (&self.api.listen, &self.api.hosts, self.api.tls.is_some())
+        {
+            log::warn!("changes of where the API listens, and under which names, wait for a restart");
+        }
+    }
+}
+
 /// Applies the file as it is now; a bad one is refused wholly and what runs goes on.
-async fn reload(path: &Path, supervisor: &mut Supervisor, level: &mut log::LevelFilter) {
+async fn reload(path: &Path, supervisor: &mut Supervisor, level: &mut log::LevelFilter, doors: &mut Doors) {
     systemd::reloading();
     match file::load(path) {
         Err(error) => {
@@ -95,10 +123,8 @@ async fn reload(path: &Path, supervisor: &mut Supervisor, level: &mut log::Level
                 *level = config.log.level;
                 telemetry::set_level(*level);
             }
+            doors.reload(config.api.clone()).await;
             let changes = supervisor.apply(config).await;
-            if changes.api {
-                log::warn!("changes of [api] take effect when the daemon is restarted");
-            }
             for change in &changes.list {
                 log::info!(change:%; "configuration changed");
             }
