@@ -1,6 +1,7 @@
 //! One connection: TLS's handshake, then HTTP/1.1, each step within its time.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -46,21 +47,20 @@ where
 
 async fn serve_http<S: AsyncRead + AsyncWrite + Unpin>(stream: S, visit: Visit, secured: Secured) {
     let (visit, secured) = (&visit, &secured);
-    let service =
-        service_fn(|request| async move { Ok::<_, Infallible>(secured.answer(request, visit).await) });
-    let served = http1::Builder::new()
+    let service = service_fn(|request| {
+        Box::pin(async move { Ok::<_, Infallible>(secured.answer(request, visit).await) })
+    });
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(MOST_HEADERS)
         .max_header_size(LARGEST_HEADER)
         .max_buf_size(LARGEST_HEADER)
-        .serve_connection(TokioIo::new(stream), service)
-        .without_shutdown()
-        .await;
-    match served {
-        Ok(parts) => leave(parts.io.into_inner()).await,
-        Err(error) => log::debug!(peer:? = visit.peer, error:%; "a connection to the API was broken off"),
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = poll_fn(|context| connection.poll_without_shutdown(context)).await {
+        log::debug!(peer:? = visit.peer, error:%; "a connection to the API was broken off");
     }
+    leave(connection.into_parts().io.into_inner()).await;
 }
 
 /// Closes so that the last answer arrives: what the visitor still sends is read for a while, since the

@@ -8,6 +8,7 @@ mod access;
 mod admission;
 mod attempts;
 pub mod capabilities;
+pub mod client;
 mod connection;
 pub mod devices;
 mod guard;
@@ -18,6 +19,7 @@ mod rate;
 mod seat;
 mod secured;
 mod session;
+mod trust;
 mod wire;
 
 use std::sync::Arc;

@@ -61,13 +61,24 @@ impl Daemon {
             .expect("uplinkd starts");
         let daemon = Daemon { child, directory, api: format!("http://{address}") };
         eventually("the daemon is ready", Duration::from_secs(20), || {
-            ureq::get(daemon.url("/readyz")).call().is_ok()
+            // The log tells where the API wants TLS.
+            ureq::get(daemon.url("/readyz")).call().is_ok() || daemon.log().contains("ready api=")
         });
         daemon
     }
 
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.api)
+    }
+
+    /// Where its API listens.
+    pub fn address(&self) -> &str {
+        self.api.trim_start_matches("http://")
+    }
+
+    /// Its configuration file.
+    pub fn configuration(&self) -> PathBuf {
+        self.directory.path().join("uplinkd.toml")
     }
 
     /// Where it keeps what lasts.
@@ -113,9 +124,8 @@ impl Daemon {
 
     /// Replaces the configuration file and asks for a reload.
     pub fn reload(&self, configuration: &str) {
-        let address = self.api.trim_start_matches("http://");
-        let path = self.directory.path().join("uplinkd.toml");
-        std::fs::write(path, with_api(address, configuration)).expect("the configuration is written");
+        let configuration = with_api(self.address(), configuration);
+        std::fs::write(self.configuration(), configuration).expect("the configuration is written");
         self.signal("HUP");
     }
 

@@ -5,12 +5,15 @@
 mod calm;
 
 mod api;
+mod ctl;
 mod encoders;
 mod harness;
+mod hostile;
 mod lifecycle;
 mod listener;
 mod outage;
 mod peers;
 mod rate;
+mod security;
 mod source;
 mod ts;

@@ -209,7 +209,8 @@ mod tests {
             match value {
                 Value::Table(table) => collect(&path, table, found),
                 Value::Array(list) => {
-                    list.iter().for_each(|e| collect(&format!("{path}[0]"), e.as_table().unwrap(), found));
+                    let sections = list.iter().filter_map(Value::as_table);
+                    sections.for_each(|section| collect(&format!("{path}[0]"), section, found));
                 }
                 _ => {}
             }
