@@ -65,8 +65,34 @@ enum CtlCommand {
     },
     /// What happens, as it happens, until it is interrupted
     Events,
+    /// Changes of the configuration, without touching its file
+    #[command(subcommand)]
+    Config(Change),
     /// Any other resource, as curl would get it: /v1/info
     Get { path: String },
+}
+
+#[derive(Debug, Subcommand)]
+enum Change {
+    /// Every setting with its value, and where it comes from
+    Show,
+    /// Whether these settings could be laid over the file
+    Check { file: PathBuf },
+    /// What would restart
+    Plan { file: PathBuf },
+    /// Lay these settings over the file
+    Apply {
+        file: PathBuf,
+        /// Go back after so many seconds, unless `confirm` comes before
+        #[arg(long, value_name = "SECONDS")]
+        confirm_within_s: Option<u32>,
+    },
+    /// Keep what was applied
+    Confirm,
+    /// Go back to what was before
+    Rollback,
+    /// Go back to the file alone
+    Forget,
 }
 
 /// Asks, and says what came back.
@@ -119,11 +145,8 @@ async fn carry_out(client: &Client, command: CtlCommand, json: bool) -> Result<(
             if json { say_json(&decisions) } else { say(&rate(&decisions)) }
         }
         CtlCommand::Events => follow(client, json).await,
-        CtlCommand::Get { path } => {
-            let answer = client.ask("GET", &path, None).await.map_err(failure)?;
-            let answer = granted(answer)?;
-            say(&String::from_utf8_lossy(&answer.body))
-        }
+        CtlCommand::Config(change) => reconfigure(client, change).await,
+        CtlCommand::Get { path } => show(client, "GET", &path, None).await,
     }
 }
 
@@ -132,6 +155,38 @@ async fn act(client: &Client, stream: Option<String>, action: &str, json: bool) 
     let path = format!("/v1/streams/{}/actions/{action}", encoded(&stream));
     let answer = granted(client.ask("POST", &path, None).await.map_err(failure)?)?;
     if json { say_json(&parsed(&answer)?) } else { say(&format!("{stream}: {action} asked for\n")) }
+}
+
+async fn reconfigure(client: &Client, change: Change) -> Result<(), Failure> {
+    match change {
+        Change::Show => show(client, "GET", "/v1/config", None).await,
+        Change::Check { file } => show(client, "POST", "/v1/config/check", Some(&file)).await,
+        Change::Plan { file } => show(client, "POST", "/v1/config/plan", Some(&file)).await,
+        Change::Apply { file, confirm_within_s } => {
+            let within = confirm_within_s.map(|seconds| format!("?confirm_within_s={seconds}"));
+            let path = format!("/v1/config/apply{}", within.unwrap_or_default());
+            show(client, "POST", &path, Some(&file)).await
+        }
+        Change::Confirm => show(client, "POST", "/v1/config/confirm", None).await,
+        Change::Rollback => show(client, "POST", "/v1/config/rollback", None).await,
+        Change::Forget => show(client, "DELETE", "/v1/config/overrides", None).await,
+    }
+}
+
+/// The answer as it comes; the request holds the TOML of that file.
+async fn show(client: &Client, method: &str, path: &str, file: Option<&Path>) -> Result<(), Failure> {
+    let body = match file {
+        Some(file) => {
+            let text = std::fs::read(file).map_err(|error| Failure {
+                message: format!("cannot read {}: {error}", file.display()),
+                code: EX_CONFIG,
+            })?;
+            Some(("application/toml", text))
+        }
+        None => None,
+    };
+    let answer = granted(client.ask(method, path, body).await.map_err(failure)?)?;
+    say(&String::from_utf8_lossy(&answer.body))
 }
 
 /// The stream that is named, or the only one there is.
@@ -194,7 +249,18 @@ fn granted(answer: Answer) -> Result<Answer, Failure> {
     let problem: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let detail = problem["detail"].as_str().unwrap_or("without a reason");
     let code = if matches!(answer.status, 401 | 403 | 429) { EX_NOPERM } else { EX_OTHER };
-    Err(Failure { message: format!("the daemon refuses ({}): {detail}", answer.status), code })
+    let mut message = format!("the daemon refuses ({}): {detail}", answer.status);
+    for error in problem["errors"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        let part = |name: &str| error[name].as_str().unwrap_or_default();
+        if let (Some(line), Some(column)) = (error["line"].as_u64(), error["column"].as_u64()) {
+            write!(message, "\n{}:{line}:{column}: ", part("document")).expect("a text takes everything");
+        } else {
+            message.push('\n');
+        }
+        write!(message, "{}: {}; {}", part("field"), part("detail"), part("fix"))
+            .expect("a text takes everything");
+    }
+    Err(Failure { message, code })
 }
 
 fn failure(error: ClientError) -> Failure {
@@ -315,6 +381,13 @@ mod tests {
             ("the daemon refuses (401): a token is needed", 77)
         );
         assert_eq!(granted(answer(404, "<html>")).unwrap_err().code, 1);
+        let wrong = r#"{"detail": "two things", "errors": [
+            {"field": "log.level", "detail": "is 1", "fix": "write \"info\"", "document": "request", "line": 2, "column": 9},
+            {"field": "", "detail": "no", "fix": "yes", "document": null, "line": null, "column": null}]}"#;
+        assert_eq!(
+            granted(answer(422, wrong)).unwrap_err().message,
+            "the daemon refuses (422): two things\nrequest:2:9: log.level: is 1; write \"info\"\n: no; yes"
+        );
     }
 
     #[test]

@@ -95,15 +95,17 @@ struct Doors {
 }
 
 impl Doors {
-    /// Takes over token and certificate, from the files that are named now. Places and names stay.
+    /// Takes over token and certificate. Where the API listens is settled when it starts, and what its
+    /// listeners want with it: a section with other places may have no token, and theirs would be open.
     async fn reload(&mut self, new: config::Api) {
-        if let Err(error) = self.locks.renew(&new).await {
-            log::error!(error:% = with_causes(&error); "the API keeps its token and its certificate");
+        let settled = |api: &config::Api| (api.listen.clone(), api.hosts.clone(), api.tls.is_some());
+        if settled(&new) == settled(&self.api) {
+            self.api = new;
+        } else {
+            log::warn!("changes of where the API listens, how, and under which names wait for a restart");
         }
-        if (&new.listen, &new.hosts, new.tls.is_some())
-            != (&self.api.listen, &self.api.hosts, self.api.tls.is_some())
-        {
-            log::warn!("changes of where the API listens, and under which names, wait for a restart");
+        if let Err(error) = self.locks.renew(&self.api).await {
+            log::error!(error:% = with_causes(&error); "the API keeps its token and its certificate");
         }
     }
 }

@@ -137,12 +137,9 @@ fn attacks_are_answered_or_closed_and_the_stream_does_not_notice() {
     let start = Instant::now();
     let mut loris = connect(address);
     let mut slow_body = connect(address);
-    slow_body
-        .write_all(&request(
-            "POST /v1/streams/main/actions/keyframe",
-            "Content-Type: application/json\r\nContent-Length: 1000\r\n{",
-        ))
-        .expect("sent");
+    let announced = "Content-Type: application/json\r\nContent-Length: 1000\r\n";
+    slow_body.write_all(&request("POST /v1/streams/main/actions/keyframe", announced)).expect("sent");
+    slow_body.write_all(b"{").expect("sent");
     let mut sent = 0;
     let dripped =
         b"GET /v1/info HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".iter().chain(std::iter::repeat(&b'x'));
@@ -155,6 +152,11 @@ fn attacks_are_answered_or_closed_and_the_stream_does_not_notice() {
     }
     assert!(sent > 10 && start.elapsed() < PATIENCE, "{sent} bytes in {:?}", start.elapsed());
     assert_eq!(status(&rest(&mut slow_body)), 408);
+
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let all = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, all)
+        .expect("as many descriptors as allowed");
 
     // A thousand who only sit there; the owner still gets in at once, and keeps his connections.
     let idle: Vec<TcpStream> = (0..1000)

@@ -163,6 +163,20 @@ fn another_token_ends_all_sessions_and_a_bad_one_changes_nothing() {
 }
 
 #[test]
+fn a_place_that_waits_for_a_restart_keeps_its_token() {
+    let (_folder, token) = token_file(TOKEN);
+    let daemon = Daemon::start(&format!("token_file = {token:?}\n"));
+    let elsewhere = format!("[api]\nlisten = \"unix:{}\"\n", daemon.state_directory().join("s").display());
+    std::fs::write(daemon.configuration(), elsewhere).expect("written");
+    daemon.signal("HUP");
+    eventually("the reload is told of", Duration::from_secs(5), || {
+        daemon.log().contains("wait for a restart")
+    });
+    eventually("it has ended", Duration::from_secs(5), || daemon.log().contains("reloaded"));
+    assert_eq!(get(daemon.url("/v1/info"), &[]).0, 401);
+}
+
+#[test]
 fn who_guesses_is_slowed_down_and_nobody_is_locked_out() {
     let (_folder, token) = token_file(TOKEN);
     let daemon = Daemon::start(&format!("token_file = {token:?}\n"));
@@ -191,7 +205,8 @@ fn who_guesses_is_slowed_down_and_nobody_is_locked_out() {
         threads.into_iter().map(|thread| thread.join().expect("an answer")).collect()
     });
     assert!(guesses.contains(&401) && guesses.contains(&429), "{guesses:?}");
-    assert_eq!(daemon.log().matches("wrong token").count(), 2, "a guesser does not fill the log");
+    let told = daemon.log().matches("wrong token").count();
+    assert!((1..=2).contains(&told), "told of {told} times: a guesser does not fill the log");
 }
 
 /// A certificate with its key, as the configuration names them.
