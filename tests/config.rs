@@ -95,7 +95,7 @@ fn keys(table: &toml::Table) -> Vec<String> {
         let below = match value {
             toml::Value::Table(table) => keys(table),
             toml::Value::Array(elements) => {
-                elements.iter().flat_map(|e| keys(e.as_table().unwrap())).collect()
+                elements.iter().filter_map(toml::Value::as_table).flat_map(keys).collect()
             }
             _ => Vec::new(),
         };
@@ -108,7 +108,7 @@ fn keys(table: &toml::Table) -> Vec<String> {
 #[test]
 fn everything_has_its_default() {
     let config = config::parse("").unwrap();
-    assert_eq!(config.api.listen, Listen::Tcp("127.0.0.1:9980".parse().unwrap()));
+    assert_eq!(config.api.listen, [Listen::Tcp("127.0.0.1:9980".parse().unwrap())]);
     assert_eq!(config.log.level, log::LevelFilter::Info);
     assert!(config.streams.is_empty());
 }
@@ -257,6 +257,7 @@ const GOOD: &[&str] = &[
     EXAMPLE,
     include_str!("golden/config/good/file-and-two-outputs.toml"),
     include_str!("golden/config/good/everything-else.toml"),
+    include_str!("golden/config/good/api.toml"),
     "",
     "streams.main = {}",
 ];

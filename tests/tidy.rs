@@ -78,6 +78,10 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Modules that decide, and leave clocks, files, sockets and GStreamer to others; with exceptions.
 const PURE: &[(&str, &[&str])] = &[
+    ("api::admission", &[]),
+    ("api::attempts", &[]),
+    ("api::guard", &[]),
+    ("api::session", &[]),
     ("capture::changes", &[]),
     ("capture::description", &[]),
     ("capture::identity", &[]),
@@ -154,6 +158,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("srt_protocol", &["transport::srt"]),
     ("srt_tokio", &["transport::srt"]),
     ("axum", &["api"]),
+    ("hyper", &["api"]),
+    ("hyper_util", &["api"]),
+    ("rustls", &["api"]),
+    ("tokio_rustls", &["api"]),
     ("mpeg2ts_reader", &["demo"]),
 ];
 

@@ -7,7 +7,6 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode, header};
-use axum::middleware;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{MethodFilter, on};
 use utoipa::openapi::path::Operation;
@@ -15,16 +14,15 @@ use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::problem::{self, Problem};
-use super::{Facts, capabilities, configuration, devices, guard, rate, streams, wire};
+use super::{Facts, capabilities, configuration, devices, rate, streams, wire};
 
-/// All of them, behind the guard.
+/// All of them; guards stand before them.
 pub fn router(facts: Facts) -> Router {
     routes()
         .router
         .fallback(|| async { Problem::not_found("there is no such resource") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-        .layer(middleware::from_fn(guard::same_origin))
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(DefaultBodyLimit::disable()) // bodies are read, within their limit, before they come here
         .with_state(facts)
 }
 
@@ -140,7 +138,7 @@ fn complete(operation: &mut Operation) {
         may_answer("400", "The request cannot be read.");
     }
     if takes_body {
-        may_answer("413", "The body is larger than 64 KiB.");
+        may_answer("413", "The body is larger than 1 MiB.");
         may_answer("415", "The body is of another content type.");
     }
     for (status, answer) in &mut operation.responses.responses {
@@ -187,9 +185,6 @@ async fn openapi() -> Response {
 async fn info(State(facts): State<Facts>) -> Json<wire::Info> {
     Json(wire::Info::new(facts.started, facts.gstreamer))
 }
-
-/// Bytes. No request of this API needs more: a configuration of ten streams has a quarter of it.
-const LARGEST_BODY: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Failure;
-use crate::api;
+use crate::api::keys::Keys;
 use crate::config::{Config, file};
 use crate::media::{self, Finding, Severity};
 
@@ -23,8 +23,13 @@ pub fn run(path: &Path) -> Result<(), Failure> {
 /// a line each, with the key and what to do.
 fn findings(path: &Path, config: &Config) -> (String, String) {
     let (mut errors, mut warnings) = (String::new(), String::new());
-    if let Err(error) = api::check(&config.api.listen) {
-        errors.push_str(&format!("{}: api.listen: {error}; write \"127.0.0.1:9980\"\n", path.display()));
+    match Keys::load(&config.api) {
+        Ok(keys) => {
+            for warning in keys.warnings {
+                warnings.push_str(&format!("{}: warning: {warning}\n", path.display()));
+            }
+        }
+        Err(error) => errors.push_str(&format!("{}: {error}\n", path.display())),
     }
     for (name, stream) in &config.streams {
         for Finding { key, message, fix, severity } in media::check(stream) {

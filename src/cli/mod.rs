@@ -5,9 +5,11 @@
 //! | 0 | done, or drained after SIGTERM or SIGINT |
 //! | 1 | something else went wrong: the message says what |
 //! | 69 | GStreamer is unusable (never "no camera") |
+//! | 77 | `ctl` only: not permitted |
 //! | 78 | the configuration is wrong |
 
 mod check_config;
+mod ctl;
 mod daemon;
 mod decode_sample;
 mod demo;
@@ -48,6 +50,8 @@ enum Command {
         #[arg(value_name = "PATH", default_value = DEFAULT_CONFIG)]
         path: PathBuf,
     },
+    /// Ask a running daemon: status, start, stop, restart, keyframe, rate, events
+    Ctl(ctl::CtlArguments),
     /// Cameras, sound inputs and encoders of this machine, with what probes say of each encoder
     Devices(devices::DevicesArguments),
     /// What `devices` and the daemon run to probe an encoder: one trial, one line of JSON
@@ -68,6 +72,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Run { config } => daemon::run(&config),
         Command::Demo(arguments) => demo::run(arguments),
         Command::CheckConfig { path } => check_config::run(&path),
+        Command::Ctl(arguments) => ctl::run(arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::ProbeEncoder(arguments) => probe_encoder::run(&arguments),
         Command::DecodeSample(arguments) => decode_sample::run(&arguments),

@@ -56,8 +56,16 @@ fn fingerprint(table: &Table) -> u64 {
 
 fn api(api: &Api) -> Table {
     let mut table = Table::new();
-    put(&mut table, "listen", api.listen.to_string());
-    put_path(&mut table, "token_file", api.token_file.as_ref());
+    match api.listen.as_slice() {
+        [one] => put(&mut table, "listen", one.to_string()),
+        several => put(&mut table, "listen", texts(several)),
+    }
+    if !api.hosts.is_empty() {
+        put(&mut table, "hosts", texts(&api.hosts));
+    }
+    if let Some(file) = &api.token_file {
+        put(&mut table, "token_file", file.to_string());
+    }
     put_path(&mut table, "tls_certificate_file", api.tls.as_ref().map(|tls| &tls.certificate));
     put_path(&mut table, "tls_key_file", api.tls.as_ref().map(|tls| &tls.key));
     put(&mut table, "insecure", api.insecure);
@@ -153,6 +161,10 @@ fn output(output: &Output) -> Table {
         put(&mut table, "key_length", i64::from(output.key_length));
     }
     table
+}
+
+fn texts(values: &[impl ToString]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
 }
 
 fn put(table: &mut Table, key: &str, value: impl Into<Value>) {

@@ -46,20 +46,32 @@ pub struct Config {
 /// `[api]`: where the HTTP API listens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Api {
-    pub listen: Listen,
-    /// Needed off loopback; read when the API starts.
-    pub token_file: Option<PathBuf>,
+    /// One to eight places, all different.
+    pub listen: Vec<Listen>,
+    /// Names, in small letters, by which browsers and programs may call this machine; addresses and
+    /// `localhost` need none.
+    pub hosts: Vec<String>,
+    /// Needed off loopback; read when the API starts, and at a reload.
+    pub token_file: Option<SecretFile>,
     /// Certificate and key, PEM; both or none.
     pub tls: Option<TlsFiles>,
     /// Allows a token over plain HTTP off loopback.
     pub insecure: bool,
 }
 
-/// `api.listen`: an address, or `unix:` and a path.
+/// One of `api.listen`: an address, or `unix:` and a path.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Listen {
     Tcp(SocketAddr),
     Unix(PathBuf),
+}
+
+/// Where a secret is kept: a path, or `credential:` and the name of one that systemd hands over.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SecretFile {
+    Path(PathBuf),
+    /// A file of this name in `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
 }
 
 /// `api.tls_certificate_file` and `api.tls_key_file`.

@@ -9,7 +9,7 @@ use log::LevelFilter;
 
 use super::{
     AudioCodec, AudioDevice, Channels, Codec, EncoderChoice, Framerate, KeyLength, Ladder, Listen,
-    OutputName, Slate, SrtMode, SrtUrl, StreamName, Video, VideoDevice, VideoSource,
+    OutputName, SecretFile, Slate, SrtMode, SrtUrl, StreamName, Video, VideoDevice, VideoSource,
 };
 
 /// A value that is written as one of a few words.
@@ -228,6 +228,26 @@ impl fmt::Display for Listen {
     }
 }
 
+impl Listen {
+    /// Whether other machines can reach it.
+    pub fn is_public(&self) -> bool {
+        match self {
+            Listen::Tcp(address) => !address.ip().to_canonical().is_loopback(),
+            Listen::Unix(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for SecretFile {
+    /// `/etc/uplinkd/api.token`, `credential:api.token`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretFile::Path(path) => write!(f, "{}", path.display()),
+            SecretFile::Credential(name) => write!(f, "{CREDENTIAL}{name}"),
+        }
+    }
+}
+
 impl Video {
     /// Where the picture may come from, the most wanted first.
     pub fn sources(&self) -> impl Iterator<Item = &VideoSource> {
@@ -315,6 +335,9 @@ impl fmt::Display for SrtUrl {
         }
     }
 }
+
+/// What the name of a systemd credential stands behind, where a path could stand.
+pub(super) const CREDENTIAL: &str = "credential:";
 
 /// Characters. Long enough for a place and a number, short enough for a metric's label and a table.
 const LONGEST_NAME: usize = 32;

@@ -84,8 +84,8 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
     let config = configuration(&options.source, relay.address())?;
     let sound_expected =
         config.streams.values().all(|stream| stream.audio.source != config::AudioSource::None);
-    let api = bind_api(&config.api.listen).await?;
-    let url = api.url();
+    let api = bind_api(&config.api).await?;
+    let url = api.urls().concat(); // it listens at one place
     let supervisor = Supervisor::start(config);
     let streams = supervisor.streams();
     let stream = streams.stream(STREAM).ok_or(Error::Gone)?;
@@ -238,9 +238,12 @@ fn absolute(path: &Path) -> Value {
 }
 
 /// The API's usual place, or another where a daemon has it.
-async fn bind_api(usual: &Listen) -> Result<Api, BindError> {
+async fn bind_api(usual: &config::Api) -> Result<Api, BindError> {
     match Api::bind(usual).await {
-        Err(BindError::Tcp { .. }) => Api::bind(&Listen::Tcp(ANY_PORT)).await,
+        Err(BindError::Tcp { .. }) => {
+            let other = config::Api { listen: vec![Listen::Tcp(ANY_PORT)], ..usual.clone() };
+            Api::bind(&other).await
+        }
         bound => bound,
     }
 }

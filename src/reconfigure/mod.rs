@@ -152,6 +152,11 @@ impl Handle {
         self.current.borrow().clone()
     }
 
+    /// Changes whenever that does.
+    pub fn changes(&self) -> watch::Receiver<Arc<Current>> {
+        self.current.clone()
+    }
+
     /// Checks a change, plans it, or makes it.
     ///
     /// # Errors
@@ -312,9 +317,6 @@ impl Task {
             telemetry::set_level(layers.config.log.level);
         }
         let changes = self.supervisor.apply(layers.config.clone()).await;
-        if changes.api {
-            log::warn!("changes of [api] take effect when the daemon is restarted");
-        }
         for change in &changes.list {
             log::info!(change:%; "configuration changed");
         }

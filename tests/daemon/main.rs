@@ -5,13 +5,16 @@
 mod calm;
 
 mod api;
+mod ctl;
 mod encoders;
 #[allow(dead_code, reason = "shared with the tests of the API, which use the rest of it")]
 mod harness;
+mod hostile;
 mod lifecycle;
 mod listener;
 mod outage;
 mod peers;
 mod rate;
+mod security;
 mod source;
 mod ts;

@@ -123,7 +123,7 @@ const FALLBACK: &str = "[[streams.NAME.video.fallback]]";
 
 /// Every section with its keys, so that a key in the wrong one is shown the way.
 const SECTIONS: [(&str, &[&str]); 8] = [
-    ("[api]", &["listen", "token_file", "tls_certificate_file", "tls_key_file", "insecure"]),
+    ("[api]", &["listen", "hosts", "token_file", "tls_certificate_file", "tls_key_file", "insecure"]),
     ("[log]", &["level"]),
     ("[streams.NAME]", &["enabled", "video", "audio", "rate", "outputs"]),
     (
@@ -167,6 +167,7 @@ mod tests {
 
     const EVERY_KEY: &str = r#"
         [api]
+        hosts = ["encoder.local"]
         token_file = "/token"
         tls_certificate_file = "/certificate"
         tls_key_file = "/key"
@@ -208,7 +209,8 @@ mod tests {
             match value {
                 Value::Table(table) => collect(&path, table, found),
                 Value::Array(list) => {
-                    list.iter().for_each(|e| collect(&format!("{path}[0]"), e.as_table().unwrap(), found));
+                    let sections = list.iter().filter_map(Value::as_table);
+                    sections.for_each(|section| collect(&format!("{path}[0]"), section, found));
                 }
                 _ => {}
             }

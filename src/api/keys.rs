@@ -1,0 +1,268 @@
+//! The API's secrets, from their files: the token, and TLS's certificate and key.
+//!
+//! They are read when the daemon starts and at each reload; a file that became bad leaves what was read
+//! before in force. What is wrong is told with the key of the configuration and the file, never with what
+//! stands in it.
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use subtle::ConstantTimeEq;
+
+use crate::config::{self, SecretFile, TlsFiles};
+
+/// What was read.
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
+    /// `None`: nobody needs one.
+    pub token: Option<Token>,
+    pub tls: Option<Arc<ServerConfig>>,
+    /// What their owner should know, in whole sentences.
+    pub warnings: Vec<String>,
+}
+
+/// What a program shows to be let in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+/// A file that is of no use, as a mistake in the configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: {message}; {fix}")]
+pub struct KeyError {
+    /// As in `api.token_file`.
+    pub key: &'static str,
+    pub message: String,
+    pub fix: &'static str,
+}
+
+impl Keys {
+    /// Reads all that `[api]` names. Blocks on the file system.
+    ///
+    /// # Errors
+    /// The first file that is of no use.
+    pub fn load(api: &config::Api) -> Result<Keys, KeyError> {
+        let mut warnings = Vec::new();
+        let token = api.token_file.as_ref().map(|file| token(file, &mut warnings)).transpose()?;
+        let tls = api.tls.as_ref().map(|files| tls(files, &mut warnings)).transpose()?;
+        Ok(Keys { token, tls, warnings })
+    }
+}
+
+impl Token {
+    /// A token from its file's contents, without the line's end.
+    ///
+    /// # Errors
+    /// In words, where it is too short, too long, or holds what a header cannot.
+    fn new(text: &str) -> Result<Self, String> {
+        let token = text.trim_end_matches(['\r', '\n']);
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("holds something else than one word of ASCII characters".to_owned());
+        }
+        if token.len() < SHORTEST_TOKEN {
+            let length = token.len();
+            return Err(format!("holds {length} characters, and a token has {SHORTEST_TOKEN} at least"));
+        }
+        Ok(Token(token.to_owned()))
+    }
+
+    /// Reads a token as [`Keys::load`] does. Blocks on the file system.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn load(file: &SecretFile) -> Result<Self, KeyError> {
+        token(file, &mut Vec::new())
+    }
+
+    /// Compares in a time that tells nothing but the length.
+    pub fn is(&self, shown: &[u8]) -> bool {
+        self.0.as_bytes().ct_eq(shown).into()
+    }
+
+    /// The text itself, for a header.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+fn token(file: &SecretFile, warnings: &mut Vec<String>) -> Result<Token, KeyError> {
+    let wrong = |message, fix| KeyError { key: "api.token_file", message, fix };
+    let path = match file {
+        SecretFile::Path(path) => path.clone(),
+        SecretFile::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
+            Some(directory) => PathBuf::from(directory).join(name),
+            None => {
+                let message = format!("{file} is not there: systemd has handed over no credential");
+                return Err(wrong(
+                    message,
+                    "write LoadCredential= into the unit, or the path of a file here",
+                ));
+            }
+        },
+    };
+    let fix = "write a token into it: head -c 32 /dev/urandom | base64 -w0";
+    let (text, metadata) = read(&path).map_err(|error| wrong(unreadable(&path, &error), fix))?;
+    let text =
+        std::str::from_utf8(&text).map_err(|_| wrong(format!("{} is no text", path.display()), fix))?;
+    let token = Token::new(text).map_err(|problem| wrong(format!("{} {problem}", path.display()), fix))?;
+    warn_of_readers("api.token_file", &path, &metadata, warnings);
+    Ok(token)
+}
+
+fn tls(files: &TlsFiles, warnings: &mut Vec<String>) -> Result<Arc<ServerConfig>, KeyError> {
+    let chain = certificates(&files.certificate)?;
+    let wrong = |message| {
+        let fix = "write the path of the certificate's key, in PEM and without a password";
+        KeyError { key: "api.tls_key_file", message, fix }
+    };
+    let path = &files.key;
+    let (text, metadata) = read(path).map_err(|error| wrong(unreadable(path, &error)))?;
+    let key = PrivateKeyDer::from_pem_slice(&text)
+        .map_err(|_| wrong(format!("{} holds no private key in PEM", path.display())))?;
+    warn_of_readers("api.tls_key_file", path, &metadata, warnings);
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| wrong(format!("TLS cannot be set up: {error}")))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                let certificate = files.certificate.display();
+                wrong(format!("{} is not the key of the certificate in {certificate}", path.display()))
+            }
+            error => {
+                let (certificate, key) = (files.certificate.display(), path.display());
+                wrong(format!("{certificate} with {key} cannot be used: {error}"))
+            }
+        })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The certificates of `api.tls_certificate_file`, the server's own first. Blocks on the file system.
+///
+/// # Errors
+/// Where the file cannot be read, or holds none.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, KeyError> {
+    let wrong = |message| {
+        let fix = "write the path of a certificate in PEM, with those between it and its authority below";
+        KeyError { key: "api.tls_certificate_file", message, fix }
+    };
+    let (text, _) = read(path).map_err(|error| wrong(unreadable(path, &error)))?;
+    let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        Ok(_) => Err(wrong(format!("{} holds no certificate in PEM", path.display()))),
+        Err(_) => Err(wrong(format!("{} is damaged: a PEM part in it cannot be read", path.display()))),
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("cannot read {}: {error}", path.display())
+}
+
+/// A pipe would hang, a device would never end, and a large file is a wrong path: none of them is read.
+fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32; // or opening a pipe would wait for its writer
+    let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
+    let metadata = file.metadata()?;
+    let mut bytes = Vec::new();
+    if metadata.is_file() {
+        file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+    }
+    if !metadata.is_file() || bytes.len() as u64 > LARGEST_FILE {
+        let problem = format!("it is not a plain file of at most {} KiB", LARGEST_FILE / 1024);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    }
+    Ok((bytes, metadata))
+}
+
+fn warn_of_readers(key: &str, path: &Path, metadata: &Metadata, warnings: &mut Vec<String>) {
+    if metadata.mode() & OTHERS != 0 {
+        let path = path.display();
+        warnings.push(format!("{key}: every user of this machine may read {path}; chmod o= {path}"));
+    }
+}
+
+/// Read, write, execute.
+const OTHERS: u32 = 0o007;
+
+/// Characters: 96 bits where they are random.
+const SHORTEST_TOKEN: usize = 16;
+
+/// Bytes. The longest chains of certificates have some ten thousand.
+const LARGEST_FILE: u64 = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn file(contents: &[u8], mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, contents).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_token_is_one_word_of_its_file() {
+        let (_folder, path) = file(b"0123456789abcdef\n", 0o600);
+        let token = Token::load(&SecretFile::Path(path)).unwrap();
+        assert!(token.is(b"0123456789abcdef"));
+        for wrong in ["", "0123456789abcdeF", "0123456789abcde", "0123456789abcdef\n"] {
+            assert!(!token.is(wrong.as_bytes()), "{wrong}");
+        }
+        assert_eq!(format!("{token:?}"), "Token(…)");
+    }
+
+    #[test]
+    fn what_is_no_token_is_told_without_showing_it() {
+        for (contents, said) in [
+            ("correcthorse\n", "holds 12 characters, and a token has 16 at least"),
+            ("", "holds 0 characters"),
+            ("correct horse battery staple", "something else than one word"),
+            ("correct-horse-battery\nstaple", "something else than one word"),
+            ("correct-hörse-battery-staple", "something else than one word"),
+        ] {
+            let (_folder, path) = file(contents.as_bytes(), 0o600);
+            let error = Token::load(&SecretFile::Path(path)).unwrap_err().to_string();
+            assert!(error.starts_with("api.token_file: ") && error.contains(said), "{error}");
+            assert!(!error.contains("horse") && !error.contains("staple"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_none_is_named() {
+        for path in ["/nonexistent/token", "/", "/dev/zero"] {
+            let error = Token::load(&SecretFile::Path(path.into())).unwrap_err().to_string();
+            assert!(error.contains(&format!("cannot read {path}: ")), "{error}");
+        }
+        let error = Token::load(&SecretFile::Credential("api.token".into())).unwrap_err().to_string();
+        assert!(error.contains("LoadCredential"), "{error}");
+    }
+
+    #[test]
+    fn a_token_that_all_may_read_is_warned_of() {
+        for (mode, count) in [(0o600, 0), (0o640, 0), (0o644, 1)] {
+            let (_folder, path) = file(b"0123456789abcdef", mode);
+            let mut warnings = Vec::new();
+            token(&SecretFile::Path(path), &mut warnings).unwrap();
+            assert_eq!(warnings.len(), count, "{mode:o}");
+        }
+    }
+}
