@@ -11,6 +11,7 @@ mod guard;
 mod problem;
 mod rate;
 mod routes;
+mod settings;
 mod streams;
 mod wire;
 

@@ -227,14 +227,17 @@ impl Task {
                 answer(reply, self.change(change, &guard, mode).await);
             }
             Order::Confirm { reply } => answer(reply, self.confirm().await),
-            Order::TakeBack { reply } => {
-                let done = match self.trial.is_some() {
-                    true => Ok(self.take_back("somebody has asked for it".to_owned()).await),
-                    false => Err(Refused::NothingOnTrial),
-                };
-                answer(reply, done.map(|()| self.current.borrow().clone()));
+            Order::TakeBack { reply } if self.trial.is_none() => {
+                answer(reply, Err(Refused::NothingOnTrial));
             }
-            Order::Reload { reply } => answer(reply, self.reload().await),
+            Order::TakeBack { reply } => {
+                self.take_back("somebody has asked for it".to_owned()).await;
+                answer(reply, Ok(self.current.borrow().clone()));
+            }
+            Order::Reload { reply } => {
+                self.reload().await;
+                answer(reply, ());
+            }
             Order::ShutDown { .. } => unreachable!("the loop ends with it"),
         }
     }

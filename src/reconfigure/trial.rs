@@ -237,7 +237,8 @@ mod tests {
     #[test]
     fn one_that_comes_and_goes_proves_nothing() {
         let (mut trial, began) = trial(Health::Picture, None);
-        let blinking = |age: Duration| if age.as_secs() % 3 == 0 { Health::Off } else { Health::Picture };
+        let blinking =
+            |age: Duration| if age.as_secs().is_multiple_of(3) { Health::Off } else { Health::Picture };
         assert!(matches!(run(&mut trial, began, |age| Some(blinking(age))).0, Verdict::TakeBack(_)));
     }
 
