@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use crate::calm::calmly;
 use crate::harness::{Daemon, Peer, eventually, free_port, test_stream};
 use crate::ts::{assert_clean, assert_decodes, check};
 
@@ -33,117 +34,142 @@ fn ends_in_order(signal: &str) {
 
 #[test]
 fn sigterm_drains() {
-    ends_in_order("TERM");
+    calmly(3, || {
+        ends_in_order("TERM");
+    });
 }
 
 #[test]
 fn sigint_drains() {
-    ends_in_order("INT");
+    calmly(3, || {
+        ends_in_order("INT");
+    });
 }
 
 #[test]
 fn a_bad_reload_is_refused_and_what_runs_goes_on() {
-    let port = free_port();
-    let peer = Peer::srt_live_transmit(port, "");
-    let daemon = Daemon::start(&test_stream(port, 300, ""));
-    daemon.wait_for("streaming", Duration::from_secs(10));
-    let frames = daemon.status()["encoder"]["frames"].as_u64().expect("frames");
-    daemon.reload(&test_stream(port, 300, "latency = 3\nname = 7"));
-    eventually("the refusal is logged", Duration::from_secs(5), || daemon.log().contains("reload refused"));
-    let log = daemon.log();
-    assert!(log.contains("latency_ms"), "the fix is named: {log}");
-    let status = daemon.status();
-    assert_eq!(status["state"], "streaming");
-    assert_eq!(status["outputs"][0]["connections"], 1);
-    assert!(status["encoder"]["frames"].as_u64().expect("frames") >= frames, "the same encoder goes on");
-    assert_eq!(check(&peer.received()).continuity_errors(), 0);
+    calmly(3, || {
+        let port = free_port();
+        let peer = Peer::srt_live_transmit(port, "");
+        let daemon = Daemon::start(&test_stream(port, 300, ""));
+        daemon.wait_for("streaming", Duration::from_secs(10));
+        let frames = daemon.status()["encoder"]["frames"].as_u64().expect("frames");
+        daemon.reload(&test_stream(port, 300, "latency = 3\nname = 7"));
+        eventually("the refusal is logged", Duration::from_secs(5), || {
+            daemon.log().contains("reload refused")
+        });
+        let log = daemon.log();
+        assert!(log.contains("latency_ms"), "the fix is named: {log}");
+        let status = daemon.status();
+        assert_eq!(status["state"], "streaming");
+        assert_eq!(status["outputs"][0]["connections"], 1);
+        assert!(status["encoder"]["frames"].as_u64().expect("frames") >= frames, "the same encoder goes on");
+        assert_eq!(check(&peer.received()).continuity_errors(), 0);
+    });
 }
 
 #[test]
 fn a_reload_touches_what_it_changes_and_nothing_else() {
-    let (first, second) = (free_port(), free_port());
-    let one = Peer::srt_live_transmit(first, "");
-    let two = Peer::srt_live_transmit(second, "");
-    let daemon = Daemon::start(&test_stream(first, 1000, ""));
-    daemon.wait_for("streaming", Duration::from_secs(10));
-    let backup = format!(
-        "[[streams.main.outputs]]\nname = \"backup\"\nurl = \"srt://127.0.0.1:{second}\"\nlatency_ms = 1000\n"
-    );
-    daemon.reload(&test_stream(first, 1000, &backup));
-    eventually(&format!("both stream\n{}", daemon.log()), Duration::from_secs(10), || {
-        let status = daemon.status();
-        status["outputs"].as_array().is_some_and(|outputs| {
-            outputs.len() == 2 && outputs.iter().all(|output| output["state"] == "streaming")
-        })
+    calmly(3, || {
+        let (first, second) = (free_port(), free_port());
+        let one = Peer::srt_live_transmit(first, "");
+        let two = Peer::srt_live_transmit(second, "");
+        let daemon = Daemon::start(&test_stream(first, 1000, ""));
+        daemon.wait_for("streaming", Duration::from_secs(10));
+        let backup = format!(
+            "[[streams.main.outputs]]\nname = \"backup\"\nurl = \"srt://127.0.0.1:{second}\"\nlatency_ms = 1000\n"
+        );
+        daemon.reload(&test_stream(first, 1000, &backup));
+        eventually(&format!("both stream\n{}", daemon.log()), Duration::from_secs(10), || {
+            let status = daemon.status();
+            status["outputs"].as_array().is_some_and(|outputs| {
+                outputs.len() == 2 && outputs.iter().all(|output| output["state"] == "streaming")
+            })
+        });
+        assert_eq!(daemon.status()["outputs"][0]["connections"], 1, "the first output was left alone");
+        let before = daemon.status()["encoder"]["frames"].as_u64().expect("frames");
+        let target = || daemon.status()["encoder"]["target_bps"].as_u64().expect("a target");
+        eventually("the link proves wide", Duration::from_secs(5), || target() > 800_000);
+        let slower = test_stream(first, 1000, &backup)
+            .replace("start_kbps = 1000", "start_kbps = 500")
+            .replace("max_kbps = 2000", "max_kbps = 600");
+        daemon.reload(&slower);
+        eventually("the new bound is the target", Duration::from_secs(5), || target() <= 600_000);
+        assert!(daemon.status()["encoder"]["frames"].as_u64().expect("frames") >= before, "the same encoder");
+        eventually("the encoder follows", Duration::from_secs(10), || {
+            daemon.status()["encoder"]["encoded_bps"].as_u64().is_some_and(|bps| bps < 700_000)
+        });
+        std::thread::sleep(Duration::from_millis(1500));
+        for peer in [one, two] {
+            let report = check(&peer.received());
+            let log = daemon.log();
+            assert_eq!(
+                (report.continuity_errors(), report.backward_timestamps()),
+                (0, 0),
+                "{report:#?}\n{log}"
+            );
+        }
     });
-    assert_eq!(daemon.status()["outputs"][0]["connections"], 1, "the first output was left alone");
-    let before = daemon.status()["encoder"]["frames"].as_u64().expect("frames");
-    let target = || daemon.status()["encoder"]["target_bps"].as_u64().expect("a target");
-    eventually("the link proves wide", Duration::from_secs(5), || target() > 800_000);
-    let slower = test_stream(first, 1000, &backup)
-        .replace("start_kbps = 1000", "start_kbps = 500")
-        .replace("max_kbps = 2000", "max_kbps = 600");
-    daemon.reload(&slower);
-    eventually("the new bound is the target", Duration::from_secs(5), || target() <= 600_000);
-    assert!(daemon.status()["encoder"]["frames"].as_u64().expect("frames") >= before, "the same encoder");
-    eventually("the encoder follows", Duration::from_secs(10), || {
-        daemon.status()["encoder"]["encoded_bps"].as_u64().is_some_and(|bps| bps < 700_000)
-    });
-    std::thread::sleep(Duration::from_millis(1500));
-    for peer in [one, two] {
-        let report = check(&peer.received());
-        let log = daemon.log();
-        assert_eq!((report.continuity_errors(), report.backward_timestamps()), (0, 0), "{report:#?}\n{log}");
-    }
 }
 
 #[test]
 fn two_outputs_do_not_disturb_each_other() {
-    let (good, dead) = (free_port(), free_port());
-    let peer = Peer::srt_live_transmit(good, "");
-    let second = format!(
-        "[[streams.main.outputs]]\nname = \"nobody\"\nurl = \"srt://127.0.0.1:{dead}\"\nlatency_ms = 300\n"
-    );
-    let daemon = Daemon::start(&test_stream(good, 1000, &second));
-    daemon.wait_for("degraded", Duration::from_secs(10));
-    std::thread::sleep(Duration::from_secs(5));
-    let status = daemon.status();
-    assert_eq!(status["outputs"][0]["state"], "streaming", "{status:#}");
-    let reason = status["reason"].as_str().unwrap_or_default();
-    assert!(reason.contains("nobody"), "{status:#}");
-    assert_clean(&check(&peer.received()), 90);
+    calmly(3, || {
+        let (good, dead) = (free_port(), free_port());
+        let peer = Peer::srt_live_transmit(good, "");
+        let second = format!(
+            "[[streams.main.outputs]]\nname = \"nobody\"\nurl = \"srt://127.0.0.1:{dead}\"\nlatency_ms = 300\n"
+        );
+        let daemon = Daemon::start(&test_stream(good, 1000, &second));
+        daemon.wait_for("degraded", Duration::from_secs(10));
+        std::thread::sleep(Duration::from_secs(5));
+        let status = daemon.status();
+        assert_eq!(status["outputs"][0]["state"], "streaming", "{status:#}");
+        let reason = status["reason"].as_str().unwrap_or_default();
+        assert!(reason.contains("nobody"), "{status:#}");
+        assert_clean(&check(&peer.received()), 90);
+    });
 }
 
 #[test]
 fn wrong_configurations_end_with_78_and_all_their_errors() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("wrong.toml");
-    std::fs::write(&path, "[streams.main.video]\nwidht = 1280\nframerate = \"fast\"\n").expect("written");
-    for command in ["run", "check-config"] {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_uplinkd"));
-        let program = if command == "run" { program.args(["run", "--config"]) } else { program.arg(command) };
-        let output = program.arg(&path).output().expect("uplinkd runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(78), "{said}");
-        assert!(said.contains(":2:") && said.contains("width"), "{said}");
-        assert!(said.contains(":3:") && said.contains("framerate"), "{said}");
-    }
+    calmly(3, || {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("wrong.toml");
+        std::fs::write(&path, "[streams.main.video]\nwidht = 1280\nframerate = \"fast\"\n").expect("written");
+        for command in ["run", "check-config"] {
+            let mut program = Command::new(env!("CARGO_BIN_EXE_uplinkd"));
+            let program =
+                if command == "run" { program.args(["run", "--config"]) } else { program.arg(command) };
+            let output = program.arg(&path).output().expect("uplinkd runs");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(78), "{said}");
+            assert!(said.contains(":2:") && said.contains("width"), "{said}");
+            assert!(said.contains(":3:") && said.contains("framerate"), "{said}");
+        }
+    });
 }
 
 #[test]
 fn check_config_looks_at_the_machine_too() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("uplinkd.toml");
-    let file = test_stream(9000, 300, "")
-        .replace("source = \"test\"\nwidth", "source = \"file\"\npath = \"/nowhere.mp4\"\nwidth");
-    std::fs::write(&path, &file).expect("written");
-    let run = || {
-        Command::new(env!("CARGO_BIN_EXE_uplinkd")).arg("check-config").arg(&path).output().expect("it runs")
-    };
-    let output = run();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(said.contains("streams.main.video.path") && said.contains("/nowhere.mp4"), "{said}");
-    std::fs::write(&path, test_stream(9000, 300, "")).expect("written");
-    assert_eq!(run().status.code(), Some(0));
+    calmly(3, || {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("uplinkd.toml");
+        let file = test_stream(9000, 300, "")
+            .replace("source = \"test\"\nwidth", "source = \"file\"\npath = \"/nowhere.mp4\"\nwidth");
+        std::fs::write(&path, &file).expect("written");
+        let run = || {
+            Command::new(env!("CARGO_BIN_EXE_uplinkd"))
+                .arg("check-config")
+                .arg(&path)
+                .output()
+                .expect("it runs")
+        };
+        let output = run();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        assert!(said.contains("streams.main.video.path") && said.contains("/nowhere.mp4"), "{said}");
+        std::fs::write(&path, test_stream(9000, 300, "")).expect("written");
+        assert_eq!(run().status.code(), Some(0));
+    });
 }

@@ -6,99 +6,113 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::calm::calmly;
 use crate::harness::{Daemon, Peer, eventually, free_port, test_stream};
 use crate::ts::{assert_clean, check_drained};
 
 #[test]
 fn a_lost_source_is_a_slate_on_the_same_connection_until_it_is_back() {
-    let (_directory, clip, copy) = clip_and_copy();
+    calmly(3, || {
+        let (_directory, clip, copy) = clip_and_copy();
 
-    let port = free_port();
-    let peer = Peer::srt_live_transmit(port, "");
-    let mut daemon = Daemon::start(&test_stream(port, 1000, "").replacen(
-        "source = \"test\"",
-        &format!("source = \"file\"\npath = {clip:?}"),
-        1,
-    ));
-    daemon.wait_for("streaming", Duration::from_secs(10));
-    std::fs::write(&clip, "no film").expect("written");
-    daemon.wait_for("degraded", Duration::from_secs(10));
-    let status = daemon.status();
-    assert_eq!(status["source"]["state"], "lost", "{status:#}");
-    assert!(status["reason"].as_str().is_some_and(|reason| reason.starts_with("slate: ")), "{status:#}");
-    std::thread::sleep(Duration::from_secs(1));
-    std::fs::copy(&copy, &clip).expect("copied");
-    daemon.wait_for("streaming", Duration::from_secs(10));
-    let status = daemon.status();
-    assert_eq!((&status["source"]["state"], &status["source"]["losses"]), (&"live".into(), &1.into()));
-    assert_eq!(status["outputs"][0]["connections"], 1);
+        let port = free_port();
+        let peer = Peer::srt_live_transmit(port, "");
+        let mut daemon = Daemon::start(&test_stream(port, 1000, "").replacen(
+            "source = \"test\"",
+            &format!("source = \"file\"\npath = {clip:?}"),
+            1,
+        ));
+        daemon.wait_for("streaming", Duration::from_secs(10));
+        std::fs::write(&clip, "no film").expect("written");
+        daemon.wait_for("degraded", Duration::from_secs(10));
+        let status = daemon.status();
+        assert_eq!(status["source"]["state"], "lost", "{status:#}");
+        assert!(status["reason"].as_str().is_some_and(|reason| reason.starts_with("slate: ")), "{status:#}");
+        std::thread::sleep(Duration::from_secs(1));
+        std::fs::copy(&copy, &clip).expect("copied");
+        daemon.wait_for("streaming", Duration::from_secs(10));
+        let status = daemon.status();
+        assert_eq!((&status["source"]["state"], &status["source"]["losses"]), (&"live".into(), &1.into()));
+        assert_eq!(status["outputs"][0]["connections"], 1);
 
-    assert_drains_without_a_freeze(&mut daemon, &peer);
+        assert_drains_without_a_freeze(&mut daemon, &peer);
+    });
 }
 
 #[test]
 fn a_fallback_takes_the_place_of_a_lost_source_until_that_has_proven_itself() {
-    let (_directory, clip, copy) = clip_and_copy();
+    calmly(3, || {
+        let (_directory, clip, copy) = clip_and_copy();
 
-    let port = free_port();
-    let peer = Peer::srt_live_transmit(port, "");
-    let stream = test_stream(port, 1000, "").replacen(
-        "source = \"test\"",
-        &format!("source = \"file\"\npath = {clip:?}\nfallback = [{{ source = \"test\" }}]"),
-        1,
-    );
-    let mut daemon = Daemon::start(&stream);
-    daemon.wait_for("streaming", Duration::from_secs(10));
-    let sources = daemon.status()["source"]["sources"].clone();
-    assert_eq!((&sources[0]["on_air"], &sources[1]["on_air"]), (&true.into(), &false.into()), "{sources:#}");
-    assert_eq!(sources[1]["state"], "off", "a spare source is not open");
+        let port = free_port();
+        let peer = Peer::srt_live_transmit(port, "");
+        let stream = test_stream(port, 1000, "").replacen(
+            "source = \"test\"",
+            &format!("source = \"file\"\npath = {clip:?}\nfallback = [{{ source = \"test\" }}]"),
+            1,
+        );
+        let mut daemon = Daemon::start(&stream);
+        daemon.wait_for("streaming", Duration::from_secs(10));
+        let sources = daemon.status()["source"]["sources"].clone();
+        assert_eq!(
+            (&sources[0]["on_air"], &sources[1]["on_air"]),
+            (&true.into(), &false.into()),
+            "{sources:#}"
+        );
+        assert_eq!(sources[1]["state"], "off", "a spare source is not open");
 
-    std::fs::remove_file(&clip).expect("removed");
-    eventually("the fallback is on air", Duration::from_secs(10), || {
-        daemon.status()["source"]["sources"][1]["on_air"] == true
+        std::fs::remove_file(&clip).expect("removed");
+        eventually("the fallback is on air", Duration::from_secs(10), || {
+            daemon.status()["source"]["sources"][1]["on_air"] == true
+        });
+        let status = daemon.status();
+        assert_eq!((&status["state"], &status["source"]["device"]), (&"degraded".into(), &"test".into()));
+        let reason = status["reason"].as_str().unwrap_or_default();
+        assert!(reason.starts_with("fallback: ") && reason.contains("clip.mp4"), "{status:#}");
+        assert_eq!(status["source"]["state"], "live");
+        assert_eq!(status["source"]["sources"][0]["state"], "lost");
+
+        std::thread::sleep(Duration::from_secs(1));
+        std::fs::copy(&copy, &clip).expect("copied");
+        eventually("the clip works again", Duration::from_secs(10), || {
+            daemon.status()["source"]["sources"][0]["state"] == "live"
+        });
+        let status = daemon.status();
+        assert_eq!(
+            status["source"]["sources"][1]["on_air"], true,
+            "not before it has proven itself: {status:#}"
+        );
+        let dwell = daemon.wait_for("streaming", Duration::from_secs(10));
+        assert!(dwell > Duration::from_secs(2), "{dwell:?}");
+        let status = daemon.status();
+        assert_eq!(status["source"]["device"], clip.display().to_string());
+        assert_eq!(status["source"]["sources"][1]["state"], "off");
+        assert_eq!(status["outputs"][0]["connections"], 1);
+
+        assert_drains_without_a_freeze(&mut daemon, &peer);
     });
-    let status = daemon.status();
-    assert_eq!((&status["state"], &status["source"]["device"]), (&"degraded".into(), &"test".into()));
-    let reason = status["reason"].as_str().unwrap_or_default();
-    assert!(reason.starts_with("fallback: ") && reason.contains("clip.mp4"), "{status:#}");
-    assert_eq!(status["source"]["state"], "live");
-    assert_eq!(status["source"]["sources"][0]["state"], "lost");
-
-    std::thread::sleep(Duration::from_secs(1));
-    std::fs::copy(&copy, &clip).expect("copied");
-    eventually("the clip works again", Duration::from_secs(10), || {
-        daemon.status()["source"]["sources"][0]["state"] == "live"
-    });
-    let status = daemon.status();
-    assert_eq!(status["source"]["sources"][1]["on_air"], true, "not before it has proven itself: {status:#}");
-    let dwell = daemon.wait_for("streaming", Duration::from_secs(10));
-    assert!(dwell > Duration::from_secs(2), "{dwell:?}");
-    let status = daemon.status();
-    assert_eq!(status["source"]["device"], clip.display().to_string());
-    assert_eq!(status["source"]["sources"][1]["state"], "off");
-    assert_eq!(status["outputs"][0]["connections"], 1);
-
-    assert_drains_without_a_freeze(&mut daemon, &peer);
 }
 
 #[test]
 fn other_fallbacks_are_taken_over_without_another_encoder() {
-    let port = free_port();
-    let _peer = Peer::srt_live_transmit(port, "");
-    let absent = test_stream(port, 500, "").replacen("\"test\"", "\"file\"\npath = \"/no/such/file\"", 1);
-    let mut daemon = Daemon::start(&absent);
-    daemon.wait_for("degraded", Duration::from_secs(10));
-    let frames = daemon.status()["encoder"]["frames"].as_u64().expect("an encoder");
-    daemon.reload(&absent.replacen("width", "fallback = [{ source = \"test\" }]\nwidth", 1));
-    eventually("the fallback is on air", Duration::from_secs(5), || {
-        daemon.status()["source"]["device"] == "test"
+    calmly(3, || {
+        let port = free_port();
+        let _peer = Peer::srt_live_transmit(port, "");
+        let absent = test_stream(port, 500, "").replacen("\"test\"", "\"file\"\npath = \"/no/such/file\"", 1);
+        let mut daemon = Daemon::start(&absent);
+        daemon.wait_for("degraded", Duration::from_secs(10));
+        let frames = daemon.status()["encoder"]["frames"].as_u64().expect("an encoder");
+        daemon.reload(&absent.replacen("width", "fallback = [{ source = \"test\" }]\nwidth", 1));
+        eventually("the fallback is on air", Duration::from_secs(5), || {
+            daemon.status()["source"]["device"] == "test"
+        });
+        eventually("the encoder goes on", Duration::from_secs(5), || {
+            daemon.status()["encoder"]["frames"].as_u64().is_some_and(|now| now > frames + 30)
+        });
+        assert_eq!(daemon.status()["outputs"][0]["connections"], 1);
+        assert_eq!(daemon.log().matches("encoder started").count(), 1, "{}", daemon.log());
+        assert!(daemon.is_running());
     });
-    eventually("the encoder goes on", Duration::from_secs(5), || {
-        daemon.status()["encoder"]["frames"].as_u64().is_some_and(|now| now > frames + 30)
-    });
-    assert_eq!(daemon.status()["outputs"][0]["connections"], 1);
-    assert_eq!(daemon.log().matches("encoder started").count(), 1, "{}", daemon.log());
-    assert!(daemon.is_running());
 }
 
 /// All that was sent has arrived, and the receiver saw no freeze.

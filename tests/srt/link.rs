@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::common::*;
+use crate::calm::calmly_async;
 use tokio::sync::{mpsc, watch};
 use uplinkd::link::relay::Relay;
 use uplinkd::transport::Chunk;
@@ -38,24 +39,32 @@ async fn nothing_is_missing_at(loss_percent: f64, seconds: u64) {
     assert_eq!(measurement.nak_packets == 0, loss_percent == 0.0);
 }
 
-#[tokio::test]
-async fn a_clean_link_needs_no_retransmissions() {
-    nothing_is_missing_at(0.0, 6).await;
+#[test]
+fn a_clean_link_needs_no_retransmissions() {
+    calmly_async(3, || async {
+        nothing_is_missing_at(0.0, 6).await;
+    });
 }
 
-#[tokio::test]
-async fn two_percent_loss_is_mended() {
-    nothing_is_missing_at(2.0, 6).await;
+#[test]
+fn two_percent_loss_is_mended() {
+    calmly_async(3, || async {
+        nothing_is_missing_at(2.0, 6).await;
+    });
 }
 
-#[tokio::test]
-async fn five_percent_loss_is_mended() {
-    nothing_is_missing_at(5.0, 6).await;
+#[test]
+fn five_percent_loss_is_mended() {
+    calmly_async(3, || async {
+        nothing_is_missing_at(5.0, 6).await;
+    });
 }
 
-#[tokio::test]
-async fn ten_percent_loss_is_mended() {
-    nothing_is_missing_at(10.0, 6).await;
+#[test]
+fn ten_percent_loss_is_mended() {
+    calmly_async(3, || async {
+        nothing_is_missing_at(10.0, 6).await;
+    });
 }
 
 async fn from_the_first_packet(up: Duration, seconds: u64) {
@@ -74,15 +83,19 @@ async fn from_the_first_packet(up: Duration, seconds: u64) {
     assert_eq!((missing(first, count), missing(second, count)), (vec![], vec![]));
 }
 
-#[tokio::test]
-async fn nothing_is_missing_at_a_listener_that_has_been_up_for_a_while() {
-    from_the_first_packet(12_000 * MS, 3).await;
+#[test]
+fn nothing_is_missing_at_a_listener_that_has_been_up_for_a_while() {
+    calmly_async(3, || async {
+        from_the_first_packet(12_000 * MS, 3).await;
+    });
 }
 
-#[tokio::test]
+#[test]
 #[ignore = "make lab: 45 s"]
-async fn nothing_is_missing_in_the_first_ten_seconds_nor_after_a_reconnect() {
-    from_the_first_packet(20_000 * MS, 10).await;
+fn nothing_is_missing_in_the_first_ten_seconds_nor_after_a_reconnect() {
+    calmly_async(3, || async {
+        from_the_first_packet(20_000 * MS, 10).await;
+    });
 }
 
 /// A stream without an end, and its connection, each in a task.
@@ -107,82 +120,90 @@ impl Running {
     }
 }
 
-#[tokio::test]
-async fn an_outage_of_three_seconds_is_survived() {
-    let far = Far::start("delay=25ms").await;
-    let running = Running::start(&far.to).await;
-    tokio::time::sleep(1_500 * MS).await;
-    let before = running.now();
-    assert!(before.silence < 200 * MS && before.oldest_unacknowledged < 300 * MS, "{before:?}");
-    far.relay.set_outage(true);
-    tokio::time::sleep(2_500 * MS).await;
-    let during = running.now();
-    assert!((2_200 * MS..2_600 * MS).contains(&during.silence), "{during:?}");
-    assert!(during.oldest_unacknowledged <= 1_100 * MS, "given up after a second: {during:?}");
-    assert!(during.late_packets > 0);
-    tokio::time::sleep(500 * MS).await;
-    far.relay.set_outage(false);
-    tokio::time::sleep(1_500 * MS).await;
-    let after = running.now();
-    assert!(!running.ended.is_finished());
-    assert!(after.silence < 200 * MS && after.oldest_unacknowledged < 300 * MS, "{after:?}");
-    assert!(after.acknowledged.packets > before.acknowledged.packets + packets_in(1));
-    // What could still arrive in time was worth sending again, the rest of the outage was not.
-    let again = after.retransmitted.packets - before.retransmitted.packets;
-    eprintln!("retransmitted after 3 s of outage: {again} of {}", packets_in(3));
-    assert!(again <= packets_in(1), "{again} retransmissions");
-    running.feeding.abort();
-    assert_eq!(running.ended.await.unwrap(), Ended::Drained);
+#[test]
+fn an_outage_of_three_seconds_is_survived() {
+    calmly_async(3, || async {
+        let far = Far::start("delay=25ms").await;
+        let running = Running::start(&far.to).await;
+        tokio::time::sleep(1_500 * MS).await;
+        let before = running.now();
+        assert!(before.silence < 200 * MS && before.oldest_unacknowledged < 300 * MS, "{before:?}");
+        far.relay.set_outage(true);
+        tokio::time::sleep(2_500 * MS).await;
+        let during = running.now();
+        assert!((2_200 * MS..2_600 * MS).contains(&during.silence), "{during:?}");
+        assert!(during.oldest_unacknowledged <= 1_100 * MS, "given up after a second: {during:?}");
+        assert!(during.late_packets > 0);
+        tokio::time::sleep(500 * MS).await;
+        far.relay.set_outage(false);
+        tokio::time::sleep(1_500 * MS).await;
+        let after = running.now();
+        assert!(!running.ended.is_finished());
+        assert!(after.silence < 200 * MS && after.oldest_unacknowledged < 300 * MS, "{after:?}");
+        assert!(after.acknowledged.packets > before.acknowledged.packets + packets_in(1));
+        // What could still arrive in time was worth sending again, the rest of the outage was not.
+        let again = after.retransmitted.packets - before.retransmitted.packets;
+        eprintln!("retransmitted after 3 s of outage: {again} of {}", packets_in(3));
+        assert!(again <= packets_in(1), "{again} retransmissions");
+        running.feeding.abort();
+        assert_eq!(running.ended.await.unwrap(), Ended::Drained);
+    });
 }
 
-#[tokio::test]
-async fn an_outage_without_end_is_noticed_and_a_new_connection_works() {
-    let far = Far::start("delay=25ms").await;
-    let running = Running::start(&far.to).await;
-    tokio::time::sleep(1_000 * MS).await;
-    far.relay.set_outage(true);
-    let start = Instant::now();
-    tokio::time::sleep(1_500 * MS).await;
-    assert!(running.now().silence > 1_300 * MS);
-    let ended = running.ended.await.unwrap();
-    let noticed = start.elapsed();
-    assert!(matches!(ended, Ended::PeerIdle { silence } if silence >= 5_000 * MS), "{ended:?}");
-    assert!((4_900 * MS..5_300 * MS).contains(&noticed), "{noticed:?}");
-    far.relay.set_outage(false);
-    let count = packets_in(1);
-    let (ended, measurement) = send(connect_soon(&far.to).await, RATE, count).await;
-    assert_eq!((ended, measurement.acknowledged.packets), (Ended::Drained, count));
-    let received = far.peer.finish().await;
-    let tail = &received[received.len() - count as usize * PACKET..];
-    assert_eq!(missing(tail, count), NOTHING);
+#[test]
+fn an_outage_without_end_is_noticed_and_a_new_connection_works() {
+    calmly_async(3, || async {
+        let far = Far::start("delay=25ms").await;
+        let running = Running::start(&far.to).await;
+        tokio::time::sleep(1_000 * MS).await;
+        far.relay.set_outage(true);
+        let start = Instant::now();
+        tokio::time::sleep(1_500 * MS).await;
+        assert!(running.now().silence > 1_300 * MS);
+        let ended = running.ended.await.unwrap();
+        let noticed = start.elapsed();
+        assert!(matches!(ended, Ended::PeerIdle { silence } if silence >= 5_000 * MS), "{ended:?}");
+        assert!((4_900 * MS..5_300 * MS).contains(&noticed), "{noticed:?}");
+        far.relay.set_outage(false);
+        let count = packets_in(1);
+        let (ended, measurement) = send(connect_soon(&far.to).await, RATE, count).await;
+        assert_eq!((ended, measurement.acknowledged.packets), (Ended::Drained, count));
+        let received = far.peer.finish().await;
+        let tail = &received[received.len() - count as usize * PACKET..];
+        assert_eq!(missing(tail, count), NOTHING);
+    });
 }
 
-#[tokio::test]
-async fn a_peer_that_goes_away_is_noticed_at_once() {
-    let far = Far::start("delay=25ms").await;
-    let running = Running::start(&far.to).await;
-    tokio::time::sleep(500 * MS).await;
-    far.peer.finish().await;
-    let start = Instant::now();
-    assert_eq!(running.ended.await.unwrap(), Ended::ClosedByPeer);
-    assert!(start.elapsed() < 500 * MS);
+#[test]
+fn a_peer_that_goes_away_is_noticed_at_once() {
+    calmly_async(3, || async {
+        let far = Far::start("delay=25ms").await;
+        let running = Running::start(&far.to).await;
+        tokio::time::sleep(500 * MS).await;
+        far.peer.finish().await;
+        let start = Instant::now();
+        assert_eq!(running.ended.await.unwrap(), Ended::ClosedByPeer);
+        assert!(start.elapsed() < 500 * MS);
+    });
 }
 
 /// Killed, a peer says nothing; the system says that nobody listens. That may pass, so only the
 /// silence counts.
-#[tokio::test]
-async fn a_peer_that_crashes_is_given_five_seconds() {
-    let port = free_port();
-    let peer = Peer::srt_live_transmit(port, "latency=500");
-    let running = Running::start(&target(local(port), 500 * MS)).await;
-    tokio::time::sleep(500 * MS).await;
-    drop(peer);
-    let start = Instant::now();
-    let measurement = running.measurement.clone();
-    let ended = running.ended.await.unwrap();
-    assert!(matches!(ended, Ended::PeerIdle { .. }), "{ended:?}");
-    assert!((4_800 * MS..5_500 * MS).contains(&start.elapsed()), "{:?}", start.elapsed());
-    assert!(measurement.borrow().send_errors > 10);
+#[test]
+fn a_peer_that_crashes_is_given_five_seconds() {
+    calmly_async(3, || async {
+        let port = free_port();
+        let peer = Peer::srt_live_transmit(port, "latency=500");
+        let running = Running::start(&target(local(port), 500 * MS)).await;
+        tokio::time::sleep(500 * MS).await;
+        drop(peer);
+        let start = Instant::now();
+        let measurement = running.measurement.clone();
+        let ended = running.ended.await.unwrap();
+        assert!(matches!(ended, Ended::PeerIdle { .. }), "{ended:?}");
+        assert!((4_800 * MS..5_500 * MS).contains(&start.elapsed()), "{:?}", start.elapsed());
+        assert!(measurement.borrow().send_errors > 10);
+    });
 }
 
 /// A payload whose release panics, inside the state machine.
@@ -200,39 +221,43 @@ impl Drop for Bomb {
     }
 }
 
-#[tokio::test]
-async fn a_panic_ends_the_connection_and_nothing_else() {
-    let far = Far::start("delay=5ms").await;
-    let connection = connect_soon(&far.to).await;
-    let (input, mut chunks) = mpsc::channel(512);
-    let (report, _measurement) = watch::channel(Measurement::new(Instant::now()));
-    let bomb = Chunk { captured: Instant::now(), data: bytes::Bytes::from_owner(Bomb) };
-    input.send(bomb).await.unwrap();
-    let ended = connection.run(&mut chunks, &report, unpaced()).await;
-    let Ended::Failed { reason } = ended else { panic!("{ended:?}") };
-    assert!(reason.ends_with("the bomb went off"), "{reason}");
-    // The peer was told, and takes the next connection at once.
-    let (ended, measurement) = send(connect_soon(&far.to).await, RATE, 100).await;
-    assert_eq!((ended, measurement.acknowledged.packets), (Ended::Drained, 100));
+#[test]
+fn a_panic_ends_the_connection_and_nothing_else() {
+    calmly_async(3, || async {
+        let far = Far::start("delay=5ms").await;
+        let connection = connect_soon(&far.to).await;
+        let (input, mut chunks) = mpsc::channel(512);
+        let (report, _measurement) = watch::channel(Measurement::new(Instant::now()));
+        let bomb = Chunk { captured: Instant::now(), data: bytes::Bytes::from_owner(Bomb) };
+        input.send(bomb).await.unwrap();
+        let ended = connection.run(&mut chunks, &report, unpaced()).await;
+        let Ended::Failed { reason } = ended else { panic!("{ended:?}") };
+        assert!(reason.ends_with("the bomb went off"), "{reason}");
+        // The peer was told, and takes the next connection at once.
+        let (ended, measurement) = send(connect_soon(&far.to).await, RATE, 100).await;
+        assert_eq!((ended, measurement.acknowledged.packets), (Ended::Drained, 100));
+    });
 }
 
 /// The whole test runs on one thread, so that its sleeps are the driver's and those of the feed.
-#[tokio::test]
-async fn the_driver_sleeps_when_there_is_nothing_to_do() {
-    let far = Far::start("delay=25ms").await;
-    let connection = connect_soon(&far.to).await;
-    let (input, mut chunks) = mpsc::channel(512);
-    let (report, _measurement) = watch::channel(Measurement::new(Instant::now()));
-    let running = tokio::spawn(async move { connection.run(&mut chunks, &report, unpaced()).await });
-    let idle = wake_ups(3).await;
-    let feeding = tokio::spawn(feed(input, RATE, u32::MAX.into()));
-    let busy = wake_ups(3).await;
-    feeding.abort();
-    assert_eq!(running.await.unwrap(), Ended::Drained);
-    eprintln!("wake-ups a second: {idle} idle, {busy} at {RATE}");
-    // 50 measurements; at work 100 acknowledgements, 100 bursts of the feed and their timers as well.
-    assert!(idle <= 75, "{idle} wake-ups a second");
-    assert!(busy <= 500, "{busy} wake-ups a second");
+#[test]
+fn the_driver_sleeps_when_there_is_nothing_to_do() {
+    calmly_async(3, || async {
+        let far = Far::start("delay=25ms").await;
+        let connection = connect_soon(&far.to).await;
+        let (input, mut chunks) = mpsc::channel(512);
+        let (report, _measurement) = watch::channel(Measurement::new(Instant::now()));
+        let running = tokio::spawn(async move { connection.run(&mut chunks, &report, unpaced()).await });
+        let idle = wake_ups(3).await;
+        let feeding = tokio::spawn(feed(input, RATE, u32::MAX.into()));
+        let busy = wake_ups(3).await;
+        feeding.abort();
+        assert_eq!(running.await.unwrap(), Ended::Drained);
+        eprintln!("wake-ups a second: {idle} idle, {busy} at {RATE}");
+        // 50 measurements; at work 100 acknowledgements, 100 bursts of the feed and their timers as well.
+        assert!(idle <= 75, "{idle} wake-ups a second");
+        assert!(busy <= 500, "{busy} wake-ups a second");
+    });
 }
 
 /// How often this thread went to sleep, a second.
@@ -249,67 +274,79 @@ async fn wake_ups(seconds: u64) -> u64 {
 
 /// Three times the link's capacity: the queue shows in every signal, and packets that can no longer
 /// arrive are counted, every one.
-#[tokio::test]
-async fn overload_shows_and_what_is_late_is_counted() {
-    let far = Far::start("rate=2M,delay=25ms,queue=75000").await;
-    let connection = connect_soon(&far.to).await;
-    let count = packets_in(5);
-    let (ended, measurement) = send(connection, RATE, count).await;
-    assert_eq!(ended, Ended::Drained);
-    eprintln!("{measurement:?}");
-    assert_eq!(measurement.sent.packets, count);
-    let buffered = measurement.send_buffer.packets;
-    assert_eq!(measurement.acknowledged.packets + measurement.late_packets + buffered, count);
-    let received = far.peer.finish().await;
-    let missed = missing(&received, count).len() as u64;
-    eprintln!("{} late by our count, {missed} not received", measurement.late_packets);
-    assert!(missed > count / 4);
-    assert!(measurement.late_packets.abs_diff(missed) <= missed / 10, "{measurement:?}");
-    assert!(measurement.base_rtt < 80 * MS);
+#[test]
+fn overload_shows_and_what_is_late_is_counted() {
+    calmly_async(3, || async {
+        let far = Far::start("rate=2M,delay=25ms,queue=75000").await;
+        let connection = connect_soon(&far.to).await;
+        let count = packets_in(5);
+        let (ended, measurement) = send(connection, RATE, count).await;
+        assert_eq!(ended, Ended::Drained);
+        eprintln!("{measurement:?}");
+        assert_eq!(measurement.sent.packets, count);
+        let buffered = measurement.send_buffer.packets;
+        assert_eq!(measurement.acknowledged.packets + measurement.late_packets + buffered, count);
+        let received = far.peer.finish().await;
+        let missed = missing(&received, count).len() as u64;
+        eprintln!("{} late by our count, {missed} not received", measurement.late_packets);
+        assert!(missed > count / 4);
+        assert!(measurement.late_packets.abs_diff(missed) <= missed / 10, "{measurement:?}");
+        assert!(measurement.base_rtt < 80 * MS);
+    });
 }
 
-#[tokio::test]
-async fn sequence_numbers_and_the_clock_wrap() {
-    let far = Far::start("delay=25ms,loss=0.02,seed=5").await;
-    let wrap = Duration::from_micros(1 << 32);
-    let tuning =
-        Tuning { initial_sequence: Some(0x7fff_ffff - 700), lead: wrap - 1_500 * MS, ..Tuning::default() };
-    let count = packets_in(4);
-    let (ended, measurement) = send(connect_soon_tuned(&far.to, &tuning).await, RATE, count).await;
-    assert_eq!((ended, measurement.late_packets), (Ended::Drained, 0));
-    assert_eq!(missing(&far.peer.finish().await, count), NOTHING);
+#[test]
+fn sequence_numbers_and_the_clock_wrap() {
+    calmly_async(3, || async {
+        let far = Far::start("delay=25ms,loss=0.02,seed=5").await;
+        let wrap = Duration::from_micros(1 << 32);
+        let tuning = Tuning {
+            initial_sequence: Some(0x7fff_ffff - 700),
+            lead: wrap - 1_500 * MS,
+            ..Tuning::default()
+        };
+        let count = packets_in(4);
+        let (ended, measurement) = send(connect_soon_tuned(&far.to, &tuning).await, RATE, count).await;
+        assert_eq!((ended, measurement.late_packets), (Ended::Drained, 0));
+        assert_eq!(missing(&far.peer.finish().await, count), NOTHING);
+    });
 }
 
-#[tokio::test]
-async fn keys_are_refreshed_without_a_gap() {
-    let port = free_port();
-    let peer = Peer::srt_live_transmit(port, "latency=500&passphrase=correct-horse");
-    let relay = Relay::start(local(0), local(port), "delay=25ms,loss=0.02,seed=7".parse().unwrap()).unwrap();
-    let encryption = encryption("correct-horse", uplinkd::config::KeyLength::Aes256);
-    let to = Target { encryption, ..target(relay.address(), 500 * MS) };
-    let tuning = Tuning { key_refresh: Some((600, 250)), ..Tuning::default() };
-    let count = packets_in(5);
-    let (ended, _) = send(connect_soon_tuned(&to, &tuning).await, RATE, count).await;
-    assert_eq!(ended, Ended::Drained);
-    assert_eq!(missing(&peer.finish().await, count), NOTHING);
+#[test]
+fn keys_are_refreshed_without_a_gap() {
+    calmly_async(3, || async {
+        let port = free_port();
+        let peer = Peer::srt_live_transmit(port, "latency=500&passphrase=correct-horse");
+        let relay =
+            Relay::start(local(0), local(port), "delay=25ms,loss=0.02,seed=7".parse().unwrap()).unwrap();
+        let encryption = encryption("correct-horse", uplinkd::config::KeyLength::Aes256);
+        let to = Target { encryption, ..target(relay.address(), 500 * MS) };
+        let tuning = Tuning { key_refresh: Some((600, 250)), ..Tuning::default() };
+        let count = packets_in(5);
+        let (ended, _) = send(connect_soon_tuned(&to, &tuning).await, RATE, count).await;
+        assert_eq!(ended, Ended::Drained);
+        assert_eq!(missing(&peer.finish().await, count), NOTHING);
+    });
 }
 
 /// What is handed over before a connection began keeps its pace, or is too late; it does not upset
 /// the receiver's clock.
-#[tokio::test]
-async fn packets_captured_before_the_connection_are_delivered() {
-    let far = Far::start("delay=25ms").await;
-    let captured = Instant::now();
-    let connection = connect_soon(&far.to).await;
-    let (input, mut chunks) = mpsc::channel(512);
-    for number in 0..300 {
-        let captured = captured + MS * number as u32;
-        input.send(Chunk { captured, data: packet(number) }).await.unwrap();
-    }
-    drop(input);
-    let (report, _) = watch::channel(Measurement::new(Instant::now()));
-    assert_eq!(connection.run(&mut chunks, &report, unpaced()).await, Ended::Drained);
-    assert_eq!(missing(&far.peer.finish().await, 300), NOTHING);
+#[test]
+fn packets_captured_before_the_connection_are_delivered() {
+    calmly_async(3, || async {
+        let far = Far::start("delay=25ms").await;
+        let captured = Instant::now();
+        let connection = connect_soon(&far.to).await;
+        let (input, mut chunks) = mpsc::channel(512);
+        for number in 0..300 {
+            let captured = captured + MS * number as u32;
+            input.send(Chunk { captured, data: packet(number) }).await.unwrap();
+        }
+        drop(input);
+        let (report, _) = watch::channel(Measurement::new(Instant::now()));
+        assert_eq!(connection.run(&mut chunks, &report, unpaced()).await, Ended::Drained);
+        assert_eq!(missing(&far.peer.finish().await, 300), NOTHING);
+    });
 }
 
 fn packets_in(seconds: u64) -> u64 {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::common::*;
+use crate::calm::calmly_async;
 use uplinkd::config::KeyLength;
 use uplinkd::transport::srt::{
     ConnectError, Ended, RefusedBecause, Target, Tuning, rendezvous, rendezvous_tuned,
@@ -35,51 +36,58 @@ async fn deliver(target: Target, tuning: &Tuning, peer: Peer) {
 }
 
 /// Cookies are random, so that half of these are proposals of ours and half of theirs.
-#[tokio::test]
-async fn srt_live_transmit_meets_us_plain_and_encrypted() {
-    for round in 0..10 {
-        let port = free_port();
-        let encrypted = round % 2 == 1;
-        let secret = if encrypted { format!("&passphrase={PASSPHRASE}") } else { String::new() };
-        let place = format!("127.0.0.1:{port}?mode=rendezvous&adapter=127.0.0.2{secret}");
-        let peer = Peer::srt_live_transmit_at(&place);
-        let tuning = Tuning {
-            key_refresh: (round == 3).then_some((150, 60)),
-            // We are there first every other time.
-            ..Tuning::default()
-        };
-        if round % 4 >= 2 {
-            tokio::time::sleep(400 * MS).await;
+#[test]
+fn srt_live_transmit_meets_us_plain_and_encrypted() {
+    calmly_async(3, || async {
+        for round in 0..10 {
+            let port = free_port();
+            let encrypted = round % 2 == 1;
+            let secret = if encrypted { format!("&passphrase={PASSPHRASE}") } else { String::new() };
+            let place = format!("127.0.0.1:{port}?mode=rendezvous&adapter=127.0.0.2{secret}");
+            let peer = Peer::srt_live_transmit_at(&place);
+            let tuning = Tuning {
+                key_refresh: (round == 3).then_some((150, 60)),
+                // We are there first every other time.
+                ..Tuning::default()
+            };
+            if round % 4 >= 2 {
+                tokio::time::sleep(400 * MS).await;
+            }
+            deliver(meeting(port, encrypted), &tuning, peer).await;
         }
-        deliver(meeting(port, encrypted), &tuning, peer).await;
-    }
+    });
 }
 
-#[tokio::test]
-async fn gstreamer_meets_us() {
-    for encrypted in [false, true] {
-        let port = free_port();
-        let secret = if encrypted { format!("&passphrase={PASSPHRASE}") } else { String::new() };
-        let place =
-            format!("127.0.0.1:{port}?mode=rendezvous&localaddress=127.0.0.2&localport={port}{secret}");
-        deliver(meeting(port, encrypted), &Tuning::default(), Peer::gstreamer_at(&place)).await;
-    }
+#[test]
+fn gstreamer_meets_us() {
+    calmly_async(3, || async {
+        for encrypted in [false, true] {
+            let port = free_port();
+            let secret = if encrypted { format!("&passphrase={PASSPHRASE}") } else { String::new() };
+            let place =
+                format!("127.0.0.1:{port}?mode=rendezvous&localaddress=127.0.0.2&localport={port}{secret}");
+            deliver(meeting(port, encrypted), &Tuning::default(), Peer::gstreamer_at(&place)).await;
+        }
+    });
 }
 
-#[tokio::test]
-async fn a_wrong_passphrase_is_noticed_by_whoever_proposes() {
-    for _ in 0..4 {
-        let port = free_port();
-        let place = format!("127.0.0.1:{port}?mode=rendezvous&adapter=127.0.0.2&passphrase=something%20else");
-        let _peer = Peer::srt_live_transmit_at(&place);
-        let refused = tokio::time::timeout(8_000 * MS, rendezvous(&meeting(port, true))).await.unwrap();
-        match refused {
-            // libsrt, to which we have proposed, hangs up; what it proposes we judge ourselves.
-            Err(ConnectError::Refused {
-                reason: RefusedBecause::WrongPassphrase | RefusedBecause::Unexplained,
-                ..
-            }) => {}
-            other => panic!("{other:?}"),
+#[test]
+fn a_wrong_passphrase_is_noticed_by_whoever_proposes() {
+    calmly_async(3, || async {
+        for _ in 0..4 {
+            let port = free_port();
+            let place =
+                format!("127.0.0.1:{port}?mode=rendezvous&adapter=127.0.0.2&passphrase=something%20else");
+            let _peer = Peer::srt_live_transmit_at(&place);
+            let refused = tokio::time::timeout(8_000 * MS, rendezvous(&meeting(port, true))).await.unwrap();
+            match refused {
+                // libsrt, to which we have proposed, hangs up; what it proposes we judge ourselves.
+                Err(ConnectError::Refused {
+                    reason: RefusedBecause::WrongPassphrase | RefusedBecause::Unexplained,
+                    ..
+                }) => {}
+                other => panic!("{other:?}"),
+            }
         }
-    }
+    });
 }

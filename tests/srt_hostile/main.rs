@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
+#[path = "../calm/mod.rs"]
+mod calm;
 #[path = "../srt/common.rs"]
 mod common;
 mod listener;
