@@ -154,6 +154,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("srt_protocol", &["transport::srt"]),
     ("srt_tokio", &["transport::srt"]),
     ("axum", &["api"]),
+    ("utoipa", &["api"]),
     ("mpeg2ts_reader", &["demo"]),
 ];
 
