@@ -162,6 +162,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper_util", &["api"]),
     ("rustls", &["api"]),
     ("tokio_rustls", &["api"]),
+    ("utoipa", &["api"]),
     ("mpeg2ts_reader", &["demo"]),
 ];
 

@@ -22,6 +22,7 @@ mod routes;
 mod seat;
 mod secured;
 mod session;
+mod settings;
 mod streams;
 mod trust;
 mod wire;

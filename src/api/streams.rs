@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Json, Response};
 
 use super::body::{self, JSON, MERGE_PATCH};
 use super::problem::Problem;
+use super::settings::StreamSettings;
 use super::{Facts, wire};
 use crate::config::StreamName;
 use crate::reconfigure::{Change, Current, Mode, tag};
@@ -43,7 +44,7 @@ pub async fn read(State(facts): State<Facts>, id: Segments<String>) -> Result<Re
         ("If-Match" = Option<String>, Header, description = "An `ETag` that was given for this stream."),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only where there is no such stream yet."),
     ),
-    request_body(content = serde_json::Value, content_type = "application/json",
+    request_body(content = StreamSettings, content_type = "application/json",
         description = "All of the stream's configuration."),
     responses(
         (status = 200, description = "The stream is configured so.", body = wire::OneStream,
@@ -76,8 +77,8 @@ pub async fn replace(
         ("If-Match" = Option<String>, Header, description = "An `ETag` that was given for this stream."),
     ),
     request_body(description = "A JSON merge patch (RFC 7396) of the stream's configuration.", content(
-        (serde_json::Value = "application/merge-patch+json"),
-        (serde_json::Value = "application/json"),
+        (StreamSettings = "application/merge-patch+json"),
+        (StreamSettings = "application/json"),
     )),
     responses(
         (status = 200, description = "The stream is configured so.", body = wire::OneStream,

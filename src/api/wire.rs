@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::settings::StreamSettings;
 use crate::config::json::value_to_json;
 use crate::config::{self, Word, without_secrets};
 use crate::supervisor::status::{
@@ -51,6 +52,7 @@ pub struct OneStream {
     status: Stream,
     /// The stream's section of the configuration with every setting, defaults too, as `PUT` takes it; `null` where
     /// the daemon has no configuration file. What others take as a credential is `***`, and sent back means itself.
+    #[schema(value_type = Option<StreamSettings>)]
     config: Option<serde_json::Value>,
 }
 

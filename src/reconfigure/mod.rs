@@ -26,7 +26,7 @@ pub use self::changes::{Change, Done, Fault, Guard, Mode, Place, Refused, tag};
 pub use self::start::{Error as StartError, Start};
 use self::trial::{Health, Trial, Verdict, View};
 use crate::causes::with_causes;
-use crate::config::diff::{self, Effect, StreamChange};
+use crate::config::plan::{Plan, Reach};
 use crate::config::store::{self, Store};
 use crate::config::{Config, Document, Layers, StreamName, file};
 use crate::supervisor::status::{OutputState, SourceState, State, Status};
@@ -232,14 +232,17 @@ impl Task {
                 answer(reply, self.change(change, &guard, mode).await);
             }
             Order::Confirm { reply } => answer(reply, self.confirm().await),
-            Order::TakeBack { reply } => {
-                let done = match self.trial.is_some() {
-                    true => Ok(self.take_back("somebody has asked for it".to_owned()).await),
-                    false => Err(Refused::NothingOnTrial),
-                };
-                answer(reply, done.map(|()| self.current.borrow().clone()));
+            Order::TakeBack { reply } if self.trial.is_none() => {
+                answer(reply, Err(Refused::NothingOnTrial));
             }
-            Order::Reload { reply } => answer(reply, self.reload().await),
+            Order::TakeBack { reply } => {
+                self.take_back("somebody has asked for it".to_owned()).await;
+                answer(reply, Ok(self.current.borrow().clone()));
+            }
+            Order::Reload { reply } => {
+                self.reload().await;
+                answer(reply, ());
+            }
             Order::ShutDown { .. } => unreachable!("the loop ends with it"),
         }
     }
@@ -277,10 +280,10 @@ impl Task {
 
     /// What was checked and kept takes effect, and is watched.
     async fn make(&mut self, layers: Layers, overrides: String, confirm_within: Option<Duration>) {
-        let touched = self.touched(&layers.config);
+        let interrupted = self.interrupted(&layers.config);
         let before = std::mem::replace(&mut self.overrides, overrides);
         self.run_by(layers).await;
-        let trial = Trial::new(Instant::now(), confirm_within, touched);
+        let trial = Trial::new(Instant::now(), confirm_within, interrupted);
         let is_unconfirmed = confirm_within.is_some();
         let kept = if is_unconfirmed { before.clone() } else { self.overrides.clone() };
         // What was on trial has not proven itself: both stay, or both go.
@@ -292,24 +295,23 @@ impl Task {
         self.look().await; // where nothing is to be watched, it settles at once
     }
 
-    /// Streams that a change touches and does not end, each with how it does before it.
-    fn touched(&self, new: &Config) -> Vec<(StreamName, Health)> {
-        let changes = diff::changes(&self.layers.config, new);
-        let statuses = self.streams.statuses();
-        let goes_on = |name: &StreamName, change: &StreamChange| match change {
-            StreamChange::Added | StreamChange::Removed => false,
-            StreamChange::Modified { effects, .. } => {
-                let is_enabled = new.streams.get(name).is_some_and(|stream| stream.enabled);
-                is_enabled || !effects.contains(&Effect::Enabled)
-            }
+    /// Streams that a change interrupts and does not end, each with how it does before it. What takes effect on air
+    /// cannot end a stream: a link that breaks down meanwhile must not take it back.
+    fn interrupted(&self, new: &Config) -> Vec<(StreamName, Health)> {
+        let plan = Plan::new(&self.layers.config, new);
+        let is_interrupted = |status: &&Status| {
+            let mut consequences =
+                plan.consequences.iter().filter(|it| it.stream.as_ref() == Some(&status.name));
+            consequences.any(|it| it.reach != Reach::Live)
         };
-        let touched = changes.streams.iter().filter(|(name, change)| goes_on(name, change));
-        touched
-            .filter_map(|(name, _)| {
-                let status = statuses.iter().find(|status| status.name == *name)?;
-                Some((name.clone(), health(status)))
-            })
-            .collect()
+        let goes_on = |status: &&Status| {
+            let before = self.layers.config.streams.get(&status.name).is_some_and(|stream| stream.enabled);
+            let after = new.streams.get(&status.name).map(|stream| stream.enabled);
+            after.is_some_and(|after| after || !before)
+        };
+        let statuses = self.streams.statuses();
+        let watched = statuses.iter().filter(is_interrupted).filter(goes_on);
+        watched.map(|status| (status.name.clone(), health(status))).collect()
     }
 
     async fn run_by(&mut self, layers: Layers) {

@@ -16,8 +16,8 @@ use crate::config::StreamName;
 ///   taken back
 /// ```
 ///
-/// Streams that did not stream before are not watched: their trouble is not the change's. A stream that
-/// somebody stops is not watched any longer.
+/// Only streams that the change interrupts are watched, and of those only the ones that streamed before: the
+/// trouble of others is not the change's. A stream that somebody stops is not watched any longer.
 #[derive(Clone, Debug)]
 pub struct Trial {
     began: Instant,
@@ -67,14 +67,14 @@ struct Watched {
 }
 
 impl Trial {
-    /// A change made now, with the streams that it touches and that stay on, each with how it did before.
+    /// A change made now, with the streams that it interrupts and that are to go on, each with how it did before.
     pub fn new(
         now: Instant,
         confirm_within: Option<Duration>,
-        touched: impl IntoIterator<Item = (StreamName, Health)>,
+        interrupted: impl IntoIterator<Item = (StreamName, Health)>,
     ) -> Trial {
         let watch = |before| Watched { before, well_since: None, is_proven: false, reason: None };
-        let watched = touched.into_iter().filter(|(_, before)| *before != Health::Off);
+        let watched = interrupted.into_iter().filter(|(_, before)| *before != Health::Off);
         Trial {
             began: now,
             confirm_within,
@@ -237,7 +237,8 @@ mod tests {
     #[test]
     fn one_that_comes_and_goes_proves_nothing() {
         let (mut trial, began) = trial(Health::Picture, None);
-        let blinking = |age: Duration| if age.as_secs() % 3 == 0 { Health::Off } else { Health::Picture };
+        let blinking =
+            |age: Duration| if age.as_secs().is_multiple_of(3) { Health::Off } else { Health::Picture };
         assert!(matches!(run(&mut trial, began, |age| Some(blinking(age))).0, Verdict::TakeBack(_)));
     }
 

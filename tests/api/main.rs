@@ -1,5 +1,7 @@
 //! The API of the running daemon: changes of the configuration, what lasts of them, and the OpenAPI document.
 
+#[path = "../calm/mod.rs"]
+mod calm;
 #[path = "../daemon/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of the stream, which use the rest of it")]
 mod harness;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::calm::calmly;
 use crate::harness::{Daemon, Peer, eventually, free_port, test_stream};
 use crate::http::{delete, get, on_air, overrides, patch, post, setting};
 
@@ -23,39 +24,46 @@ fn url(port: u16) -> String {
 
 #[test]
 fn a_change_that_does_not_stream_is_rolled_back_with_its_reason() {
-    let (port, nobody) = (free_port(), free_port());
-    let _peer = Peer::srt_live_transmit(port, "");
-    let daemon = streaming(port);
-    let applied = overrides(&daemon, "apply", &url(nobody));
-    assert_eq!(applied.status, 200, "{:#}", applied.body);
-    assert_eq!(applied.body["on_trial"]["unproven"], json!(["main"]), "{:#}", applied.body);
-    assert_eq!(setting(&daemon, "streams.main.outputs[studio].url")[1], "override");
-    eventually("it is rolled back", Duration::from_secs(60), || !rolled_back(&daemon).is_empty());
-    let reason = rolled_back(&daemon);
-    assert!(reason.contains("stream main streamed before") && reason.contains("studio"), "{reason}");
-    assert_eq!(setting(&daemon, "streams.main.outputs[studio].url")[1], "etc");
-    assert!(!daemon.state_directory().join("overrides.toml").exists());
-    assert!(daemon.log().contains("is taken back"), "{}", daemon.log());
-    on_air(&daemon);
+    calmly(3, || {
+        let (port, nobody) = (free_port(), free_port());
+        let _peer = Peer::srt_live_transmit(port, "");
+        let daemon = streaming(port);
+        let applied = overrides(&daemon, "apply", &url(nobody));
+        assert_eq!(applied.status, 200, "{:#}", applied.body);
+        assert_eq!(applied.body["on_trial"]["unproven"], json!(["main"]), "{:#}", applied.body);
+        assert_eq!(setting(&daemon, "streams.main.outputs[studio].url")[1], "override");
+        eventually("it is rolled back", Duration::from_secs(60), || !rolled_back(&daemon).is_empty());
+        let reason = rolled_back(&daemon);
+        assert!(reason.contains("stream main streamed before") && reason.contains("studio"), "{reason}");
+        assert_eq!(setting(&daemon, "streams.main.outputs[studio].url")[1], "etc");
+        assert!(!daemon.state_directory().join("overrides.toml").exists());
+        assert!(daemon.log().contains("is taken back"), "{}", daemon.log());
+        on_air(&daemon);
+    });
 }
 
 #[test]
 fn a_change_that_streams_settles() {
-    let (port, other) = (free_port(), free_port());
-    let (_peer, _second) = (Peer::srt_live_transmit(port, ""), Peer::srt_live_transmit(other, ""));
-    let daemon = streaming(port);
-    assert_eq!(patch(&daemon, "main", &json!({"video": {"width": 640, "height": 360}})).status, 200);
-    // Another change meanwhile is judged with the first.
-    assert_eq!(overrides(&daemon, "apply", &url(other)).status, 200);
-    assert_ne!(get(&daemon, "/v1/config").body["on_trial"], Value::Null);
-    eventually("it settles", Duration::from_secs(60), || {
-        get(&daemon, "/v1/config").body["on_trial"].is_null()
+    calmly(3, || {
+        let (port, other) = (free_port(), free_port());
+        let (_peer, _second) = (Peer::srt_live_transmit(port, ""), Peer::srt_live_transmit(other, ""));
+        let daemon = streaming(port);
+        assert_eq!(patch(&daemon, "main", &json!({"video": {"width": 640, "height": 360}})).status, 200);
+        // Another change meanwhile is judged with the first.
+        assert_eq!(overrides(&daemon, "apply", &url(other)).status, 200);
+        assert_ne!(get(&daemon, "/v1/config").body["on_trial"], Value::Null);
+        eventually("it settles", Duration::from_secs(60), || {
+            get(&daemon, "/v1/config").body["on_trial"].is_null()
+        });
+        assert_eq!(rolled_back(&daemon), "");
+        assert_eq!(
+            setting(&daemon, "streams.main.outputs[studio].url")[0],
+            format!("srt://127.0.0.1:{other}")
+        );
+        on_air(&daemon);
+        assert_eq!(post(&daemon, "/v1/config/confirm").status, 409, "there is nothing to confirm");
+        assert_eq!(post(&daemon, "/v1/config/rollback").status, 409);
     });
-    assert_eq!(rolled_back(&daemon), "");
-    assert_eq!(setting(&daemon, "streams.main.outputs[studio].url")[0], format!("srt://127.0.0.1:{other}"));
-    on_air(&daemon);
-    assert_eq!(post(&daemon, "/v1/config/confirm").status, 409, "there is nothing to confirm");
-    assert_eq!(post(&daemon, "/v1/config/rollback").status, 409);
 }
 
 #[test]
