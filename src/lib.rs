@@ -56,7 +56,7 @@
 //! - [`probe`]: whether an encoder works here: measured in a child process, judged ●, remembered; and whether
 //!   what one gives on air can be decoded.
 //! - [`supervisor`]: the tasks that own all of the above, one a stream and one an output.
-//! - [`api`]: statuses out, commands in, over local HTTP.
+//! - [`api`]: statuses out, commands in, over HTTP, for those who may; and a client of it.
 //! - [`demo`]: the whole job against an emulated link and a receiver that checks what arrives.
 //! - [`systemd`], [`telemetry`], [`causes`]: readiness and watchdog; the log; errors in one line.
 //! - [`cli`]: arguments, commands, exit codes.
