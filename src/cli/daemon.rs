@@ -12,8 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Failure;
 use crate::api::{Api, BindError, Facts, Locks};
-use crate::causes::with_causes;
-use crate::config::{self, Config, file};
+use crate::config::{Config, file};
 use crate::supervisor::{Streams, Supervisor};
 use crate::{media, systemd, telemetry};
 
@@ -39,7 +38,7 @@ async fn serve(path: &Path, config: Config) -> Result<(), Failure> {
     let started = Instant::now();
     let Signals { mut terminate, mut interrupt, mut hangup } = Signals::new().map_err(Failure::other)?;
     let api = Api::bind(&config.api).await.map_err(|error| cannot_bind(path, error))?;
-    let (urls, mut doors) = (api.urls().join(" "), Doors { locks: api.locks(), api: config.api.clone() });
+    let (urls, locks) = (api.urls().join(" "), api.locks());
     let mut level = config.log.level;
     let mut supervisor = Supervisor::start(config);
     let streams = supervisor.streams();
@@ -54,7 +53,7 @@ async fn serve(path: &Path, config: Config) -> Result<(), Failure> {
     let mut result = loop {
         tokio::select! {
             () = asked_to_stop(&mut terminate, &mut interrupt) => break Ok(()),
-            _ = hangup.recv() => reload(path, &mut supervisor, &mut level, &mut doors).await,
+            _ = hangup.recv() => reload(path, &mut supervisor, &mut level, &locks).await,
             () = vitals.tick() => {}
             ended = &mut api => break Err(api_ended(ended)),
         }
@@ -88,30 +87,8 @@ fn cannot_bind(path: &Path, error: BindError) -> Failure {
     }
 }
 
-/// The API's keys, and the section that it was bound with.
-struct Doors {
-    locks: Locks,
-    api: config::Api,
-}
-
-impl Doors {
-    /// Takes over token and certificate. Where the API listens is settled when it starts, and what its
-    /// listeners want with it: a section with other places may have no token, and theirs would be open.
-    async fn reload(&mut self, new: config::Api) {
-        let settled = |api: &config::Api| (api.listen.clone(), api.hosts.clone(), api.tls.is_some());
-        if settled(&new) == settled(&self.api) {
-            self.api = new;
-        } else {
-            log::warn!("changes of where the API listens, how, and under which names wait for a restart");
-        }
-        if let Err(error) = self.locks.renew(&self.api).await {
-            log::error!(error:% = with_causes(&error); "the API keeps its token and its certificate");
-        }
-    }
-}
-
 /// Applies the file as it is now; a bad one is refused wholly and what runs goes on.
-async fn reload(path: &Path, supervisor: &mut Supervisor, level: &mut log::LevelFilter, doors: &mut Doors) {
+async fn reload(path: &Path, supervisor: &mut Supervisor, level: &mut log::LevelFilter, locks: &Locks) {
     systemd::reloading();
     match file::load(path) {
         Err(error) => {
@@ -125,14 +102,17 @@ async fn reload(path: &Path, supervisor: &mut Supervisor, level: &mut log::Level
                 *level = config.log.level;
                 telemetry::set_level(*level);
             }
-            doors.reload(config.api.clone()).await;
             let changes = supervisor.apply(config).await;
+            if changes.api {
+                log::warn!("changes of [api] take effect when the daemon is restarted");
+            }
             for change in &changes.list {
                 log::info!(change:%; "configuration changed");
             }
             log::info!(path:% = path.display(); "reloaded");
         }
     }
+    locks.renew().await;
     systemd::ready();
 }
 

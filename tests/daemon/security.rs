@@ -171,7 +171,7 @@ fn a_place_that_waits_for_a_restart_keeps_its_token() {
     std::fs::write(daemon.configuration(), elsewhere).expect("written");
     daemon.signal("HUP");
     eventually("the reload is told of", Duration::from_secs(5), || {
-        daemon.log().contains("wait for a restart")
+        daemon.log().contains("when the daemon is restarted")
     });
     eventually("it has ended", Duration::from_secs(5), || daemon.log().contains("reloaded"));
     assert_eq!(get(daemon.url("/v1/info"), &[]).0, 401);
@@ -336,4 +336,22 @@ fn files_of_no_use_are_mistakes_of_the_configuration() {
             assert!(!printed.contains("too-short"), "{printed}");
         }
     }
+}
+
+#[test]
+fn a_credential_of_systemd_is_a_token_too() {
+    let (folder, _) = token_file(TOKEN);
+    let path = folder.path().join("uplinkd.toml");
+    std::fs::write(&path, "[api]\ntoken_file = \"credential:api.token\"\n").expect("written");
+    let check = |directory: Option<&Path>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_uplinkd"));
+        command.arg("check-config").arg(&path).env_remove("CREDENTIALS_DIRECTORY");
+        command.envs(directory.map(|directory| ("CREDENTIALS_DIRECTORY", directory)));
+        command.output().expect("uplinkd runs")
+    };
+    assert_eq!(check(Some(folder.path())).status.code(), Some(0));
+    let without = check(None);
+    let said = String::from_utf8_lossy(&without.stderr);
+    assert_eq!(without.status.code(), Some(78), "{said}");
+    assert!(said.contains("api.token_file: credential:api.token is not there"), "{said}");
 }
