@@ -57,7 +57,7 @@
 //!   what one gives on air can be decoded.
 //! - [`supervisor`]: the tasks that own all of the above, one a stream and one an output.
 //! - [`reconfigure`]: changes of the configuration: kept, made, watched ●, and taken back.
-//! - [`api`]: statuses out, commands in, over local HTTP.
+//! - [`api`]: statuses out, commands and changes in, over HTTP, for those who may; and a client of it.
 //! - [`demo`]: the whole job against an emulated link and a receiver that checks what arrives.
 //! - [`systemd`], [`telemetry`], [`causes`]: readiness and watchdog; the log; errors in one line.
 //! - [`cli`]: arguments, commands, exit codes.

@@ -20,6 +20,7 @@ use super::keys::{KeyError, Keys};
 use super::seat::Seats;
 use super::secured::{Secured, secured};
 use super::{Facts, routes};
+use crate::causes::with_causes;
 use crate::config::{self, Listen};
 
 /// A bound API that does not answer yet.
@@ -27,7 +28,6 @@ use crate::config::{self, Listen};
 pub struct Api {
     listeners: Vec<Listener>,
     locks: Locks,
-    hosts: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -43,6 +43,9 @@ struct SocketFile(PathBuf);
 /// Token and certificate as they are now; they may change while the API serves.
 #[derive(Clone, Debug)]
 pub struct Locks {
+    /// As it was when the listeners were bound. One that has changed since may name no token, and they would
+    /// be open.
+    section: Arc<config::Api>,
     access: Arc<Access>,
     tls: Arc<RwLock<Option<Arc<ServerConfig>>>>,
 }
@@ -87,8 +90,12 @@ impl Api {
             };
             listeners.push(listener);
         }
-        let locks = Locks { access: Arc::new(Access::new(token)), tls: Arc::new(RwLock::new(tls)) };
-        Ok(Api { listeners, locks, hosts: api.hosts.clone() })
+        let locks = Locks {
+            section: Arc::new(api.clone()),
+            access: Arc::new(Access::new(token)),
+            tls: Arc::new(RwLock::new(tls)),
+        };
+        Ok(Api { listeners, locks })
     }
 
     /// Where it listens, as URLs that curl takes, and `unix:` with the path of a socket.
@@ -106,7 +113,7 @@ impl Api {
     /// # Errors
     /// When one of its listeners has ended, which only a defect makes it do.
     pub async fn serve(self, facts: Facts) -> io::Result<()> {
-        let secured = secured(routes(facts), self.locks.access.clone(), &self.hosts);
+        let secured = secured(routes(facts), self.locks.access.clone(), &self.locks.section.hosts);
         let mut doors = JoinSet::new();
         for listener in self.listeners {
             doors.spawn(listener.serve(self.locks.clone(), secured.clone()));
@@ -119,19 +126,22 @@ impl Api {
 }
 
 impl Locks {
-    /// Reads token and certificate again; another token ends all sessions, and a certificate is for the
+    /// Reads token and certificate again, from the files that were named when the API was bound; one of no
+    /// use is told of, and all stays as it was. Another token ends all sessions, and a certificate is for the
     /// connections that come.
-    ///
-    /// # Errors
-    /// When a file is of no use: then all stays as it was.
-    pub async fn renew(&self, api: &config::Api) -> Result<(), BindError> {
-        let Keys { token, tls, warnings } = load(api).await?;
-        for warning in warnings {
-            log::warn!("{warning}");
+    pub async fn renew(&self) {
+        match load(&self.section).await {
+            Ok(Keys { token, tls, warnings }) => {
+                for warning in warnings {
+                    log::warn!("{warning}");
+                }
+                self.access.renew(token);
+                *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
+            }
+            Err(error) => {
+                log::error!(error:% = with_causes(&error); "the API keeps its token and its certificate");
+            }
         }
-        self.access.renew(token);
-        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
-        Ok(())
     }
 
     fn tls(&self) -> Option<Arc<ServerConfig>> {

@@ -1,4 +1,4 @@
-//! The local HTTP API: reads statuses, hands commands and changes of the configuration over, knows nothing else.
+//! The HTTP API: reads statuses, hands commands and changes of the configuration over, knows nothing else.
 //!
 //! [`listen`] lets connections in and bounds them ([`admission`]), [`connection`] speaks TLS and HTTP with
 //! each, and [`secured`] stands before the [`routes`]: a browser that is led here by a foreign page is turned

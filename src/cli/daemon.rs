@@ -12,8 +12,6 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Failure;
 use crate::api::{Api, BindError, Facts, Locks};
-use crate::causes::with_causes;
-use crate::config;
 use crate::config::store::Store;
 use crate::reconfigure::{self, Handle, Start};
 use crate::supervisor::Streams;
@@ -46,11 +44,10 @@ fn allow_all_descriptors() {
 async fn serve(path: &Path, start: Start) -> Result<(), Failure> {
     let started = Instant::now();
     let Signals { mut terminate, mut interrupt, mut hangup } = Signals::new().map_err(Failure::other)?;
-    let section = start.layers.config.api.clone();
-    let api = Api::bind(&section).await.map_err(|error| cannot_bind(path, error))?;
-    let (urls, mut doors) = (api.urls().join(" "), Doors::new(api.locks(), section));
+    let section = &start.layers.config.api;
+    let api = Api::bind(section).await.map_err(|error| cannot_bind(path, error))?;
+    let (urls, locks) = (api.urls().join(" "), api.locks());
     let (configuration, streams, mut keeper) = reconfigure::spawn(start);
-    let mut changes = configuration.changes();
     let ready = Arc::new(AtomicBool::new(true));
     let mut api = tokio::spawn(api.serve(Facts {
         streams: streams.clone(),
@@ -66,11 +63,7 @@ async fn serve(path: &Path, start: Start) -> Result<(), Failure> {
     let mut result = loop {
         tokio::select! {
             () = asked_to_stop(&mut terminate, &mut interrupt) => break Ok(()),
-            _ = hangup.recv() => reload(&configuration, &mut doors).await,
-            Ok(()) = changes.changed() => {
-                let now = changes.borrow_and_update().clone();
-                doors.follow(&now.layers.config.api).await;
-            }
+            _ = hangup.recv() => reload(&configuration, &locks).await,
             () = vitals.tick() => {}
             ended = &mut api => break Err(api_ended(ended)),
             ended = &mut keeper => break Err(keeper_ended(ended)),
@@ -113,50 +106,11 @@ fn cannot_bind(path: &Path, error: BindError) -> Failure {
     }
 }
 
-/// The API's keys, and the sections that say which.
-struct Doors {
-    locks: Locks,
-    /// What counts.
-    api: config::Api,
-    /// What the configuration says.
-    wanted: config::Api,
-}
-
-impl Doors {
-    fn new(locks: Locks, api: config::Api) -> Self {
-        Doors { locks, wanted: api.clone(), api }
-    }
-
-    /// Takes over a changed section. Where the API listens is settled when it starts, and what its listeners
-    /// want with it: a section with other places may have no token, and theirs would be open.
-    async fn follow(&mut self, wanted: &config::Api) {
-        if *wanted == self.wanted {
-            return;
-        }
-        self.wanted = wanted.clone();
-        let settled = |api: &config::Api| (api.listen.clone(), api.hosts.clone(), api.tls.is_some());
-        if settled(wanted) == settled(&self.api) {
-            self.api = wanted.clone();
-            self.renew().await;
-        } else {
-            log::warn!("changes of where the API listens, how, and under which names wait for a restart");
-        }
-    }
-
-    /// Reads token and certificate anew.
-    async fn renew(&self) {
-        if let Err(error) = self.locks.renew(&self.api).await {
-            log::error!(error:% = with_causes(&error); "the API keeps its token and its certificate");
-        }
-    }
-}
-
 /// Applies the file as it is now, with the overrides on top; a bad one is refused wholly and what runs goes on.
-async fn reload(configuration: &Handle, doors: &mut Doors) {
+async fn reload(configuration: &Handle, locks: &Locks) {
     systemd::reloading();
     configuration.reload().await;
-    doors.follow(&configuration.current().layers.config.api).await;
-    doors.renew().await;
+    locks.renew().await;
     systemd::ready();
 }
 

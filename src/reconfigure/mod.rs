@@ -152,11 +152,6 @@ impl Handle {
         self.current.borrow().clone()
     }
 
-    /// Changes whenever that does.
-    pub fn changes(&self) -> watch::Receiver<Arc<Current>> {
-        self.current.clone()
-    }
-
     /// Checks a change, plans it, or makes it.
     ///
     /// # Errors
@@ -319,6 +314,9 @@ impl Task {
             telemetry::set_level(layers.config.log.level);
         }
         let changes = self.supervisor.apply(layers.config.clone()).await;
+        if changes.api {
+            log::warn!("changes of where and how the API listens wait for a restart");
+        }
         for change in &changes.list {
             log::info!(change:%; "configuration changed");
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Daemon, Peer, free_port, test_stream};
+use crate::calm::calmly;
+use crate::harness::{Daemon, Peer, eventually, free_port, test_stream};
 use crate::security::{TOKEN, token_file};
 
 fn ctl(arguments: &[&str]) -> Output {
@@ -18,36 +19,34 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn a_stream_is_looked_at_and_acted_on() {
-    let port = free_port();
-    let _peer = Peer::srt_live_transmit(port, "");
-    let (_folder, token) = token_file(TOKEN);
-    let daemon = Daemon::start(&format!("token_file = {token:?}\n{}", test_stream(port, 300, "")));
-    let configuration = daemon.configuration();
-    let configuration = configuration.to_str().expect("a text");
-    let run = |arguments: &[&str]| {
-        let output = ctl(&[&["--config", configuration], arguments].concat());
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", said(&output));
-        said(&output)
-    };
-    crate::harness::eventually("it streams", Duration::from_secs(30), || {
-        run(&["status"]).starts_with("main: streaming")
+    calmly(3, || {
+        let port = free_port();
+        let _peer = Peer::srt_live_transmit(port, "");
+        let (_folder, token) = token_file(TOKEN);
+        let daemon = Daemon::start(&format!("token_file = {token:?}\n{}", test_stream(port, 300, "")));
+        let configuration = daemon.configuration();
+        let configuration = configuration.to_str().expect("a text");
+        let run = |arguments: &[&str]| {
+            let output = ctl(&[&["--config", configuration], arguments].concat());
+            assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", said(&output));
+            said(&output)
+        };
+        eventually("it streams", Duration::from_secs(30), || run(&["status"]).starts_with("main: streaming"));
+        let status = run(&["status", "main"]);
+        assert!(
+            status.contains("encoder  x264enc: target ") && status.contains("output   studio: streaming"),
+            "{status}"
+        );
+        let status: Value = serde_json::from_str(&run(&["status", "--json"])).expect("JSON");
+        assert_eq!(status["items"][0]["id"], "main");
+        assert_eq!(run(&["keyframe"]), "main: keyframe asked for\n");
+        assert!(run(&["rate"]).contains("kbit/s"));
+        assert!(run(&["get", "/v1/info"]).contains("\"version\""));
+        run(&["stop", "main"]);
+        eventually("it stops", Duration::from_secs(10), || run(&["status"]).starts_with("main: stopped"));
+        run(&["start"]);
+        run(&["restart"]);
     });
-    let status = run(&["status", "main"]);
-    assert!(
-        status.contains("encoder  x264enc: target ") && status.contains("output   studio: streaming"),
-        "{status}"
-    );
-    let status: Value = serde_json::from_str(&run(&["status", "--json"])).expect("JSON");
-    assert_eq!(status["items"][0]["id"], "main");
-    assert_eq!(run(&["keyframe"]), "main: keyframe asked for\n");
-    assert!(run(&["rate"]).contains("kbit/s"));
-    assert!(run(&["get", "/v1/info"]).contains("\"version\""));
-    run(&["stop", "main"]);
-    crate::harness::eventually("it stops", Duration::from_secs(10), || {
-        run(&["status"]).starts_with("main: stopped")
-    });
-    run(&["start"]);
-    run(&["restart"]);
 }
 
 #[test]

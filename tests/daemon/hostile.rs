@@ -5,10 +5,12 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 
 use crate::api::get;
-use crate::harness::{Daemon, Peer, free_port, test_stream};
+use crate::calm::calmly;
+use crate::harness::{Daemon, Peer, eventually, free_port, test_stream};
 use crate::security::{TOKEN, token_file};
 use crate::ts::check;
 
@@ -59,57 +61,89 @@ fn request(line: &str, more: &str) -> Vec<u8> {
 
 #[test]
 fn attacks_are_answered_or_closed_and_the_stream_does_not_notice() {
-    let port = free_port();
-    let peer = Peer::srt_live_transmit(port, "");
-    let (_folder, token) = token_file(TOKEN);
-    let daemon = Daemon::start(&format!("token_file = {token:?}\n{}", test_stream(port, 1000, "")));
-    let address = daemon.address();
-    let stream = || {
-        let (_, _, stream) =
-            get(daemon.url("/v1/streams/main"), &[("authorization", &format!("Bearer {TOKEN}"))]);
-        stream
+    calmly(3, || {
+        let port = free_port();
+        let peer = Peer::srt_live_transmit(port, "");
+        let (_folder, token) = token_file(TOKEN);
+        let daemon = Daemon::start(&format!("token_file = {token:?}\n{}", test_stream(port, 1000, "")));
+        let bearer = format!("Bearer {TOKEN}");
+        let stream = || get(daemon.url("/v1/streams/main"), &[("authorization", &bearer)]).2;
+        eventually("it streams", Duration::from_secs(30), || stream()["state"] == "streaming");
+        std::thread::sleep(Duration::from_secs(2));
+        let quiet = stream();
+        std::thread::sleep(Duration::from_secs(8));
+        let (before, memory) = (stream(), daemon.resident_kib());
+
+        let address = daemon.address();
+        names_of_others(address);
+        too_much(address);
+        what_is_no_http(address);
+        slow_ones(address);
+        let idle = idle_ones(address);
+        for _ in 0..10 {
+            let start = Instant::now();
+            assert!(stream()["id"] == "main");
+            assert!(start.elapsed() < Duration::from_secs(2), "the owner waits for {:?}", start.elapsed());
+        }
+        let grown = daemon.resident_kib().saturating_sub(memory);
+        assert!(grown < 32 * 1024, "{grown} KiB more than before");
+        drop(idle);
+
+        let after = stream();
+        let rise = |from: &Value, to: &Value, pointer| {
+            let number = |stream: &Value| stream.pointer(pointer).and_then(Value::as_u64);
+            number(to).zip(number(from)).map(|(to, from)| to - from).unwrap_or_else(|| panic!("{to:#}"))
+        };
+        assert_eq!(after["outputs"][0]["connections"], 1, "the same connection: {after:#}");
+        assert_eq!(rise(&before, &after, "/outputs/0/late_packets"), 0);
+        assert!(rise(&before, &after, "/outputs/0/acked_bytes") > 500_000, "{after:#}");
+        let dropped = |from, to| {
+            let frames = rise(from, to, "/encoder/frames") as f64;
+            rise(from, to, "/encoder/dropped_frames") as f64 / frames
+        };
+        let (without, with) = (dropped(&quiet, &before), dropped(&before, &after));
+        assert!(
+            with < without * 1.5 + 0.02,
+            "{with:.3} of the frames dropped, and {without:.3} without attacks"
+        );
+        let report = check(&peer.received());
+        assert_eq!((report.continuity_errors(), report.backward_timestamps()), (0, 0), "{report:#?}");
+    });
+}
+
+fn names_of_others(address: &str) {
+    let answer = |head: &str| {
+        let request = format!("{head}\r\nConnection: close\r\n\r\n");
+        status(&exchange(address, request.as_bytes()))
     };
-    crate::harness::eventually("it streams", Duration::from_secs(30), || stream()["state"] == "streaming");
-    std::thread::sleep(Duration::from_secs(2));
-    let (before, memory) = (stream(), daemon.resident_kib());
+    assert_eq!(answer("GET /v1/info HTTP/1.1\r\nHost: evil.example"), 403);
+    assert_eq!(answer("GET /v1/info HTTP/1.1"), 400);
+    assert_eq!(answer("GET http://evil.example/ HTTP/1.1\r\nHost: localhost"), 400);
+    assert_eq!(answer("GET /v1/info HTTP/1.1\r\nHost: localhost"), 401);
+    let origin = "Origin: http://evil.example\r\n";
+    assert_eq!(status(&exchange(address, &request("GET /v1/info", origin))), 403);
+    assert_eq!(status(&exchange(address, &request("GET /v1/info", ""))), 200);
+}
 
-    // Names and origins.
-    let answer = |bytes: &[u8]| status(&exchange(address, bytes));
-    assert_eq!(answer(b"GET /v1/info HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"), 403);
-    assert_eq!(answer(b"GET /v1/info HTTP/1.1\r\nConnection: close\r\n\r\n"), 400);
-    assert_eq!(
-        answer(b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
-        400
-    );
-    assert_eq!(answer(&request("GET /v1/info", "Origin: http://evil.example\r\n")), 403);
-    assert_eq!(answer(b"GET /v1/info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), 401);
-    assert_eq!(answer(&request("GET /v1/info", "")), 200);
-
-    // Too much of everything.
-    let announced = request(
-        "POST /v1/streams/main/actions/keyframe",
-        "Content-Type: application/json\r\nContent-Length: 104857600\r\n",
-    );
-    let body = [announced, vec![b' '; 100 * 1024 * 1024]].concat();
-    let refused = exchange(address, &body);
+fn too_much(address: &str) {
+    let announced = request(KEY_FRAME, &format!("{JSON}Content-Length: 104857600\r\n"));
+    let refused = exchange(address, &[announced, vec![b' '; 100 * 1024 * 1024]].concat());
     assert!(refused.is_empty() || status(&refused) == 413, "{refused}");
-    let chunked = request(
-        "POST /v1/streams/main/actions/keyframe",
-        "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n",
-    );
-    let chunks =
-        [chunked, [b"10000\r\n".to_vec(), vec![b' '; 0x10000], b"\r\n".to_vec()].concat().repeat(100)]
-            .concat();
-    let refused = exchange(address, &chunks);
+    let chunked = request(KEY_FRAME, &format!("{JSON}Transfer-Encoding: chunked\r\n"));
+    let chunk = [b"10000\r\n".to_vec(), vec![b' '; 0x10000], b"\r\n".to_vec()].concat();
+    let refused = exchange(address, &[chunked, chunk.repeat(100)].concat());
     assert!(refused.is_empty() || status(&refused) == 413, "{refused}");
-    let stranger = b"POST /v1/streams/main/actions/stop HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 104857600\r\n\r\n";
-    assert_eq!(answer(stranger), 401, "not a byte of a stranger's body is waited for");
-    assert_eq!(answer(&request("GET /v1/info", &format!("X: {}\r\n", "x".repeat(20_000)))), 431);
-    assert_eq!(answer(&request("GET /v1/info", &"X: y\r\n".repeat(100))), 431);
-    let long = request(&format!("GET /v1/{}", "x".repeat(20_000)), "");
-    assert!([414, 431].contains(&answer(&long)));
+    let stranger =
+        format!("{KEY_FRAME} HTTP/1.1\r\nHost: localhost\r\n{JSON}Content-Length: 104857600\r\n\r\n");
+    let refused = exchange(address, stranger.as_bytes());
+    assert_eq!(status(&refused), 401, "not a byte of a stranger's body is waited for");
+    let answer = |path: &str, headers: &str| status(&exchange(address, &request(path, headers)));
+    assert_eq!(answer("GET /v1/info", &format!("X: {}\r\n", "x".repeat(20_000))), 431);
+    assert_eq!(answer("GET /v1/info", &"X: y\r\n".repeat(100)), 431);
+    assert!([414, 431].contains(&answer(&format!("GET /v1/{}", "x".repeat(20_000)), "")));
+}
 
-    // What is no HTTP.
+fn what_is_no_http(address: &str) {
     for garbage in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
         b"\0\0\0\0\0\0\0\0",
@@ -124,21 +158,22 @@ fn attacks_are_answered_or_closed_and_the_stream_does_not_notice() {
         let said = rest(&mut stream);
         assert!(said.is_empty() || (400..=431).contains(&status(&said)), "{garbage:?}: {said}");
     }
-    let pipelined =
-        [&b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(50)[..], &request("GET /healthz", "")]
-            .concat();
+    let health = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let pipelined = [health.repeat(50), request("GET /healthz", "")].concat();
     assert_eq!(exchange(address, &pipelined).matches("HTTP/1.1 200 OK").count(), 51);
     let mut half_closed = connect(address);
     half_closed.write_all(&request("GET /v1/info", "")).expect("sent");
     half_closed.shutdown(Shutdown::Write).expect("half closed");
     assert!([0, 200].contains(&status(&rest(&mut half_closed))));
+}
 
-    // Patience: a header and a body that never come to an end, and an answer that is not read.
+/// A header and a body that never come to an end.
+fn slow_ones(address: &str) {
     let start = Instant::now();
     let mut loris = connect(address);
     let mut slow_body = connect(address);
-    let announced = "Content-Type: application/json\r\nContent-Length: 1000\r\n";
-    slow_body.write_all(&request("POST /v1/streams/main/actions/keyframe", announced)).expect("sent");
+    let announced = format!("{JSON}Content-Length: 1000\r\n");
+    slow_body.write_all(&request(KEY_FRAME, &announced)).expect("sent");
     slow_body.write_all(b"{").expect("sent");
     let mut sent = 0;
     let dripped =
@@ -152,42 +187,20 @@ fn attacks_are_answered_or_closed_and_the_stream_does_not_notice() {
     }
     assert!(sent > 10 && start.elapsed() < PATIENCE, "{sent} bytes in {:?}", start.elapsed());
     assert_eq!(status(&rest(&mut slow_body)), 408);
+}
 
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let all = rustix::process::Rlimit { current: limit.maximum, ..limit };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, all)
-        .expect("as many descriptors as allowed");
-
-    // A thousand who only sit there; the owner still gets in at once, and keeps his connections.
-    let idle: Vec<TcpStream> = (0..1000)
-        .map(|number| {
-            let mut stream = connect(address);
-            if number % 2 == 0 {
-                stream.write_all(b"GET /v1/info HTTP/1.1\r\nHost: loc").unwrap_or_default(); // or out already
-            }
-            stream
-        })
-        .collect();
-    for _ in 0..10 {
-        let start = Instant::now();
-        assert_eq!(stream()["state"], "streaming");
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-    }
-    let grown = daemon.resident_kib().saturating_sub(memory);
-    assert!(grown < 32 * 1024, "{grown} KiB more than before");
-    drop(idle);
-
-    let after = stream();
-    let number =
-        |stream: &Value, pointer: &str| stream.pointer(pointer).and_then(Value::as_u64).expect("a number");
-    assert_eq!(after["state"], "streaming", "{after:#}");
-    assert_eq!(number(&after, "/outputs/0/connections"), 1, "the same connection");
-    assert_eq!(number(&after, "/outputs/0/late_packets"), number(&before, "/outputs/0/late_packets"));
-    let dropped = number(&after, "/encoder/dropped_frames") - number(&before, "/encoder/dropped_frames");
-    let frames = number(&after, "/encoder/frames") - number(&before, "/encoder/frames");
-    assert!(dropped * 50 <= frames, "{dropped} of {frames} frames dropped");
-    let report = check(&peer.received());
-    assert_eq!((report.continuity_errors(), report.backward_timestamps()), (0, 0), "{report:#?}");
+/// A thousand who only sit there.
+fn idle_ones(address: &str) -> Vec<TcpStream> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("as many as are allowed");
+    let sit = |number| {
+        let mut stream = connect(address);
+        if number % 2 == 0 {
+            stream.write_all(b"GET /v1/info HTTP/1.1\r\nHost: loc").unwrap_or_default(); // or out already
+        }
+        stream
+    };
+    (0..1000).map(sit).collect()
 }
 
 #[test]
@@ -268,6 +281,10 @@ fn secrets_are_in_no_answer_and_in_no_log() {
         assert!(!log.contains(secret), "the log holds a secret");
     }
 }
+
+const KEY_FRAME: &str = "POST /v1/streams/main/actions/keyframe";
+
+const JSON: &str = "Content-Type: application/json\r\n";
 
 /// Three times what anything here may take.
 const PATIENCE: Duration = Duration::from_secs(30);

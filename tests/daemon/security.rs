@@ -13,6 +13,7 @@ use uplinkd::api::keys::Token;
 use uplinkd::config::SecretFile;
 
 use crate::api::get;
+use crate::calm::calmly;
 use crate::harness::{Daemon, eventually};
 
 pub const TOKEN: &str = "correct-horse-battery-staple";
@@ -170,7 +171,7 @@ fn a_place_that_waits_for_a_restart_keeps_its_token() {
     std::fs::write(daemon.configuration(), elsewhere).expect("written");
     daemon.signal("HUP");
     eventually("the reload is told of", Duration::from_secs(5), || {
-        daemon.log().contains("wait for a restart")
+        daemon.log().contains("when the daemon is restarted")
     });
     eventually("it has ended", Duration::from_secs(5), || daemon.log().contains("reloaded"));
     assert_eq!(get(daemon.url("/v1/info"), &[]).0, 401);
@@ -178,35 +179,38 @@ fn a_place_that_waits_for_a_restart_keeps_its_token() {
 
 #[test]
 fn who_guesses_is_slowed_down_and_nobody_is_locked_out() {
-    let (_folder, token) = token_file(TOKEN);
-    let daemon = Daemon::start(&format!("token_file = {token:?}\n"));
-    let info = |token: &str| {
+    calmly(3, || {
+        let (_folder, token) = token_file(TOKEN);
+        let daemon = Daemon::start(&format!("token_file = {token:?}\n"));
+        let info = |token: &str| {
+            let start = Instant::now();
+            let status = get(daemon.url("/v1/info"), &[("authorization", &format!("Bearer {token}"))]).0;
+            (status, start.elapsed())
+        };
+        let login = send("POST", daemon.url("/v1/session"), &[JSON], &format!("{{\"token\": \"{TOKEN}\"}}"));
+        let cookie =
+            login.1["set-cookie"].to_str().expect("text").split(';').next().expect("a pair").to_owned();
+        for _ in 0..12 {
+            assert_eq!(info("wrong").0, 401);
+        }
+        let (status, wrong) = info("wrong");
+        assert_eq!(status, 401);
+        assert!(wrong >= Duration::from_secs(1), "{wrong:?}");
+        let (status, right) = info(TOKEN);
+        assert_eq!(status, 200, "from the same address");
+        assert!(right >= Duration::from_secs(1), "a quick answer would tell: {right:?}");
         let start = Instant::now();
-        let status = get(daemon.url("/v1/info"), &[("authorization", &format!("Bearer {token}"))]).0;
-        (status, start.elapsed())
-    };
-    let login = send("POST", daemon.url("/v1/session"), &[JSON], &format!("{{\"token\": \"{TOKEN}\"}}"));
-    let cookie = login.1["set-cookie"].to_str().expect("text").split(';').next().expect("a pair").to_owned();
-    for _ in 0..12 {
-        assert_eq!(info("wrong").0, 401);
-    }
-    let (status, wrong) = info("wrong");
-    assert_eq!(status, 401);
-    assert!(wrong >= Duration::from_secs(1), "{wrong:?}");
-    let (status, right) = info(TOKEN);
-    assert_eq!(status, 200, "from the same address");
-    assert!(right >= Duration::from_secs(1), "a quick answer would tell: {right:?}");
-    let start = Instant::now();
-    assert_eq!(get(daemon.url("/v1/info"), &[("cookie", &cookie)]).0, 200);
-    assert!(start.elapsed() < Duration::from_secs(1), "a session is not slowed down");
+        assert_eq!(get(daemon.url("/v1/info"), &[("cookie", &cookie)]).0, 200);
+        assert!(start.elapsed() < Duration::from_secs(1), "a session is not slowed down");
 
-    let guesses: Vec<u16> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..20).map(|_| scope.spawn(|| info("wrong").0)).collect();
-        threads.into_iter().map(|thread| thread.join().expect("an answer")).collect()
+        let guesses: Vec<u16> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..20).map(|_| scope.spawn(|| info("wrong").0)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("an answer")).collect()
+        });
+        assert!(guesses.contains(&401) && guesses.contains(&429), "{guesses:?}");
+        let told = daemon.log().matches("wrong token").count();
+        assert!((1..=2).contains(&told), "told of {told} times: a guesser does not fill the log");
     });
-    assert!(guesses.contains(&401) && guesses.contains(&429), "{guesses:?}");
-    let told = daemon.log().matches("wrong token").count();
-    assert!((1..=2).contains(&told), "told of {told} times: a guesser does not fill the log");
 }
 
 /// A certificate with its key, as the configuration names them.
@@ -332,4 +336,22 @@ fn files_of_no_use_are_mistakes_of_the_configuration() {
             assert!(!printed.contains("too-short"), "{printed}");
         }
     }
+}
+
+#[test]
+fn a_credential_of_systemd_is_a_token_too() {
+    let (folder, _) = token_file(TOKEN);
+    let path = folder.path().join("uplinkd.toml");
+    std::fs::write(&path, "[api]\ntoken_file = \"credential:api.token\"\n").expect("written");
+    let check = |directory: Option<&Path>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_uplinkd"));
+        command.arg("check-config").arg(&path).env_remove("CREDENTIALS_DIRECTORY");
+        command.envs(directory.map(|directory| ("CREDENTIALS_DIRECTORY", directory)));
+        command.output().expect("uplinkd runs")
+    };
+    assert_eq!(check(Some(folder.path())).status.code(), Some(0));
+    let without = check(None);
+    let said = String::from_utf8_lossy(&without.stderr);
+    assert_eq!(without.status.code(), Some(78), "{said}");
+    assert!(said.contains("api.token_file: credential:api.token is not there"), "{said}");
 }
