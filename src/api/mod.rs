@@ -1,11 +1,12 @@
 //! The local HTTP API: reads statuses, hands commands over, knows nothing else.
 //!
 //! It serves loopback or a Unix socket. A browser that is led here by a foreign page is turned away
-//! by [`guard`]: the Host must be this machine's, the Origin its own.
+//! by [`guard`]: the Host must be this machine's, the Origin its own. [`page`] is ours.
 
 pub mod capabilities;
 pub mod devices;
 mod guard;
+mod page;
 mod problem;
 mod rate;
 mod wire;
@@ -140,6 +141,7 @@ fn routes(facts: Facts) -> Router {
         .route("/v1/streams/{id}", get(stream))
         .route("/v1/streams/{id}/rate", get(rate::decisions))
         .route("/v1/streams/{id}/actions/{action}", post(act))
+        .merge(page::routes())
         .fallback(|| async { Problem::not_found("there is no such resource") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(middleware::from_fn(guard::same_origin))
