@@ -62,7 +62,7 @@ class Page {
     await this.#askForSession();
     this.#enter();
     while (true) {
-      if (!this.#needsToken) await this.#ask();
+      await (this.#needsToken ? this.#askForSession() : this.#ask());
       await new Promise((resolve) => setTimeout(resolve, this.#interval()));
     }
   }
@@ -238,11 +238,14 @@ class Page {
 
   // Who may see it.
 
+  /** Somebody may have signed in beside us, in another window. */
   async #askForSession() {
     try {
       const { token_required, open } = await this.#api.session();
+      this.#contact = answered(this.#contact, Date.now());
       show(byId("sign-out"), token_required && open);
       if (token_required && !open) this.#demandToken();
+      else this.#admit();
     } catch (error) {
       this.#fail(error);
     }
@@ -256,15 +259,20 @@ class Page {
     byId("token").focus();
   }
 
+  #admit() {
+    if (!this.#needsToken) return;
+    this.#needsToken = false;
+    this.#enter();
+  }
+
   async #signIn(input) {
     const message = byId("sign-in-message");
     setText(message, "Signing in …");
     try {
       await this.#api.signIn(input.value);
       setText(message, "");
-      this.#needsToken = false;
       show(byId("sign-out"), true);
-      this.#enter();
+      this.#admit();
     } catch (error) {
       const again = error.retryAfter ? ` Try again in ${error.retryAfter} s.` : "";
       setText(message, error.kind === "sign-in" ? "That is not the token." : `${sentence(error.message)}.${again}`);
@@ -316,17 +324,18 @@ class Page {
     const contact = standing(this.#contact, now);
     const isLost = contact === "lost";
     document.title = this.#needsToken ? "Sign in – uplinkd" : tabTitle(stream, contact);
-    document.body.classList.toggle("lost", isLost && !this.#needsToken);
-    showWarning(this.#needsToken ? null : this.#warning(stream, now));
+    document.body.classList.toggle("lost", isLost);
+    showWarning(this.#warning(this.#needsToken ? null : stream, now));
     show(byId("sign-in"), this.#needsToken);
     show(byId("stream"), !this.#needsToken && stream !== null);
     show(byId("empty"), !this.#needsToken && contact === "live" && stream === null);
-    setText(byId("contact").querySelector("span"), this.#needsToken ? "Signed out" : label(this.#contact, now));
-    const tone = this.#needsToken ? "idle" : CONTACT_TONES[contact];
+    const isOut = this.#needsToken && !isLost;
+    setText(byId("contact").querySelector("span"), isOut ? "Signed out" : label(this.#contact, now));
+    const tone = isOut ? "idle" : CONTACT_TONES[contact];
     setAttributes(byId("contact"), { "data-tone": tone });
     setAttributes(byId("contact").querySelector("use"), { href: `#sign-${tone}` });
     if (stream === null) return;
-    showStreams(this.#needsToken ? [] : this.#streams, stream.id, daemonNow);
+    showStreams(this.#needsToken ? [] : this.#streams, stream.id, daemonNow, isLost);
     showStream(stream, daemonNow, isLost);
     this.#picture.describe(stream, daemonNow, isLost);
   }
@@ -361,7 +370,7 @@ class Page {
 
   #interval() {
     if (standing(this.#contact, Date.now()) === "lost") return LOST_INTERVAL;
-    return document.hidden ? HIDDEN_INTERVAL : INTERVAL;
+    return document.hidden || this.#needsToken ? HIDDEN_INTERVAL : INTERVAL;
   }
 }
 
@@ -386,7 +395,7 @@ const QUESTIONS = {
 // ms between questions for the streams: meters want to move.
 const INTERVAL = 250;
 
-// ms, while nobody looks: enough for the title and the charts.
+// ms, while nobody looks or may look: enough for the title and the charts.
 const HIDDEN_INTERVAL = 2000;
 
 // ms, while the daemon does not answer.

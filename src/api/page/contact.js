@@ -49,7 +49,7 @@ export function warning(contact, nowMs) {
         title: `No contact with uplinkd since ${timeOfDay(since, nowMs)} (${age})`,
         text:
           `${contact.failure ?? "It does not answer"}. ` +
-          (contact.answeredAt === null ? "" : "Everything below is from before. ") +
+          (contact.answeredAt === null ? "" : "What stands below is from before. ") +
           "The stream may still be on air. This page tries again every second.",
       };
   }

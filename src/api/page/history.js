@@ -14,10 +14,10 @@ export class History {
     return this.#samples;
   }
 
-  /** The newest. One that is close behind the last kept one takes the place of what came after that. */
+  /** The newest. The last before it goes, where that is close behind the one before. */
   add(sample) {
-    const beforeLast = this.#samples.at(-2);
-    if (beforeLast && sample.at - beforeLast.at < SPACING) this.#samples.pop();
+    const [beforeLast, last] = this.#samples.slice(-2);
+    if (last && last.at - beforeLast.at < SPACING) this.#samples.pop();
     this.#samples.push(sample);
     const oldest = sample.at - SPAN - SPACING;
     const kept = this.#samples.findIndex(({ at }) => at >= oldest);

@@ -19,14 +19,14 @@ export function showStream(stream, daemonNow, isLost) {
 }
 
 /** Links to the streams, where there is more than one. */
-export function showStreams(streams, selected, daemonNow) {
+export function showStreams(streams, selected, daemonNow, isLost) {
   show(byId("streams"), streams.length > 1);
   const make = () => element("li", {}, element("a", {}, icon(), element("span")));
   fillList(byId("streams").firstElementChild, streams, make, (item, stream) => {
     const [link] = item.children;
     const { tone, title } = headline(stream, daemonNow);
     setAttributes(link, { href: `#/${stream.id}`, "aria-current": stream.id === selected ? "page" : null, title });
-    showTone(link, tone);
+    showTone(link, isLost ? "idle" : tone);
     setText(link.lastElementChild, stream.id);
   });
 }
