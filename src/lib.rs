@@ -56,6 +56,7 @@
 //! - [`probe`]: whether an encoder works here: measured in a child process, judged ●, remembered; and whether
 //!   what one gives on air can be decoded.
 //! - [`supervisor`]: the tasks that own all of the above, one a stream and one an output.
+//! - [`reconfigure`]: changes of the configuration: kept, made, watched ●, and taken back.
 //! - [`api`]: statuses out, commands in, over local HTTP.
 //! - [`demo`]: the whole job against an emulated link and a receiver that checks what arrives.
 //! - [`systemd`], [`telemetry`], [`causes`]: readiness and watchdog; the log; errors in one line.
@@ -86,6 +87,7 @@ pub mod link;
 pub mod media;
 pub mod probe;
 pub mod rate;
+pub mod reconfigure;
 pub mod session;
 pub mod simulation;
 pub mod supervisor;

@@ -32,9 +32,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         "supervisor",
         &["capture", "causes", "config", "media", "probe", "rate", "session", "transport", "units"],
     ),
+    ("reconfigure", &["causes", "config", "media", "supervisor", "telemetry"]),
     // Reads Status, sends Commands, nothing else; and what probes have found and which devices there are, which
     // is no stream's.
-    ("api", &["capture", "causes", "config", "probe", "supervisor", "units"]),
+    ("api", &["capture", "causes", "config", "probe", "reconfigure", "supervisor", "units"]),
     ("systemd", &["causes", "config", "supervisor"]),
     (
         "demo",
@@ -63,6 +64,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "media",
             "probe",
             "rate",
+            "reconfigure",
             "simulation",
             "supervisor",
             "systemd",
@@ -83,7 +85,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("capture::mode", &[]),
     ("capture::pixels", &[]),
     ("causes", &[]),
-    ("config", &["config::file"]),
+    ("config", &["config::file", "config::store"]),
     ("demo::alignment", &[]),
     ("demo::checker", &[]),
     ("link", &["link::relay"]),
@@ -98,6 +100,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("probe::ranking", &[]),
     ("probe::verdict", &[]),
     ("rate", &[]),
+    ("reconfigure::trial", &[]),
     ("session", &[]),
     ("simulation", &[]),
     ("transport::gop_queue", &[]),

@@ -4,6 +4,7 @@
 use axum::http::StatusCode;
 use axum::response::Json;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::problem::Problem;
 use crate::causes::with_causes;
@@ -12,7 +13,7 @@ use crate::probe::plan::Step;
 use crate::probe::{BackEnd, Probes, USUAL_MODE};
 
 /// All rows of the encoder table, H.264 first, each codec's in order of preference.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Capabilities {
     /// Those that an encoder is here for, whether it was probed or not.
     pub codecs: Vec<String>,
@@ -20,7 +21,8 @@ pub struct Capabilities {
 }
 
 /// One row.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EncoderRow)]
 pub struct Encoder {
     /// The family, as in `video.encoder`.
     pub backend: &'static str,
@@ -40,7 +42,7 @@ pub struct Encoder {
 }
 
 /// How a picture gets into the encoder.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Memory {
     pub path: &'static str,
     pub converter: Option<&'static str>,
@@ -48,7 +50,7 @@ pub struct Memory {
 }
 
 /// What a probe said.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Probe {
     pub width: u32,
     pub height: u32,
@@ -60,14 +62,25 @@ pub struct Probe {
     pub preset: Option<String>,
     /// Of real time.
     pub factor: Option<f64>,
-    pub rates: Vec<Step>,
+    pub rates: Vec<RateStep>,
     /// Whether each change of its rate brought a key frame.
     pub key_frame_on_change: Option<bool>,
     /// Seconds since 1970.
     pub probed_at: u64,
 }
 
+/// A rate that was asked for, and what came once it had settled.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct RateStep {
+    pub asked_bps: u64,
+    pub gave_bps: u64,
+}
+
 /// The route. Files and GStreamer's registry are asked, so it runs beside the other answers.
+#[utoipa::path(get, path = "/v1/capabilities", operation_id = "capabilities", tag = "machine", responses(
+    (status = 200, description = "Every encoder that uplinkd knows, and what is known of it here.", body = Capabilities),
+    (status = 500, description = "They cannot be listed."),
+))]
 pub async fn answer() -> Result<Json<Capabilities>, Problem> {
     let unknown = |detail: &str| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail);
     let asked = tokio::task::spawn_blocking(|| {
@@ -133,9 +146,17 @@ impl From<&Entry> for Probe {
             reason: entry.verdict.reason(),
             preset: entry.preset.clone(),
             factor: measured.map(|measured| measured.factor),
-            rates: measured.map(|measured| measured.rates.clone()).unwrap_or_default(),
+            rates: measured
+                .map(|measured| measured.rates.iter().map(RateStep::from).collect())
+                .unwrap_or_default(),
             key_frame_on_change: measured.map(|measured| measured.key_frame_on_change),
             probed_at: entry.probed_at,
         }
+    }
+}
+
+impl From<&Step> for RateStep {
+    fn from(Step { asked, gave }: &Step) -> RateStep {
+        RateStep { asked_bps: asked.as_bps(), gave_bps: gave.as_bps() }
     }
 }

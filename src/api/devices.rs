@@ -4,6 +4,7 @@
 use axum::http::StatusCode;
 use axum::response::Json;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::problem::Problem;
 use crate::capture::description::{
@@ -13,7 +14,7 @@ use crate::capture::{self, Device, Mute, SoundInput};
 use crate::causes::with_causes;
 
 /// All of them.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Devices {
     /// By the numbers of their nodes.
     pub video: Vec<Video>,
@@ -23,7 +24,8 @@ pub struct Devices {
 }
 
 /// A capture device.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = VideoDevice)]
 pub struct Video {
     pub node: String,
     pub name: String,
@@ -41,7 +43,7 @@ pub struct Video {
 }
 
 /// Whether there is a picture at its input.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SignalState {
     /// `untold`, `present` or `absent`.
     pub state: &'static str,
@@ -53,7 +55,7 @@ pub struct SignalState {
     pub interlaced: Option<bool>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct VideoFormat {
     pub fourcc: String,
     pub description: String,
@@ -62,7 +64,7 @@ pub struct VideoFormat {
     pub sizes: Vec<VideoSize>,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct VideoSize {
     /// `1280x720`, or `32x32 to 2592x1944`.
     pub size: String,
@@ -70,7 +72,7 @@ pub struct VideoSize {
     pub rates: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct VideoControl {
     /// As in `[streams.NAME.video.controls]`.
     pub name: String,
@@ -85,14 +87,15 @@ pub struct VideoControl {
 }
 
 /// A node that does not answer, or not to us.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct VideoError {
     pub node: String,
     pub reason: String,
 }
 
 /// A sound input.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SoundDevice)]
 pub struct Sound {
     /// `audio.device`.
     pub device: String,
@@ -100,6 +103,10 @@ pub struct Sound {
 }
 
 /// The route. Drivers are asked, which may take seconds, so it runs beside the other answers.
+#[utoipa::path(get, path = "/v1/devices", operation_id = "devices", tag = "machine", responses(
+    (status = 200, description = "Cameras with all that they offer, and sound inputs.", body = Devices),
+    (status = 500, description = "They cannot be listed."),
+))]
 pub async fn answer() -> Result<Json<Devices>, Problem> {
     let unknown = |detail: &str| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail);
     match tokio::task::spawn_blocking(Devices::of_this_machine).await {

@@ -1,14 +1,20 @@
-//! The local HTTP API: reads statuses, hands commands over, knows nothing else.
+//! The local HTTP API: reads statuses, hands commands and changes of the configuration over, knows nothing else.
 //!
 //! It serves loopback or a Unix socket. A browser that is led here by a foreign page is turned away
-//! by [`guard`]: the Host must be this machine's, the Origin its own. [`page`] is ours.
+//! by [`guard`]: the Host must be this machine's, the Origin its own. [`routes`] lists what there is, but
+//! for [`page`], which people look at.
 
+mod body;
 pub mod capabilities;
+mod configuration;
 pub mod devices;
 mod guard;
 mod page;
 mod problem;
 mod rate;
+mod routes;
+mod settings;
+mod streams;
 mod wire;
 
 use std::io;
@@ -16,21 +22,16 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{DefaultBodyLimit, Path as UrlPath, State};
-use axum::http::StatusCode;
-use axum::middleware;
-use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{get, post};
-use axum::{Router, serve};
+use axum::serve;
 use tokio::net::{TcpListener, UnixListener};
 
+pub use self::routes::description;
 use crate::config::Listen;
-use crate::supervisor::{Command, Refusal, StreamHandle, Streams};
-use problem::Problem;
+use crate::reconfigure::Handle;
+use crate::supervisor::Streams;
 
 /// A bound API that does not answer yet.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ struct SocketFile(PathBuf);
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub streams: Streams,
+    /// `None` where the configuration is a command line's, and nobody can change it.
+    pub configuration: Option<Handle>,
     /// Raised while the daemon is up and not draining.
     pub ready: Arc<AtomicBool>,
     pub started: Instant,
@@ -122,87 +125,12 @@ impl Api {
     /// # Errors
     /// When the listener fails for good.
     pub async fn serve(self, facts: Facts) -> io::Result<()> {
-        let routes = routes(facts);
+        let routes = routes::router(facts);
         match self.listener {
             Listener::Tcp(listener) => serve(listener, routes).await,
             Listener::Unix(listener, _file) => serve(listener, routes).await,
         }
     }
-}
-
-fn routes(facts: Facts) -> Router {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .route("/v1/info", get(info))
-        .route("/v1/capabilities", get(capabilities::answer))
-        .route("/v1/devices", get(devices::answer))
-        .route("/v1/streams", get(streams))
-        .route("/v1/streams/{id}", get(stream))
-        .route("/v1/streams/{id}/rate", get(rate::decisions))
-        .route("/v1/streams/{id}/actions/{action}", post(act))
-        .merge(page::routes())
-        .fallback(|| async { Problem::not_found("there is no such resource") })
-        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-        .layer(middleware::from_fn(guard::same_origin))
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .with_state(facts)
-}
-
-async fn readyz(State(facts): State<Facts>) -> Response {
-    if facts.ready.load(Ordering::Relaxed) {
-        "ready\n".into_response()
-    } else {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting or draining").into_response()
-    }
-}
-
-async fn info(State(facts): State<Facts>) -> Json<wire::Info> {
-    Json(wire::Info::new(facts.started, facts.gstreamer))
-}
-
-async fn streams(State(facts): State<Facts>) -> Json<wire::Streams> {
-    Json(wire::Streams { items: facts.streams.statuses().iter().map(wire::Stream::from).collect() })
-}
-
-async fn stream(State(facts): State<Facts>, id: Segments<String>) -> Result<Json<wire::Stream>, Problem> {
-    let UrlPath(id) = id.map_err(unreadable)?;
-    Ok(Json(wire::Stream::from(&find(&facts, &id)?.status())))
-}
-
-/// 202: the command was handed over; the stream's state tells how it went.
-async fn act(
-    State(facts): State<Facts>,
-    segments: Segments<(String, String)>,
-) -> Result<(StatusCode, Json<wire::Stream>), Problem> {
-    let UrlPath((id, action)) = segments.map_err(unreadable)?;
-    let stream = find(&facts, &id)?;
-    let command = match action.as_str() {
-        "start" => Command::Start,
-        "stop" => Command::Stop,
-        "restart" => Command::Restart,
-        "keyframe" => Command::KeyFrame,
-        other => {
-            let known = "actions are start, stop, restart and keyframe";
-            return Err(Problem::not_found(&format!("there is no action {other:?}: {known}")));
-        }
-    };
-    stream.command(command).map_err(|refusal| match refusal {
-        Refusal::Gone => Problem::not_found(&refusal.to_string()),
-        Refusal::Busy => Problem::new(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()),
-    })?;
-    Ok((StatusCode::ACCEPTED, Json(wire::Stream::from(&stream.status()))))
-}
-
-/// Parts of a path, if they are text.
-type Segments<T> = Result<UrlPath<T>, PathRejection>;
-
-fn unreadable(_: PathRejection) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "the path is not text")
-}
-
-fn find(facts: &Facts, id: &str) -> Result<StreamHandle, Problem> {
-    facts.streams.stream(id).ok_or_else(|| Problem::not_found(&format!("there is no stream {id:?}")))
 }
 
 /// Binds a Unix socket for owner and group. One that a killed daemon left behind is replaced, one
@@ -227,9 +155,6 @@ impl Drop for SocketFile {
         }
     }
 }
-
-/// No request of this API needs more.
-const LARGEST_BODY: usize = 64 * 1024;
 
 /// Owner and group.
 const SOCKET_MODE: u32 = 0o660;

@@ -10,10 +10,12 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::Facts;
 use super::problem::Problem;
+use super::streams::{Segments, find, unreadable};
 use super::wire::{fine_millis, millis, rfc3339};
-use super::{Facts, Segments, find, unreadable};
 use crate::supervisor::StreamHandle;
 use crate::supervisor::recorder::{Line, Recorder, Step};
 
@@ -40,14 +42,16 @@ enum Format {
     Recording,
 }
 
-#[derive(Serialize)]
-struct Decisions {
+/// What the rate control decided for an output, the oldest first.
+#[derive(Serialize, ToSchema)]
+pub struct Decisions {
     output: String,
     items: Vec<Item>,
 }
 
 /// One decision, and what it was made from.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Decision)]
 struct Item {
     time: Option<String>,
     rule: &'static str,
@@ -63,7 +67,8 @@ struct Item {
     inputs: Inputs,
 }
 
-#[derive(Serialize)]
+/// What a decision was made from.
+#[derive(Serialize, ToSchema)]
 struct Inputs {
     rtt_ms: f64,
     base_rtt_ms: f64,
@@ -85,6 +90,25 @@ struct Inputs {
     encoded_bps: Option<u64>,
 }
 
+#[utoipa::path(get, path = "/v1/streams/{id}/rate", operation_id = "rate_decisions", tag = "streams",
+    params(
+        ("id" = String, Path, description = "The stream's name."),
+        ("last_s" = Option<u32>, Query, description = "How far back, in seconds; 60 unless told. Ten minutes are kept."),
+        ("output" = Option<String>, Query,
+            description = "An output's name; the one whose link the rate follows unless told."),
+        ("format" = Option<String>, Query,
+            description = "`json`: decisions that changed something, and one a second. `recording`: all of them, for \
+                `uplinkd simulate --replay`."),
+    ),
+    responses(
+        (status = 200, description = "The decisions and what they were made from.", content(
+            (Decisions = "application/json"),
+            (String = "application/jsonl"),
+        )),
+        (status = 404, description = "There is no such stream, or no such output has run."),
+        (status = 422, description = "A parameter is wrong."),
+    )
+)]
 pub async fn decisions(
     State(facts): State<Facts>,
     id: Segments<String>,

@@ -3,15 +3,18 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::config::Word;
+use super::settings::StreamSettings;
+use crate::config::json::value_to_json;
+use crate::config::{self, Word, without_secrets};
 use crate::supervisor::status::{
     self, AudioState, AudioStatus, CameraStatus, Demotion, EncoderStatus, OutputState, OutputStatus,
     RateStatus, SourceState, SourceStatus, Status,
 };
 
 /// `GET /v1/info`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Info {
     name: &'static str,
     version: &'static str,
@@ -22,13 +25,13 @@ pub struct Info {
 }
 
 /// `GET /v1/streams`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Streams {
     pub items: Vec<Stream>,
 }
 
-/// `GET /v1/streams/{id}`. Rates in bits per second over the last second; what is not known is `null`.
-#[derive(Serialize)]
+/// How a stream does. Rates in bits per second over the last second; what is not known is `null`.
+#[derive(Serialize, ToSchema)]
 pub struct Stream {
     id: String,
     state: &'static str,
@@ -42,7 +45,19 @@ pub struct Stream {
     rate: Rate,
 }
 
-#[derive(Serialize)]
+/// `GET /v1/streams/{id}`: how a stream does, and how it is configured.
+#[derive(Serialize, ToSchema)]
+pub struct OneStream {
+    #[serde(flatten)]
+    status: Stream,
+    /// The stream's section of the configuration with every setting, defaults too, as `PUT` takes it; `null` where
+    /// the daemon has no configuration file. What others take as a credential is `***`, and sent back means itself.
+    #[schema(value_type = Option<StreamSettings>)]
+    config: Option<serde_json::Value>,
+}
+
+/// Where the picture comes from.
+#[derive(Serialize, ToSchema)]
 struct Source {
     state: &'static str,
     device: String,
@@ -58,7 +73,7 @@ struct Source {
 }
 
 /// A source, whether it is on air or not.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct OneSource {
     device: String,
     state: &'static str,
@@ -67,7 +82,7 @@ struct OneSource {
 }
 
 /// The camera that is captured from.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Camera {
     name: String,
     mode: String,
@@ -76,7 +91,7 @@ struct Camera {
 }
 
 /// Levels in decibels relative to full scale, left and right; `null` while no sound comes.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Audio {
     state: &'static str,
     device: Option<String>,
@@ -88,7 +103,8 @@ struct Audio {
     rms_db: Option<[f64; 2]>,
 }
 
-#[derive(Serialize)]
+/// What the encoder does.
+#[derive(Serialize, ToSchema)]
 struct Encoder {
     backend: &'static str,
     element: &'static str,
@@ -113,14 +129,15 @@ struct Encoder {
 }
 
 /// An encoder that is not used.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Demoted {
     element: &'static str,
     reason: String,
     since: Option<String>,
 }
 
-#[derive(Serialize)]
+/// One SRT output.
+#[derive(Serialize, ToSchema)]
 struct Output {
     name: String,
     state: &'static str,
@@ -149,7 +166,8 @@ struct Output {
     refused_callers: Option<u64>,
 }
 
-#[derive(Serialize)]
+/// How the encoder's target is found.
+#[derive(Serialize, ToSchema)]
 struct Rate {
     target_bps: u64,
     estimate_bps: Option<u64>,
@@ -168,6 +186,14 @@ impl Info {
             started: rfc3339(started),
             uptime_s: started.elapsed().as_secs(),
         }
+    }
+}
+
+impl OneStream {
+    pub fn new(status: &Status, config: Option<&config::Stream>) -> Self {
+        let shown =
+            |config: &config::Stream| value_to_json(&without_secrets(toml::Value::Table(config.to_table())));
+        OneStream { status: Stream::from(status), config: config.map(shown) }
     }
 }
 

@@ -12,17 +12,24 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Failure;
 use crate::api::{Api, Facts};
-use crate::config::{Config, file};
-use crate::supervisor::{Streams, Supervisor};
+use crate::config::store::Store;
+use crate::reconfigure::{self, Handle, Start};
+use crate::supervisor::Streams;
 use crate::{media, systemd, telemetry};
 
 /// Runs until SIGTERM or SIGINT, and then until everything is drained.
 pub fn run(path: &Path) -> Result<(), Failure> {
-    let config = file::load(path).map_err(Failure::configuration)?;
-    telemetry::init(config.log.level).map_err(Failure::other)?;
+    let start = Start::read(path, Store::of_this_machine()).map_err(Failure::configuration)?;
+    telemetry::init(start.layers.config.log.level).map_err(Failure::other)?;
     media::init().map_err(Failure::gstreamer)?;
     allow_all_descriptors();
-    super::block_on(serve(path, config))?
+    if let Some(trouble) = &start.trouble {
+        log::error!("{trouble}");
+    }
+    if let Some(reason) = &start.taken_back {
+        log::warn!(reason; "a change of the configuration is taken back");
+    }
+    super::block_on(serve(start))?
 }
 
 /// GStreamer 1.22's v4l2src leaks five descriptors each time that it is opened: with the usual limit of 1024 a
@@ -34,18 +41,20 @@ fn allow_all_descriptors() {
     }
 }
 
-async fn serve(path: &Path, config: Config) -> Result<(), Failure> {
+async fn serve(start: Start) -> Result<(), Failure> {
     let started = Instant::now();
     let Signals { mut terminate, mut interrupt, mut hangup } = Signals::new().map_err(Failure::other)?;
-    let api = Api::bind(&config.api.listen).await.map_err(Failure::other)?;
+    let api = Api::bind(&start.layers.config.api.listen).await.map_err(Failure::other)?;
     let url = api.url();
-    let mut level = config.log.level;
-    let mut supervisor = Supervisor::start(config);
-    let streams = supervisor.streams();
+    let (configuration, streams, mut keeper) = reconfigure::spawn(start);
     let ready = Arc::new(AtomicBool::new(true));
-    let gstreamer = media::version();
-    let mut api =
-        tokio::spawn(api.serve(Facts { streams: streams.clone(), ready: ready.clone(), started, gstreamer }));
+    let mut api = tokio::spawn(api.serve(Facts {
+        streams: streams.clone(),
+        configuration: Some(configuration.clone()),
+        ready: ready.clone(),
+        started,
+        gstreamer: media::version(),
+    }));
     log::info!(api = url, version = env!("CARGO_PKG_VERSION"), streams = streams.statuses().len(); "ready");
     systemd::ready();
 
@@ -53,9 +62,10 @@ async fn serve(path: &Path, config: Config) -> Result<(), Failure> {
     let mut result = loop {
         tokio::select! {
             () = asked_to_stop(&mut terminate, &mut interrupt) => break Ok(()),
-            _ = hangup.recv() => reload(path, &mut supervisor, &mut level).await,
+            _ = hangup.recv() => reload(&configuration).await,
             () = vitals.tick() => {}
             ended = &mut api => break Err(api_ended(ended)),
+            ended = &mut keeper => break Err(keeper_ended(ended)),
         }
     };
 
@@ -63,7 +73,7 @@ async fn serve(path: &Path, config: Config) -> Result<(), Failure> {
     systemd::stopping();
     ready.store(false, Ordering::Relaxed);
     tokio::select! {
-        () = supervisor.shut_down() => log::info!("drained"),
+        () = configuration.shut_down() => log::info!("drained"),
         () = asked_to_stop(&mut terminate, &mut interrupt) => {
             result = Err(Failure::plain("second signal: what was not delivered yet is lost"));
         }
@@ -80,31 +90,18 @@ fn api_ended(ended: Result<std::io::Result<()>, JoinError>) -> Failure {
     }
 }
 
-/// Applies the file as it is now; a bad one is refused wholly and what runs goes on.
-async fn reload(path: &Path, supervisor: &mut Supervisor, level: &mut log::LevelFilter) {
-    systemd::reloading();
-    match file::load(path) {
-        Err(error) => {
-            for line in error.to_string().lines() {
-                log::error!("{line}");
-            }
-            log::error!(path:% = path.display(); "reload refused, the running configuration stays");
-        }
-        Ok(config) => {
-            if config.log.level != *level {
-                *level = config.log.level;
-                telemetry::set_level(*level);
-            }
-            let changes = supervisor.apply(config).await;
-            if changes.api {
-                log::warn!("changes of [api] take effect when the daemon is restarted");
-            }
-            for change in &changes.list {
-                log::info!(change:%; "configuration changed");
-            }
-            log::info!(path:% = path.display(); "reloaded");
-        }
+/// Streams without their owner run on, and nobody can change or end them: systemd starts the daemon anew.
+fn keeper_ended(ended: Result<(), JoinError>) -> Failure {
+    match ended {
+        Ok(()) => Failure::plain("the configuration's task has ended"),
+        Err(error) => Failure::other(error),
     }
+}
+
+/// Applies the file as it is now, with the overrides on top; a bad one is refused wholly and what runs goes on.
+async fn reload(configuration: &Handle) {
+    systemd::reloading();
+    configuration.reload().await;
     systemd::ready();
 }
 

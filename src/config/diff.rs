@@ -8,6 +8,8 @@ use std::fmt;
 
 use toml::{Table, Value};
 
+use super::layers::is_confidential;
+use super::path::{KeyPath, are_named, name_of};
 use super::{Config, OutputName, StreamName};
 
 /// All that differs, sorted by what has to act on it.
@@ -77,7 +79,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
     let mut changes = Changes::default();
     for difference in differences(old.to_table(), new.to_table()) {
         let change = difference.change();
-        match difference.names().as_slice() {
+        match difference.path.names().as_slice() {
             ["api", ..] => changes.api = true,
             ["log", ..] => changes.log_level = true,
             ["streams", name, within @ ..] => {
@@ -171,73 +173,46 @@ const EFFECTS: [(&[&str], Touches); 14] = [
 /// Fits any step of a path.
 const ANY: &str = "*";
 
-/// A path, step by step, with what stands there on both sides.
+/// A place, with what stands there on both sides.
 struct Difference {
-    steps: Vec<Step>,
+    path: KeyPath,
     before: Option<Value>,
     after: Option<Value>,
 }
 
-#[derive(Clone)]
-enum Step {
-    Key(String),
-    /// An element of a list, by its name.
-    Element(String),
-}
-
 impl Difference {
-    fn names(&self) -> Vec<&str> {
-        self.steps
-            .iter()
-            .map(|step| match step {
-                Step::Key(name) | Step::Element(name) => name.as_str(),
-            })
-            .collect()
-    }
-
     fn change(&self) -> Change {
-        let mut path = String::new();
-        for step in &self.steps {
-            match step {
-                Step::Key(key) if path.is_empty() => path.push_str(key),
-                Step::Key(key) => path.extend([".", key]),
-                Step::Element(name) => path.extend(["[", name, "]"]),
-            }
-        }
-        Change { path, before: self.before.clone(), after: self.after.clone() }
+        Change { path: self.path.to_string(), before: self.before.clone(), after: self.after.clone() }
     }
 }
 
 /// Every place at which two tables differ. A stream or output that only one of them has is one place.
 fn differences(old: Table, new: Table) -> Vec<Difference> {
     let mut found = Vec::new();
-    compare_tables(&mut Vec::new(), old, new, &mut found);
+    compare_tables(&KeyPath::default(), old, new, &mut found);
     found
 }
 
-fn compare_tables(path: &mut Vec<Step>, mut old: Table, mut new: Table, found: &mut Vec<Difference>) {
+fn compare_tables(path: &KeyPath, mut old: Table, mut new: Table, found: &mut Vec<Difference>) {
     let keys: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
     for key in keys {
-        let (before, after) = (old.remove(&key), new.remove(&key));
-        path.push(Step::Key(key));
-        compare(path, before, after, found);
-        path.pop();
+        compare(&path.key(&key), old.remove(&key), new.remove(&key), found);
     }
 }
 
-fn compare(path: &mut Vec<Step>, before: Option<Value>, after: Option<Value>, found: &mut Vec<Difference>) {
+fn compare(path: &KeyPath, before: Option<Value>, after: Option<Value>, found: &mut Vec<Difference>) {
     match (before, after) {
         (Some(Value::Table(old)), Some(Value::Table(new))) => compare_tables(path, old, new, found),
         (Some(Value::Array(old)), Some(Value::Array(new))) if are_named(&old) && are_named(&new) => {
             compare_lists(path, old, new, found);
         }
         (before, after) if before == after => {}
-        (before, after) => found.push(Difference { steps: path.clone(), before, after }),
+        (before, after) => found.push(Difference { path: path.clone(), before, after }),
     }
 }
 
 /// Elements belong together by their `name`; their order is a difference of its own.
-fn compare_lists(path: &mut Vec<Step>, old: Vec<Value>, new: Vec<Value>, found: &mut Vec<Difference>) {
+fn compare_lists(path: &KeyPath, old: Vec<Value>, new: Vec<Value>, found: &mut Vec<Difference>) {
     let (mut old, mut new) = (named(old), named(new));
     let in_both = |one: &[(String, Value)], other: &[(String, Value)]| -> Vec<Value> {
         let stayed = one.iter().filter(|(name, _)| other.iter().any(|(other, _)| other == name));
@@ -246,7 +221,7 @@ fn compare_lists(path: &mut Vec<Step>, old: Vec<Value>, new: Vec<Value>, found: 
     let (order_before, order_after) = (in_both(&old, &new), in_both(&new, &old));
     if order_before != order_after {
         let (before, after) = (Some(order_before.into()), Some(order_after.into()));
-        found.push(Difference { steps: path.clone(), before, after });
+        found.push(Difference { path: path.clone(), before, after });
     }
     let mut names: Vec<String> = old.iter().chain(&new).map(|(name, _)| name.clone()).collect();
     names.sort();
@@ -255,20 +230,12 @@ fn compare_lists(path: &mut Vec<Step>, old: Vec<Value>, new: Vec<Value>, found: 
         let take = |list: &mut Vec<(String, Value)>| {
             list.iter().position(|(other, _)| *other == name).map(|at| list.remove(at).1)
         };
-        let (before, after) = (take(&mut old), take(&mut new));
-        path.push(Step::Element(name));
-        compare(path, before, after, found);
-        path.pop();
+        compare(&path.element(&name), take(&mut old), take(&mut new), found);
     }
 }
 
-/// Whether a list is one of things with names; others are compared as they are.
-fn are_named(list: &[Value]) -> bool {
-    list.iter().all(|element| element.get("name").is_some())
-}
-
 fn named(list: Vec<Value>) -> Vec<(String, Value)> {
-    let name = |value: &Value| value.get("name").and_then(Value::as_str).map(str::to_owned);
+    let name = |value: &Value| name_of(value).map(str::to_owned);
     list.into_iter()
         .map(|value| (name(&value).expect("only elements with names are compared by them"), value))
         .collect()
@@ -277,7 +244,7 @@ fn named(list: Vec<Value>) -> Vec<(String, Value)> {
 impl fmt::Display for Change {
     /// `streams.main.rate.max_kbps: 6000 → 4000`. A value that receivers take as a credential is not shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let confidential = CONFIDENTIAL.iter().any(|key| self.path.ends_with(key));
+        let confidential = is_confidential(&self.path);
         match (&self.before, &self.after) {
             (Some(_), Some(_)) if confidential => write!(f, "{}: changed", self.path),
             (None, _) if confidential => write!(f, "{}: added", self.path),
@@ -299,9 +266,6 @@ fn shown(value: &Option<Value>) -> String {
         Some(value) => value.to_string(),
     }
 }
-
-/// Some receivers have user and password in the stream id.
-const CONFIDENTIAL: [&str; 1] = ["stream_id"];
 
 #[cfg(test)]
 mod tests {

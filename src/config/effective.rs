@@ -1,5 +1,6 @@
 //! The effective configuration as data, in the document's own keys.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,7 +22,19 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Changes with every setting, and with nothing else.
+    pub fn fingerprint(&self) -> u64 {
+        fingerprint(&self.to_table())
+    }
+}
+
 impl Stream {
+    /// Changes with every setting of this stream, and with nothing else.
+    pub fn fingerprint(&self) -> u64 {
+        fingerprint(&self.to_table())
+    }
+
     /// The stream's own section, as in [`Config::to_table`].
     pub fn to_table(&self) -> Table {
         let mut table = Table::new();
@@ -32,6 +45,13 @@ impl Stream {
         put(&mut table, "outputs", self.outputs.iter().map(output).collect::<Vec<Table>>());
         table
     }
+}
+
+/// The same from one start of the daemon to the next; another version of uplinkd may give another.
+fn fingerprint(table: &Table) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    table.to_string().hash(&mut hasher);
+    hasher.finish()
 }
 
 fn api(api: &Api) -> Table {

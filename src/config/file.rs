@@ -1,10 +1,10 @@
-//! Reading a configuration from a file: the only I/O of this module.
+//! Reading a configuration from a file.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Config, Problem, Problems, parse};
+use super::{Config, Document, Problem, Problems, parse};
 
 /// Why a file gave no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -13,17 +13,23 @@ pub enum LoadError {
     #[error("cannot read configuration {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     /// It was read, and its contents are wrong; the message is one line for each problem.
-    #[error("{}", problems.render(&path.display().to_string()).trim_end())]
+    #[error("{}", problems.render(|_| path.display().to_string()).trim_end())]
     Invalid { path: PathBuf, problems: Problems },
 }
 
 /// Reads and parses the file at `path`. Blocks on the file system.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
-    let bytes = read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-    text(&bytes).and_then(parse).map_err(|problems| LoadError::Invalid { path: path.to_owned(), problems })
+    let text = text(path)?;
+    parse(&text).map_err(|problems| LoadError::Invalid { path: path.to_owned(), problems })
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads the file at `path`, whatever it says. Blocks on the file system.
+pub fn text(path: &Path) -> Result<String, LoadError> {
+    let bytes = read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    decoded(bytes, Document::File).map_err(|problems| LoadError::Invalid { path: path.to_owned(), problems })
+}
+
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST_FILE {
@@ -33,11 +39,13 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn text(bytes: &[u8]) -> Result<&str, Problems> {
-    std::str::from_utf8(bytes).map_err(|error| {
-        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+pub(super) fn decoded(bytes: Vec<u8>, document: Document) -> Result<String, Problems> {
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(&error.as_bytes()[..valid]);
         let last_line = before.rsplit('\n').next().unwrap_or_default();
         Problems(vec![Problem {
+            document,
             line: before.matches('\n').count() + 1,
             column: last_line.chars().count() + 1,
             key: String::new(),

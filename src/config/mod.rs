@@ -3,16 +3,23 @@
 //! A TOML document becomes this tree at once and wholly, or is refused with *all* of its errors,
 //! each with line, column, key and what to write instead ([`parse()`]). Nothing checks a value again
 //! afterwards. What only the machine can tell (a missing file, an encoder that is not there) is
-//! the caller's to check; [`mod@file`] is the only I/O here.
+//! the caller's to check; [`mod@file`] and [`mod@store`] are the only I/O here.
 //!
 //! The way back is [`Config::to_table`], the effective configuration in the document's own keys;
-//! [`diff::changes`] says what lies between two configurations, and what each change touches.
+//! [`diff::changes`] says what lies between two configurations, and what each change touches, and [`plan`] says
+//! that in words. What was changed through the API lies over the file in [`Layers`], and lasts in the
+//! [`store`](mod@store).
 
 pub mod diff;
 mod effective;
 pub mod file;
+pub mod json;
+mod layers;
 mod parse;
+pub mod path;
+pub mod plan;
 mod problem;
+pub mod store;
 mod values;
 
 use std::collections::BTreeMap;
@@ -20,8 +27,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::layers::{HIDDEN, Layers, Origin, Setting, is_confidential, without_secrets};
 pub use self::parse::parse;
-pub use self::problem::{Problem, Problems};
+pub use self::problem::{Document, Problem, Problems};
 pub use self::values::{InvalidName, Word};
 
 use crate::units::Bitrate;

@@ -5,6 +5,8 @@ use std::fmt;
 /// One thing that is wrong, where it stands, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// Which of the two it stands in.
+    pub document: Document,
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
@@ -17,14 +19,24 @@ pub struct Problem {
     pub fix: String,
 }
 
+/// The two documents that make a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// The administrator's.
+    File,
+    /// What was changed through the API, laid over the file.
+    Overrides,
+}
+
 /// All that is wrong with a document, in the order of its lines; never empty where it is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// One line for each problem: `path:line:column: key: what is wrong; what to write`.
-    pub fn render(&self, path: &str) -> String {
-        self.0.iter().map(|problem| format!("{path}:{problem}\n")).collect()
+    /// One line for each problem: `path:line:column: key: what is wrong; what to write`, with the path of the
+    /// document that it stands in.
+    pub fn render(&self, path_of: impl Fn(Document) -> String) -> String {
+        self.0.iter().map(|problem| format!("{}:{problem}\n", path_of(problem.document))).collect()
     }
 }
 

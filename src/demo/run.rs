@@ -91,6 +91,7 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
     let stream = streams.stream(STREAM).ok_or(Error::Gone)?;
     let facts = Facts {
         streams,
+        configuration: None, // the command line is
         ready: Arc::new(AtomicBool::new(true)),
         started: Instant::now(),
         gstreamer: media::version(),

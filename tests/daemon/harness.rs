@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 /// `uplinkd run`, killed when dropped.
 pub struct Daemon {
+    command: Command,
     child: Child,
     directory: TempDir,
     api: String,
@@ -44,26 +45,52 @@ impl Daemon {
         Command::new(program)
     }
 
-    fn start_as(mut command: Command, configuration: &str) -> Daemon {
+    /// The same with files in its state directory, by their names.
+    pub fn start_with_state(state: &[(&str, &str)], configuration: &str) -> Daemon {
         let directory = tempfile::tempdir().expect("a temporary directory");
+        for (name, contents) in state {
+            std::fs::write(directory.path().join(name), contents).expect("the file is written");
+        }
+        Daemon::start_in(directory, Command::new(env!("CARGO_BIN_EXE_uplinkd")), configuration)
+    }
+
+    fn start_as(command: Command, configuration: &str) -> Daemon {
+        Daemon::start_in(tempfile::tempdir().expect("a temporary directory"), command, configuration)
+    }
+
+    fn start_in(directory: TempDir, mut command: Command, configuration: &str) -> Daemon {
         let address = free_tcp_address();
         let path = directory.path().join("uplinkd.toml");
         std::fs::write(&path, with_api(&address, configuration)).expect("the configuration is written");
-        let log = File::create(directory.path().join("log")).expect("the log file is made");
-        let child = command
+        command
             .args(["run", "--config"])
             .arg(&path)
             .env("STATE_DIRECTORY", directory.path()) // what probes find is this daemon's alone
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("uplinkd starts");
-        let daemon = Daemon { child, directory, api: format!("http://{address}") };
-        eventually("the daemon is ready", Duration::from_secs(20), || {
-            ureq::get(daemon.url("/readyz")).call().is_ok()
-        });
+            .stdout(Stdio::null());
+        let child = spawn(&mut command, &directory);
+        let daemon = Daemon { command, child, directory, api: format!("http://{address}") };
+        daemon.wait_until_ready();
         daemon
+    }
+
+    /// Kills it, as a power cut would, and starts it anew in the same place.
+    pub fn kill_and_start(&mut self) {
+        self.kill();
+        self.child = spawn(&mut self.command, &self.directory);
+        self.wait_until_ready();
+    }
+
+    /// Ends it without a word of warning.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the daemon is killed");
+        self.child.wait().expect("a killed daemon can be waited for");
+    }
+
+    fn wait_until_ready(&self) {
+        eventually("the daemon is ready", Duration::from_secs(20), || {
+            ureq::get(self.url("/readyz")).call().is_ok()
+        });
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -154,6 +181,12 @@ impl Drop for Daemon {
             self.child.wait().expect("a killed daemon can be waited for");
         }
     }
+}
+
+/// Its log goes on where there is one already.
+fn spawn(command: &mut Command, directory: &TempDir) -> Child {
+    let log = File::options().create(true).append(true).open(directory.path().join("log"));
+    command.stderr(log.expect("the log file is made")).spawn().expect("uplinkd starts")
 }
 
 /// Another program that receives SRT, writing what it gets to a file; killed when dropped.

@@ -6,6 +6,7 @@ mod calm;
 
 mod api;
 mod encoders;
+#[allow(dead_code, reason = "shared with the tests of the API, which use the rest of it")]
 mod harness;
 mod lifecycle;
 mod listener;

@@ -9,6 +9,7 @@
 mod api;
 mod audio;
 mod convert;
+mod layers;
 mod lines;
 mod outputs;
 mod report;
@@ -20,28 +21,118 @@ mod url;
 mod video;
 
 use log::LevelFilter;
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue, Deserializer};
+use toml::{Spanned, Table};
 
-use self::report::Report;
+use self::report::{Complaint, Report};
 use self::section::Section;
-use super::{Config, Log, Problems};
+use self::syntax::Source;
+use super::path::KeyPath;
+use super::{Config, Document, Layers, Log, Problems};
 
 /// Reads a whole configuration, or says everything that is wrong with it.
 ///
 /// # Errors
 /// All problems of the document, sorted by their place; at least one.
 pub fn parse(text: &str) -> Result<Config, Problems> {
-    let document = syntax::Document::new(text);
-    let report = Report::new(text, document.mended(), document.errors());
-    let table = document.table();
-    for (offset, key, complaint) in document.complaints(&table) {
+    let source = Source::new(text);
+    let report = Report::new(&[(Document::File, &source)]);
+    let table = source.table();
+    for (offset, key, complaint) in source.complaints(&table) {
         report.push(offset, key, complaint);
     }
     let config = read(Section::root(&report, &table));
     report.finish(config)
 }
 
+/// Reads a configuration from the file and the overrides that are laid over it.
+///
+/// # Errors
+/// All problems of both documents, those of the file first, each with its own document's line and column.
+pub(in crate::config) fn parse_layers(file: &str, overrides: &str) -> Result<Layers, Problems> {
+    let (file, overrides) = (Source::new(file), Source::new(overrides));
+    let report = Report::new(&[(Document::File, &file), (Document::Overrides, &overrides)]);
+    let behind_file = report::length(&file);
+    let (below, over) = (file.table(), overrides.table());
+    for (offset, key, complaint) in file.complaints(&below) {
+        report.push(offset, key, complaint);
+    }
+    for (offset, key, complaint) in overrides.complaints(&over) {
+        report.push(offset + behind_file, key, complaint);
+    }
+    let mut over = layers::shifted(over, behind_file);
+    let removed = read_removed(&mut over, &report);
+    refuse_api(&mut over, &report);
+    let mut both = below.clone();
+    for path in &removed {
+        layers::remove(&mut both, path);
+    }
+    layers::lay_over(&mut both, over.clone());
+    let config = read(Section::root(&report, &both));
+    let config = report.finish(config)?;
+    Ok(Layers::new(config, [below, over, both].map(plain), removed))
+}
+
+/// Two documents that are any TOML, laid over each other.
+#[cfg(test)]
+pub(in crate::config) fn laid_over(below: &str, over: &str, removed: &[KeyPath]) -> Table {
+    let (below, over) = (Source::new(below), Source::new(over));
+    let mut both = below.table();
+    removed.iter().for_each(|path| layers::remove(&mut both, path));
+    layers::lay_over(&mut both, over.table());
+    plain(both)
+}
+
+/// What the overrides take out of the file: `remove = ["streams.main.outputs[studio]"]`.
+fn read_removed(over: &mut DeTable<'_>, report: &Report<'_>) -> Vec<KeyPath> {
+    let Some(value) = over.remove(REMOVE) else { return Vec::new() };
+    if report.is_broken(&value.span()) {
+        return Vec::new();
+    }
+    let example = "write remove = [\"streams.main.outputs[studio]\"], for instance";
+    let DeValue::Array(list) = value.get_ref() else {
+        let message = format!("is {}, not a list of paths", convert::kind(value.get_ref()));
+        report.push(value.span().start, REMOVE.to_owned(), Complaint::new(message, example));
+        return Vec::new();
+    };
+    let mut paths = Vec::new();
+    for element in list.iter() {
+        let path = element.get_ref().as_str().and_then(|text| text.parse::<KeyPath>().ok());
+        let is_ours = |path: &KeyPath| path.names()[0] != API;
+        match path {
+            Some(path) if is_ours(&path) => paths.push(path),
+            Some(_) => report.push(element.span().start, REMOVE.to_owned(), not_api()),
+            None => {
+                let complaint = Complaint::new("is no path of a setting", example);
+                report.push(element.span().start, REMOVE.to_owned(), complaint);
+            }
+        }
+    }
+    paths
+}
+
+/// Where the API listens, and with which token, is the file's alone: an API that moves away from under whoever
+/// commands it, or cannot be bound at the next start, is out of reach.
+fn refuse_api(over: &mut DeTable<'_>, report: &Report<'_>) {
+    if let Some((key, _)) = over.remove_entry(API) {
+        report.push(key.span().start, API.to_owned(), not_api());
+    }
+}
+
+fn not_api() -> Complaint {
+    let fix = "change it in the configuration file, and restart the daemon";
+    Complaint::new("is the file's alone, so that nobody locks himself out", fix)
+}
+
+/// The same without places.
+fn plain(table: DeTable<'_>) -> Table {
+    Table::deserialize(Deserializer::from(Spanned::new(0..0, table)))
+        .expect("what gave a configuration holds texts, booleans and numbers within their ranges alone")
+}
+
 fn read(mut root: Section<'_>) -> Option<Config> {
-    let api = api::read(root.section("api"));
+    let api = api::read(root.section(API));
     let log = read_log(root.section("log"));
     let streams = streams::read(root.section("streams"));
     root.not_in_this_version("mqtt");
@@ -54,3 +145,8 @@ fn read_log(mut section: Section<'_>) -> Option<Log> {
     section.finish();
     Some(Log { level: level? })
 }
+
+const API: &str = "api";
+
+/// The key of the overrides that names what the file has and the configuration has not.
+pub(in crate::config) const REMOVE: &str = "remove";

@@ -30,9 +30,9 @@ pub(super) fn read(stream: &mut Section<'_>) -> Option<Vec<Output>> {
 /// What must not come twice, each with the line where it stands already.
 #[derive(Default)]
 struct Seen {
-    names: Vec<(OutputName, usize)>,
-    targets: Vec<(SrtUrl, Option<String>, usize)>,
-    lead: Option<usize>,
+    names: Vec<(OutputName, String)>,
+    targets: Vec<(SrtUrl, Option<String>, String)>,
+    lead: Option<String>,
 }
 
 fn read_one(mut section: Section<'_>, seen: &mut Seen) -> Option<Output> {
@@ -54,7 +54,7 @@ fn read_one(mut section: Section<'_>, seen: &mut Seen) -> Option<Output> {
 
     if let Some(name) = &name {
         if let Some((_, line)) = seen.names.iter().find(|(seen, _)| seen == name) {
-            let message = format!("{:?} is the name of the output in line {line} too", name.as_str());
+            let message = format!("{:?} is the name of the output in {line} too", name.as_str());
             section.complain("name", Complaint::new(message, "write another name"));
         }
         seen.names.push((name.clone(), section.line_of("name")));
@@ -73,11 +73,11 @@ fn read_one(mut section: Section<'_>, seen: &mut Seen) -> Option<Output> {
         if let Some((_, _, line)) = twin {
             let (message, fix) = match url.mode {
                 SrtMode::Caller => (
-                    format!("the output in line {line} goes there already"),
+                    format!("the output in {line} goes there already"),
                     "write another url, or a stream_id of its own, or remove one of the two",
                 ),
                 SrtMode::Listener | SrtMode::Rendezvous => (
-                    format!("the output in line {line} has this port already"),
+                    format!("the output in {line} has this port already"),
                     "write another port, or remove one of the two",
                 ),
             };
@@ -86,11 +86,11 @@ fn read_one(mut section: Section<'_>, seen: &mut Seen) -> Option<Output> {
         seen.targets.push((url.clone(), stream_id.clone(), section.line_of("url")));
     }
     if lead == Some(true) {
-        if let Some(line) = seen.lead {
-            let message = format!("is true, as in line {line}, but the rate follows one output only");
+        if let Some(line) = &seen.lead {
+            let message = format!("is true, as in {line}, but the rate follows one output only");
             section.complain("lead", Complaint::new(message, "remove lead here or there"));
         }
-        seen.lead = seen.lead.or(Some(section.line_of("lead")));
+        seen.lead.get_or_insert(section.line_of("lead"));
     }
     section.finish();
     Some(Output {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::super::Document;
 use super::convert::{self, Value};
 use super::report::{Complaint, Complaints, Report};
 use super::suggest;
@@ -72,9 +73,9 @@ impl<'a> Section<'a> {
         &self.path
     }
 
-    /// The line in which `name` stands, for a message about another place.
-    pub fn line_of(&self, name: &str) -> usize {
-        self.report.position(self.place_of(name)).0
+    /// The line in which `name` stands, in words, for a message about another place.
+    pub fn line_of(&self, name: &str) -> String {
+        self.report.place(self.place_of(name))
     }
 
     /// Reads one key. The converter's complaints are noted at the value.
@@ -121,6 +122,17 @@ impl<'a> Section<'a> {
     /// Notes a problem at the value of `name`, or at the section's start where there is none.
     pub fn complain(&self, name: &str, complaint: Complaint) {
         self.report.push(self.place_of(name), self.key(name), complaint);
+    }
+
+    /// Notes a problem with the first of `names`, which does not go with the others: at its value where all of
+    /// them stand in the file, else at the first that stands in the overrides, since the file was there before.
+    pub fn complain_among(&self, names: &[&str], complaint: Complaint) {
+        let in_overrides = |name: &&&str| match self.look_up(name) {
+            Found::Value(value) => self.report.document(value.span().start) == Document::Overrides,
+            Found::Nothing | Found::Unreadable => false,
+        };
+        let place = self.place_of(names.iter().find(in_overrides).unwrap_or(&names[0]));
+        self.report.push(place, self.key(names[0]), complaint);
     }
 
     /// Notes a problem with the name `key` itself.

@@ -37,7 +37,10 @@ fn read_stream(mut section: Section<'_>) -> Option<Stream> {
     let outputs = outputs::read(&mut section);
     if enabled == Some(true) && outputs.as_ref().is_some_and(Vec::is_empty) {
         let fix = format!("write [[{}.outputs]] with name and url, or enabled = false", section.path());
-        section.complain("enabled", Complaint::new("is true, but the stream has no output", fix));
+        section.complain_among(
+            &["enabled", "outputs"],
+            Complaint::new("is true, but the stream has no output", fix),
+        );
     }
     section.finish();
     Some(Stream { enabled: enabled?, video: video?, audio: audio?, rate: rate?, outputs: outputs? })
@@ -58,7 +61,7 @@ fn read_rate(mut section: Section<'_>) -> Option<Rate> {
             let (min, max) = (min.as_kbps(), max.as_kbps());
             let message = format!("is {min}, above max_kbps, which is {max}");
             let fix = format!("write min_kbps = {max} or less, or max_kbps = {min} or more");
-            section.complain("min_kbps", Complaint::new(message, fix));
+            section.complain_among(&["min_kbps", "max_kbps"], Complaint::new(message, fix));
             (None, None)
         }
         bounds => bounds,
@@ -78,15 +81,15 @@ fn read_start(
     let lowest = min.unwrap_or(Bitrate::ZERO);
     let highest = max.unwrap_or(Bitrate::from_bps(u64::MAX));
     let Key::Given(given) = start else { return start.or(DEFAULT_START.clamp(lowest, highest)) };
-    let (nearest, outside) = match given.clamp(lowest, highest) {
-        nearest if nearest > given => (nearest, "below min_kbps"),
-        nearest if nearest < given => (nearest, "above max_kbps"),
+    let (nearest, bound, side) = match given.clamp(lowest, highest) {
+        nearest if nearest > given => (nearest, "min_kbps", "below"),
+        nearest if nearest < given => (nearest, "max_kbps", "above"),
         _ => return Some(given),
     };
     let (given, nearest) = (given.as_kbps(), nearest.as_kbps());
-    let message = format!("is {given}, {outside}, which is {nearest}");
+    let message = format!("is {given}, {side} {bound}, which is {nearest}");
     let fix = format!("write start_kbps = {nearest}, or remove it");
-    section.complain("start_kbps", Complaint::new(message, fix));
+    section.complain_among(&["start_kbps", bound], Complaint::new(message, fix));
     None
 }
 

@@ -11,7 +11,7 @@ use super::lines::{Lines, Place};
 use super::report::Complaint;
 
 /// A text, mended so far that toml reads all of it.
-pub(super) struct Document<'a> {
+pub(super) struct Source<'a> {
     original: &'a str,
     lines: Lines,
     /// The same lines. What stands on them keeps its column, but for the rest of a mended line.
@@ -27,10 +27,10 @@ struct SyntaxError {
     message: String,
 }
 
-impl<'a> Document<'a> {
+impl<'a> Source<'a> {
     /// Finds all syntax errors of `text`.
     pub fn new(text: &'a str) -> Self {
-        let mut document = Document {
+        let mut document = Source {
             original: text,
             lines: Lines::new(text),
             mended: text.to_owned(),
@@ -54,6 +54,11 @@ impl<'a> Document<'a> {
             error.start.line == previous.start.line || (error.is_in_brackets() && previous.is_in_brackets())
         });
         document
+    }
+
+    /// The text as it was written.
+    pub fn original(&self) -> &'a str {
+        self.original
     }
 
     /// The text to which every place in [`Self::table`] and of an error refers.

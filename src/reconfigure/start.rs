@@ -1,0 +1,92 @@
+//! The configuration at the daemon's start: what was changed through the API never keeps it from starting.
+
+use std::path::{Path, PathBuf};
+
+use crate::causes::with_causes;
+use crate::config::file::{self, LoadError};
+use crate::config::store::{self, Store};
+use crate::config::{Document, Layers};
+
+/// What the daemon starts with.
+#[derive(Debug)]
+pub struct Start {
+    pub(super) file: PathBuf,
+    pub(super) store: Store,
+    pub(super) file_text: String,
+    pub(super) overrides: String,
+    /// What counts.
+    pub layers: Layers,
+    /// Why a change was taken back that ran before.
+    pub taken_back: Option<String>,
+    /// What is wrong with the overrides; those that are no use are not used.
+    pub trouble: Option<String>,
+    pub(super) is_blocked: Option<String>,
+}
+
+/// The file itself is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    File(#[from] LoadError),
+}
+
+impl Start {
+    /// Reads the file and the overrides. A change that nobody confirmed is taken back; overrides that are no
+    /// configuration, or do not go with the file any more, are set aside. Blocks on the file system.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is wrong by itself.
+    pub fn read(file: &Path, store: Store) -> Result<Start, Error> {
+        let file_text = file::text(file)?;
+        let mut troubles = Vec::new();
+        let taken_back = match store.take_back() {
+            Ok(was_there) => was_there.then(|| NOT_CONFIRMED.to_owned()),
+            Err(error) => {
+                troubles.push(with_causes(&error));
+                None
+            }
+        };
+        let both = store.load().map_err(|error| error.to_string()).and_then(|overrides| {
+            let layers = Layers::parse(&file_text, &overrides).map_err(|problems| {
+                let name = |document| match document {
+                    Document::File => file.display().to_string(),
+                    Document::Overrides => store.path().display().to_string(),
+                };
+                problems.render(name)
+            });
+            Ok((layers?, overrides))
+        });
+        let mut is_blocked = None;
+        let (layers, overrides) = match both {
+            Ok(both) => both,
+            Err(reason) => {
+                let problems = |problems| LoadError::Invalid { path: file.to_owned(), problems };
+                let alone = Layers::parse(&file_text, "").map_err(problems)?;
+                if !matches!(store.load(), Ok(overrides) if overrides.is_empty()) {
+                    troubles.push(refused(&store.set_aside(), &reason));
+                    is_blocked = not_set_aside(&store);
+                }
+                (alone, String::new())
+            }
+        };
+        let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
+        let (file, overrides) = (file.to_owned(), overrides);
+        Ok(Start { file, store, file_text, overrides, layers, taken_back, trouble, is_blocked })
+    }
+}
+
+fn refused(set_aside: &Result<PathBuf, store::Error>, reason: &str) -> String {
+    let reason = reason.trim_end().replace('\n', "; ");
+    match set_aside {
+        Ok(path) => format!("the overrides were not used, and are now {}: {reason}", path.display()),
+        Err(error) => format!("the overrides were not used: {reason}; {}", with_causes(error)),
+    }
+}
+
+/// What is still in the way, which the next change would replace.
+fn not_set_aside(store: &Store) -> Option<String> {
+    let is_gone = matches!(store.load(), Ok(overrides) if overrides.is_empty());
+    (!is_gone).then(|| format!("{} is no use and could not be set aside", store.path().display()))
+}
+
+const NOT_CONFIRMED: &str = "the daemon ended before somebody confirmed it";

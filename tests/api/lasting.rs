@@ -1,0 +1,104 @@
+//! What was changed lasts, wholly or not at all, whatever becomes of power and disk.
+
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::Daemon;
+use crate::http::{delete, get, overrides, patch, setting};
+
+const FILE: &str = "[streams.main.rate]\nmax_kbps = 4000";
+
+#[test]
+fn overrides_that_are_no_use_are_set_aside_and_told() {
+    for (garbage, reason) in [
+        ("[streams.main.rate]\nmax_kbps = 30", "overrides.toml:2:12: streams.main.rate.max_kbps"),
+        ("[streams.main.rate]\nmax_kb", "overrides.toml:2"),
+        ("\0\0\0\0", "overrides.toml:1:"),
+        ("[[streams.main.outputs]]\nname = \"gone\"\nlatency_ms = 300", "url"),
+    ] {
+        let mut daemon = Daemon::start_with_state(&[("overrides.toml", garbage)], FILE);
+        let trouble = get(&daemon, "/v1/config").body["overrides_trouble"].clone();
+        assert!(trouble.as_str().is_some_and(|trouble| trouble.contains(reason)), "{garbage:?}: {trouble}");
+        assert!(daemon.log().contains("the overrides were not used"), "{}", daemon.log());
+        assert_eq!(setting(&daemon, "streams.main.rate.max_kbps"), json!([4000, "etc"]));
+        let aside = daemon.state_directory().join("overrides.toml.refused");
+        assert_eq!(std::fs::read_to_string(&aside).expect("it is kept"), garbage);
+        // It stands in nobody's way.
+        assert_eq!(patch(&daemon, "main", &json!({"rate": {"max_kbps": 3000}})).status, 200);
+        daemon.kill_and_start();
+        assert_eq!(setting(&daemon, "streams.main.rate.max_kbps"), json!([3000, "override"]));
+        assert_eq!(get(&daemon, "/v1/config").body["overrides_trouble"], json!(null));
+        assert_eq!(std::fs::read_to_string(aside).expect("it is kept"), garbage);
+    }
+}
+
+#[test]
+fn a_change_that_cannot_be_kept_is_not_made() {
+    let daemon = Daemon::start(FILE);
+    let change = |max: u32| patch(&daemon, "main", &json!({"rate": {"max_kbps": max}}));
+    assert_eq!(change(3000).status, 200);
+    let new = daemon.state_directory().join("overrides.toml.new");
+
+    symlink("/dev/full", &new).expect("a disk without room");
+    let full = change(2500);
+    assert_eq!(
+        (full.status, full.content_type.as_str()),
+        (507, "application/problem+json"),
+        "{:#}",
+        full.body
+    );
+    let detail = full.body["detail"].as_str().expect("a detail");
+    assert!(detail.contains("overrides.toml.new") && detail.contains("No space left"), "{detail}");
+
+    std::fs::create_dir(&new).expect("something that cannot be written");
+    let refused = overrides(&daemon, "apply?confirm_within_s=30", "[log]\nlevel = \"debug\"");
+    assert_eq!(refused.status, 503, "{:#}", refused.body);
+
+    assert_eq!(setting(&daemon, "streams.main.rate.max_kbps"), json!([3000, "override"]));
+    assert_eq!(setting(&daemon, "log.level"), json!(["info", "default"]));
+    std::fs::remove_dir(&new).expect("the disk is mended");
+    assert_eq!(change(2500).status, 200);
+    assert_eq!(setting(&daemon, "streams.main.rate.max_kbps"), json!([2500, "override"]));
+}
+
+#[test]
+fn a_kill_in_the_middle_of_changes_leaves_one_of_them_whole() {
+    let mut daemon = Daemon::start(FILE);
+    for round in 0..6u64 {
+        let is_dead = AtomicBool::new(false);
+        let answered = std::thread::scope(|scope| {
+            let changing = scope.spawn(|| {
+                let mut answered = 0;
+                for max in 1000.. {
+                    let url = daemon.url("/v1/streams/main");
+                    let body = json!({"rate": {"max_kbps": max, "start_kbps": max / 2}}).to_string();
+                    let sent = ureq::patch(url).header("content-type", "application/json").send(body);
+                    match sent {
+                        Ok(_) => answered = max,
+                        Err(_) if is_dead.load(Ordering::Relaxed) => return answered,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                answered
+            });
+            std::thread::sleep(Duration::from_millis(150 + 37 * round));
+            is_dead.store(true, Ordering::Relaxed);
+            daemon.signal("KILL");
+            changing.join().expect("no change was refused")
+        });
+        daemon.kill_and_start();
+        let config = get(&daemon, "/v1/config").body;
+        assert_eq!(config["overrides_trouble"], json!(null), "{config:#}");
+        let (max, start) = (
+            setting(&daemon, "streams.main.rate.max_kbps")[0].as_u64().expect("a number"),
+            setting(&daemon, "streams.main.rate.start_kbps")[0].as_u64().expect("a number"),
+        );
+        // The last one that was answered, or the one after it, whose answer the kill has swallowed.
+        assert!(answered == 0 || max == answered || max == answered + 1, "{max} after {answered}");
+        assert!(max == 4000 || start == max / 2, "half of a change: {max} and {start}");
+        assert_eq!(delete(&daemon, "/v1/config/overrides").status, 200);
+    }
+}
