@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Failure;
 use crate::api::{Api, Facts};
 use crate::config::{Config, file};
+use crate::supervisor::events::Event;
 use crate::supervisor::{Streams, Supervisor};
 use crate::{media, systemd, telemetry};
 
@@ -59,7 +60,7 @@ async fn serve(path: &Path, config: Config) -> Result<(), Failure> {
         }
     };
 
-    log::info!("draining");
+    supervisor.events().say(Event::Draining {});
     systemd::stopping();
     ready.store(false, Ordering::Relaxed);
     tokio::select! {
@@ -85,10 +86,12 @@ async fn reload(path: &Path, supervisor: &mut Supervisor, level: &mut log::Level
     systemd::reloading();
     match file::load(path) {
         Err(error) => {
-            for line in error.to_string().lines() {
+            let errors: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
+            for line in &errors {
                 log::error!("{line}");
             }
-            log::error!(path:% = path.display(); "reload refused, the running configuration stays");
+            supervisor.events().say(Event::ConfigurationRefused { errors });
+            log::error!(path:% = path.display(); "reload refused");
         }
         Ok(config) => {
             if config.log.level != *level {
@@ -98,9 +101,6 @@ async fn reload(path: &Path, supervisor: &mut Supervisor, level: &mut log::Level
             let changes = supervisor.apply(config).await;
             if changes.api {
                 log::warn!("changes of [api] take effect when the daemon is restarted");
-            }
-            for change in &changes.list {
-                log::info!(change:%; "configuration changed");
             }
             log::info!(path:% = path.display(); "reloaded");
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::source::{SourceMachine, SourceState};
+use super::source::{Losses, SourceMachine, SourceState};
 
 /// The sources of one stream in the order of preference, each with its own [`SourceMachine`].
 ///
@@ -209,8 +209,10 @@ impl Failover {
     }
 
     /// Times that a live source was lost, whether it was on air or not.
-    pub fn losses(&self) -> u64 {
-        self.sources.iter().map(|source| source.machine.losses()).sum()
+    pub fn losses(&self) -> Losses {
+        let mut losses = Losses::default();
+        self.sources.iter().for_each(|source| losses += source.machine.losses());
+        losses
     }
 
     fn choose(&mut self, now: Instant) {

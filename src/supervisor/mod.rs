@@ -14,8 +14,10 @@
 mod camera;
 mod captures;
 mod departures;
+pub mod events;
 mod fanout;
 mod feed;
+pub mod lasting;
 mod output;
 mod program;
 pub mod recorder;
@@ -38,10 +40,12 @@ use tokio::time::sleep;
 
 use crate::config::diff::{self, Changes, StreamChange};
 use crate::config::{self, Config, StreamName};
+use events::{Event, Events};
+use lasting::Lasting;
 use recorder::Recorders;
 use status::{State, Status};
 pub use stream::Command;
-use stream::{Memory, StreamTask};
+use stream::{Memory, StreamTask, Surroundings};
 
 /// Owns the streams; [`Supervisor::shut_down`] drains them. Dropped, it leaves them to the runtime.
 pub struct Supervisor {
@@ -50,11 +54,15 @@ pub struct Supervisor {
     /// Streams that were removed and still drain.
     leaving: JoinSet<()>,
     directory: watch::Sender<Directory>,
+    events: Events,
 }
 
 /// All streams, as of now; follows additions and removals.
 #[derive(Clone, Debug)]
-pub struct Streams(watch::Receiver<Directory>);
+pub struct Streams {
+    directory: watch::Receiver<Directory>,
+    events: Events,
+}
 
 /// One stream, for those who watch and command it.
 #[derive(Clone, Debug)]
@@ -80,8 +88,13 @@ impl Supervisor {
     ///
     /// Must be called on a multi-threaded tokio runtime, after `media::init`.
     pub fn start(config: Config) -> Self {
-        let (tasks, directory) = (BTreeMap::new(), watch::Sender::new(Directory::default()));
-        let mut supervisor = Supervisor { config: config.clone(), tasks, leaving: JoinSet::new(), directory };
+        let mut supervisor = Supervisor {
+            config: config.clone(),
+            tasks: BTreeMap::new(),
+            leaving: JoinSet::new(),
+            directory: watch::Sender::new(Directory::default()),
+            events: Events::default(),
+        };
         for (name, stream) in config.streams {
             supervisor.add(name, stream);
         }
@@ -91,7 +104,12 @@ impl Supervisor {
 
     /// What the API may see.
     pub fn streams(&self) -> Streams {
-        Streams(self.directory.subscribe())
+        Streams { directory: self.directory.subscribe(), events: self.events.clone() }
+    }
+
+    /// Where everything that happens is told.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Brings the streams in line with another configuration, touching just what it touches.
@@ -117,6 +135,8 @@ impl Supervisor {
         }
         self.config = config;
         self.publish();
+        let list = changes.list.iter().map(ToString::to_string).collect();
+        self.events.say(Event::ConfigurationTaken { changes: list });
         changes
     }
 
@@ -131,9 +151,10 @@ impl Supervisor {
     fn add(&mut self, name: StreamName, config: config::Stream) {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (sender, status) = watch::channel(stream::initial_status(&name, &config));
-        let memory = Memory { wanted: config.enabled, config };
+        let memory = Memory { wanted: config.enabled, config, lasting: Lasting::default() };
         let recorders = Recorders::default();
-        let task = tokio::spawn(keep_alive(name.clone(), memory, recorders.clone(), sender, receiver));
+        let surroundings = Surroundings { events: self.events.of(&name), recorders: recorders.clone() };
+        let task = tokio::spawn(keep_alive(name.clone(), memory, surroundings, sender, receiver));
         self.tasks.insert(name, (StreamHandle { status, commands, recorders }, task));
     }
 
@@ -152,12 +173,17 @@ impl Supervisor {
 impl Streams {
     /// The stream of that name.
     pub fn stream(&self, name: &str) -> Option<StreamHandle> {
-        self.0.borrow().iter().find(|(own, _)| own.as_str() == name).map(|(_, handle)| handle.clone())
+        self.directory.borrow().iter().find(|(own, _)| own.as_str() == name).map(|(_, handle)| handle.clone())
     }
 
     /// The status of every stream, by name.
     pub fn statuses(&self) -> Vec<Status> {
-        self.0.borrow().values().map(StreamHandle::status).collect()
+        self.directory.borrow().values().map(StreamHandle::status).collect()
+    }
+
+    /// What happens to them, and to the daemon.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 }
 
@@ -195,15 +221,15 @@ impl StreamHandle {
 async fn keep_alive(
     name: StreamName,
     mut memory: Memory,
-    recorders: Recorders,
+    surroundings: Surroundings,
     status: watch::Sender<Status>,
     mut commands: mpsc::Receiver<Command>,
 ) {
     loop {
-        let task = StreamTask::new(name.clone(), &mut memory, recorders.clone(), status.clone());
+        let task = StreamTask::new(name.clone(), &mut memory, surroundings.clone(), status.clone());
         match AssertUnwindSafe(task.run(&mut commands)).catch_unwind().await {
             Ok(()) => return,
-            Err(_) => log::error!(stream = name.as_str(); "stream task panicked, it is started anew"),
+            Err(_) => surroundings.events.say(Event::PartFailed { part: "stream task".to_owned() }),
         }
         status.send_modify(|status| {
             status.state = State::BackingOff;
