@@ -5,9 +5,16 @@
 
 pub mod capabilities;
 pub mod devices;
+mod events;
+mod exposition;
 mod guard;
+mod info;
+mod metrics;
+mod patience;
 mod problem;
+mod process;
 mod rate;
+mod snapshot;
 mod wire;
 
 use std::io;
@@ -29,6 +36,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::Listen;
 use crate::supervisor::{Command, Refusal, StreamHandle, Streams};
+use patience::Patient;
 use problem::Problem;
 
 /// A bound API that does not answer yet.
@@ -123,8 +131,8 @@ impl Api {
     pub async fn serve(self, facts: Facts) -> io::Result<()> {
         let routes = routes(facts);
         match self.listener {
-            Listener::Tcp(listener) => serve(listener, routes).await,
-            Listener::Unix(listener, _file) => serve(listener, routes).await,
+            Listener::Tcp(listener) => serve(Patient(listener), routes).await,
+            Listener::Unix(listener, _file) => serve(Patient(listener), routes).await,
         }
     }
 }
@@ -133,7 +141,10 @@ fn routes(facts: Facts) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .route("/v1/info", get(info))
+        .merge(info::routes())
+        .merge(events::routes())
+        .merge(metrics::routes())
+        .merge(snapshot::routes())
         .route("/v1/capabilities", get(capabilities::answer))
         .route("/v1/devices", get(devices::answer))
         .route("/v1/streams", get(streams))
@@ -153,10 +164,6 @@ async fn readyz(State(facts): State<Facts>) -> Response {
     } else {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting or draining").into_response()
     }
-}
-
-async fn info(State(facts): State<Facts>) -> Json<wire::Info> {
-    Json(wire::Info::new(facts.started, facts.gstreamer))
 }
 
 async fn streams(State(facts): State<Facts>) -> Json<wire::Streams> {

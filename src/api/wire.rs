@@ -9,17 +9,6 @@ use crate::supervisor::status::{
     self, AudioStatus, CameraStatus, Demotion, EncoderStatus, OutputStatus, RateStatus, SourceStatus, Status,
 };
 
-/// `GET /v1/info`.
-#[derive(Serialize)]
-pub struct Info {
-    name: &'static str,
-    version: &'static str,
-    gstreamer: String,
-    /// RFC 3339.
-    started: Option<String>,
-    uptime_s: u64,
-}
-
 /// `GET /v1/streams`.
 #[derive(Serialize)]
 pub struct Streams {
@@ -156,18 +145,6 @@ struct Rate {
     output: Option<String>,
     queue_ms: u64,
     thinned_percent: f64,
-}
-
-impl Info {
-    pub fn new(started: Instant, gstreamer: String) -> Self {
-        Info {
-            name: env!("CARGO_PKG_NAME"),
-            version: env!("CARGO_PKG_VERSION"),
-            gstreamer,
-            started: rfc3339(started),
-            uptime_s: started.elapsed().as_secs(),
-        }
-    }
 }
 
 impl From<&Status> for Stream {

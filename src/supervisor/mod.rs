@@ -23,6 +23,7 @@ mod program;
 pub mod recorder;
 mod sampling;
 mod selection;
+pub mod snapshots;
 pub mod status;
 mod steering;
 mod stream;
@@ -43,6 +44,7 @@ use crate::config::{self, Config, StreamName};
 use events::{Event, Events};
 use lasting::Lasting;
 use recorder::Recorders;
+use snapshots::Snapshots;
 use status::{State, Status};
 pub use stream::Command;
 use stream::{Memory, StreamTask, Surroundings};
@@ -70,6 +72,7 @@ pub struct StreamHandle {
     status: watch::Receiver<Status>,
     commands: mpsc::Sender<Command>,
     recorders: Recorders,
+    snapshots: Snapshots,
 }
 
 /// Why a command could not be given.
@@ -153,9 +156,12 @@ impl Supervisor {
         let (sender, status) = watch::channel(stream::initial_status(&name, &config));
         let memory = Memory { wanted: config.enabled, config, lasting: Lasting::default() };
         let recorders = Recorders::default();
-        let surroundings = Surroundings { events: self.events.of(&name), recorders: recorders.clone() };
+        let (glimpse, on_air) = watch::channel(None);
+        let snapshots = Snapshots::new(on_air);
+        let events = self.events.of(&name);
+        let surroundings = Surroundings { events, recorders: recorders.clone(), glimpse };
         let task = tokio::spawn(keep_alive(name.clone(), memory, surroundings, sender, receiver));
-        self.tasks.insert(name, (StreamHandle { status, commands, recorders }, task));
+        self.tasks.insert(name, (StreamHandle { status, commands, recorders, snapshots }, task));
     }
 
     fn remove(&mut self, name: &StreamName) {
@@ -202,6 +208,11 @@ impl StreamHandle {
     /// What the rate controllers of its outputs have seen and decided.
     pub fn recorders(&self) -> &Recorders {
         &self.recorders
+    }
+
+    /// What is on air, as a picture.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
     }
 
     /// Hands a command over; it is carried out soon after. Never waits.

@@ -33,7 +33,7 @@ use super::status::{AudioStatus, EncoderStatus, RateStatus, SourceStatus, Status
 use crate::capture::changes::Changes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName, VideoSource};
-use crate::media::{self, MediaEvent, Tracks};
+use crate::media::{self, Glimpse, MediaEvent, Tracks};
 use crate::rate::{self, Decision, Mode};
 use crate::session::failover::Failover;
 use crate::session::life::{Life, OutputView, Parts, State};
@@ -70,6 +70,8 @@ pub struct Memory {
 pub struct Surroundings {
     pub events: Teller,
     pub recorders: Recorders,
+    /// Where the pictures on air can be looked at; `None` while nothing is encoded.
+    pub glimpse: watch::Sender<Option<Glimpse>>,
 }
 
 /// One stream, until it is shut down.
@@ -98,6 +100,7 @@ pub struct StreamTask<'a> {
     state_news: StateNews<State>,
     events: Teller,
     recorders: Recorders,
+    glimpse: watch::Sender<Option<Glimpse>>,
     cameras: Cameras,
     /// What each source gives, as it said itself.
     formats: BTreeMap<usize, String>,
@@ -119,7 +122,9 @@ impl<'a> StreamTask<'a> {
     ) -> Self {
         let now = Instant::now();
         let (settings, rate) = (rate_settings(&memory.config), resting(&memory.config));
-        let (life, Surroundings { events, recorders }) = (Life::new(now, memory.wanted), surroundings);
+        let (life, Surroundings { events, recorders, glimpse }) =
+            (Life::new(now, memory.wanted), surroundings);
+        glimpse.send_replace(None); // of a task that panicked there may be one left
         StreamTask {
             name,
             state_news: StateNews::new(life.state()),
@@ -143,6 +148,7 @@ impl<'a> StreamTask<'a> {
             rate_news: RateNews::default(),
             events,
             recorders,
+            glimpse,
             cameras: Cameras::default(),
             formats: BTreeMap::new(),
             silences: BTreeMap::new(),
@@ -418,6 +424,7 @@ impl<'a> StreamTask<'a> {
         self.life.encoder_down();
         self.departures.add_opening(self.opening.take());
         let outputs = std::mem::take(&mut self.outputs).into_iter().collect();
+        self.glimpse.send_replace(None);
         self.departures.add(self.program.take(), outputs);
         self.fanout = Fanout::default(); // successors' units are not for those who leave
     }

@@ -64,6 +64,8 @@ pub enum Since {
     Last(u64),
     /// What followed there; of another run, all that is kept.
     Place(Place),
+    /// All that is kept.
+    Start,
 }
 
 /// Reads on, one event after the other.
@@ -121,11 +123,11 @@ impl Events {
         let number = match since {
             Since::Last(events) => newest.saturating_sub(events),
             Since::Place(place) if place.run == run => place.number.min(newest),
-            Since::Place(_) => before_oldest,
+            Since::Place(_) | Since::Start => before_oldest,
         };
         let missed = match since {
             Since::Place(_) => before_oldest.saturating_sub(number),
-            Since::Last(_) => 0,
+            Since::Last(_) | Since::Start => 0,
         };
         let number = number.max(before_oldest);
         let reader = Reader { events: self.clone(), number, news, _seat: seat };

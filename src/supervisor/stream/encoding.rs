@@ -88,6 +88,7 @@ impl StreamTask<'_> {
                 self.events.say(Event::EncoderStarted { element, reason, target_bps });
                 self.sources.start(now, self.memory.config.video.framerate.frame_duration());
                 self.silences.clear();
+                self.glimpse.send_replace(Some(program.glimpse()));
                 self.program = Some(program);
                 return;
             }
@@ -150,6 +151,7 @@ impl StreamTask<'_> {
         self.capture_closed();
         self.life.encoder_down();
         self.departures.add_opening(self.opening.take());
+        self.glimpse.send_replace(None);
         if let Some(program) = self.program.take() {
             program.cut_off();
             self.departures.add(Some(program), Vec::new());
