@@ -409,7 +409,7 @@ mod tests {
         assert!(back >= DWELL && back <= seconds(4.8 + 0.1 + 3.2), "{back:?}");
         world.run(1.0);
         assert_eq!(world.open(), [0], "the spare one is closed");
-        assert_eq!(world.machine.losses(), 1);
+        assert_eq!(world.machine.losses().total(), 1);
     }
 
     #[test]

@@ -6,11 +6,14 @@ mod calm;
 
 mod api;
 mod encoders;
+mod events;
 mod harness;
 mod lifecycle;
 mod listener;
+mod metrics;
 mod outage;
 mod peers;
 mod rate;
+mod snapshot;
 mod source;
 mod ts;
