@@ -10,11 +10,9 @@ use std::time::{Duration, Instant};
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Router, http};
 use futures_util::stream::{self, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -24,15 +22,10 @@ use super::problem::Problem;
 use super::wire::{self, rfc3339};
 use crate::supervisor::events::{Beginning, Entry, KEPT, Manner, Place, Reader, Since};
 
-/// The route.
-pub fn routes() -> Router<Facts> {
-    Router::new().route("/v1/events", get(answer))
-}
-
 /// What is asked for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub struct Asked {
     /// How many of the last events come first, where no id was seen: at most 1000, by default none.
     #[serde(default)]
     replay: u64,
@@ -65,7 +58,8 @@ struct Told {
     fields: Map<String, Value>,
 }
 
-async fn answer(
+/// The route.
+pub async fn answer(
     State(facts): State<Facts>,
     asked: Result<Query<Asked>, QueryRejection>,
     headers: HeaderMap,
@@ -85,7 +79,7 @@ async fn answer(
     let events = stream::once(async { first }).chain(followed_by(reader)).map(Ok::<_, Infallible>);
     let live = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("nothing new"));
     // Proxies are not to gather what is for now.
-    Ok(([(http::HeaderName::from_static("x-accel-buffering"), "no")], live).into_response())
+    Ok(([(HeaderName::from_static("x-accel-buffering"), "no")], live).into_response())
 }
 
 /// The id wins over a wish for the last so many. An id that is none of ours is that of another run.
@@ -134,7 +128,7 @@ impl From<&Entry> for Told {
 }
 
 /// What browsers send when they reconnect.
-const LAST_EVENT_ID: header::HeaderName = header::HeaderName::from_static("last-event-id");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Shorter than what proxies and mobile networks take for silence.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);

@@ -3,23 +3,17 @@
 use std::path::Path;
 use std::time::Instant;
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::Json;
-use axum::routing::get;
 use rustix::system::uname;
 use serde::Serialize;
 
 use super::Facts;
 use super::wire::rfc3339;
 
-/// The route.
-pub fn routes() -> Router<Facts> {
-    Router::new().route("/v1/info", get(answer))
-}
-
+/// Its answer.
 #[derive(Serialize)]
-struct Info {
+pub struct Info {
     name: &'static str,
     version: &'static str,
     gstreamer: String,
@@ -37,7 +31,8 @@ struct Info {
     uptime_s: u64,
 }
 
-async fn answer(State(facts): State<Facts>) -> Json<Info> {
+/// The route.
+pub async fn answer(State(facts): State<Facts>) -> Json<Info> {
     let machine = uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
     Json(Info {

@@ -3,11 +3,9 @@
 //! Labels are names of the configuration and words of fixed lists: none grows while the daemon runs. What is not
 //! known has no sample.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 
 use super::Facts;
 use super::exposition::{self, Exposition, Family, Kind, Value};
@@ -21,11 +19,7 @@ use crate::supervisor::status::{
 use crate::units::Bitrate;
 
 /// The route.
-pub fn routes() -> Router<Facts> {
-    Router::new().route("/metrics", get(answer))
-}
-
-async fn answer(State(facts): State<Facts>) -> Response {
+pub async fn answer(State(facts): State<Facts>) -> Response {
     let mut page = Exposition::default();
     let version = [("version", env!("CARGO_PKG_VERSION")), ("gstreamer", facts.gstreamer.as_str())];
     page.family("uplinkd_build_info", Kind::Gauge, "What runs here; always 1.").sample(&version, true);

@@ -1,32 +1,26 @@
 //! `GET /v1/streams/{id}/snapshot.jpg`: what is on air, as a picture.
 
-use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path as UrlPath, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use serde::Deserialize;
 
 use super::problem::Problem;
 use super::wire::rfc3339;
 use super::{Facts, Segments, find, unreadable};
 
-/// The route.
-pub fn routes() -> Router<Facts> {
-    Router::new().route("/v1/streams/{id}/snapshot.jpg", get(answer))
-}
-
 /// What is asked for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub struct Asked {
     /// At most so many pixels wide: one of [`WIDTHS`].
     #[serde(default = "widest")]
     width: u32,
 }
 
-async fn answer(
+/// The route.
+pub async fn answer(
     State(facts): State<Facts>,
     id: Segments<String>,
     asked: Result<Query<Asked>, QueryRejection>,

@@ -34,6 +34,8 @@ impl Seen {
         let to = VideoInfo::builder(format, width, height)
             .colorimetry(&full_range(&from))
             .chroma_site(gst_video::VideoChromaSite::JPEG)
+            .fps(from.fps()) // the converter wants both sides alike
+            .par(from.par())
             .build()
             .map_err(|error| still(error.to_string()))?;
         let converted = converted(&self.picture, &from, &to)?;
@@ -134,6 +136,8 @@ mod tests {
         crate::media::init().unwrap();
         let info = VideoInfo::builder(gst_video::VideoFormat::I420, width, height)
             .colorimetry(&"bt709".parse().unwrap())
+            .fps(gst::Fraction::new(30, 1))
+            .par(gst::Fraction::new(1, 1))
             .build()
             .unwrap();
         let mut picture = gst::Buffer::with_size(info.size()).unwrap();

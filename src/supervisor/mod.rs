@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Data goes down, measurements come back up through `watch` channels, and commands come in through
-//! one `mpsc` a stream. [`Streams`] is all that the API and the demo see of it.
+//! one `mpsc` a stream. What happens is told through [`events`]: to the log, and to whoever reads them.
+//! [`Streams`] is all that the API and the demo see of it.
 
 mod camera;
 mod captures;

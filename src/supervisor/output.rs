@@ -193,11 +193,11 @@ impl Output {
     async fn hold(&mut self, connection: Connection) -> Result<(), OutputError> {
         self.machine.connected(Instant::now());
         self.publisher.connected();
-        self.publish();
         if let Some(events) = &self.context.events {
             let latency_ms = connection.latency().as_millis() as u64;
             events.say(Event::OutputConnected { output: self.settings.name.to_string(), latency_ms });
         }
+        self.publish();
         let ended = self.carry(connection).await;
         self.feed.end();
         self.steering.end();
