@@ -8,12 +8,19 @@ mod body;
 pub mod capabilities;
 mod configuration;
 pub mod devices;
+mod events;
+mod exposition;
 mod guard;
+mod info;
+mod metrics;
 mod page;
+mod patience;
 mod problem;
+mod process;
 mod rate;
 mod routes;
 mod settings;
+mod snapshot;
 mod streams;
 mod wire;
 
@@ -32,6 +39,7 @@ pub use self::routes::description;
 use crate::config::Listen;
 use crate::reconfigure::Handle;
 use crate::supervisor::Streams;
+use patience::Patient;
 
 /// A bound API that does not answer yet.
 #[derive(Debug)]
@@ -127,8 +135,8 @@ impl Api {
     pub async fn serve(self, facts: Facts) -> io::Result<()> {
         let routes = routes::router(facts);
         match self.listener {
-            Listener::Tcp(listener) => serve(listener, routes).await,
-            Listener::Unix(listener, _file) => serve(listener, routes).await,
+            Listener::Tcp(listener) => serve(Patient(listener), routes).await,
+            Listener::Unix(listener, _file) => serve(Patient(listener), routes).await,
         }
     }
 }

@@ -15,13 +15,16 @@ use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::problem::{self, Problem};
-use super::{Facts, capabilities, configuration, devices, guard, rate, streams, wire};
+use super::{
+    Facts, capabilities, configuration, devices, events, guard, info, metrics, page, rate, snapshot, streams, wire,
+};
 
 /// All of them, behind the guard.
 pub fn router(facts: Facts) -> Router {
     routes()
         .router
         .merge(page::routes())
+        .merge(undescribed())
         .fallback(|| async { Problem::not_found("there is no such resource") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(middleware::from_fn(guard::same_origin))
@@ -35,7 +38,6 @@ fn routes() -> Routes {
         .route(Method::GET, "/healthz", healthz)
         .route(Method::GET, "/readyz", readyz)
         .route(Method::GET, "/v1/openapi.json", openapi)
-        .route(Method::GET, "/v1/info", info)
         .route(Method::GET, "/v1/capabilities", capabilities::answer)
         .route(Method::GET, "/v1/devices", devices::answer)
         .route(Method::GET, "/v1/streams", streams::list)
@@ -52,6 +54,15 @@ fn routes() -> Routes {
         .route(Method::POST, "/v1/config/confirm", configuration::confirm)
         .route(Method::POST, "/v1/config/rollback", configuration::roll_back)
         .route(Method::DELETE, "/v1/config/overrides", configuration::forget)
+}
+
+/// Routes that the document does not have yet.
+fn undescribed() -> Router<Facts> {
+    Router::new()
+        .route("/metrics", axum::routing::get(metrics::answer))
+        .route("/v1/info", axum::routing::get(info::answer))
+        .route("/v1/events", axum::routing::get(events::answer))
+        .route("/v1/streams/{id}/snapshot.jpg", axum::routing::get(snapshot::answer))
 }
 
 /// The OpenAPI document, which `GET /v1/openapi.json` gives and `etc/openapi.json` holds.
@@ -93,7 +104,6 @@ impl Routes {
         healthz,
         readyz,
         openapi,
-        info,
         capabilities::answer,
         devices::answer,
         streams::list,
@@ -182,12 +192,6 @@ async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], description()).into_response()
 }
 
-#[utoipa::path(get, path = "/v1/info", operation_id = "info", tag = "daemon", responses(
-    (status = 200, description = "What this daemon is, and since when it runs.", body = wire::Info),
-))]
-async fn info(State(facts): State<Facts>) -> Json<wire::Info> {
-    Json(wire::Info::new(facts.started, facts.gstreamer))
-}
 
 /// Bytes. No request of this API needs more: a configuration of ten streams has a quarter of it.
 const LARGEST_BODY: usize = 64 * 1024;

@@ -15,6 +15,7 @@ use crate::api::{Api, Facts};
 use crate::config::store::Store;
 use crate::reconfigure::{self, Handle, Start};
 use crate::supervisor::Streams;
+use crate::supervisor::events::Event;
 use crate::{media, systemd, telemetry};
 
 /// Runs until SIGTERM or SIGINT, and then until everything is drained.
@@ -58,6 +59,7 @@ async fn serve(start: Start) -> Result<(), Failure> {
     log::info!(api = url, version = env!("CARGO_PKG_VERSION"), streams = streams.statuses().len(); "ready");
     systemd::ready();
 
+    let events = streams.events().clone();
     let mut vitals = Vitals::new(streams);
     let mut result = loop {
         tokio::select! {
@@ -69,7 +71,7 @@ async fn serve(start: Start) -> Result<(), Failure> {
         }
     };
 
-    log::info!("draining");
+    events.say(Event::Draining {});
     systemd::stopping();
     ready.store(false, Ordering::Relaxed);
     tokio::select! {

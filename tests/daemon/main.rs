@@ -6,12 +6,15 @@ mod calm;
 
 mod api;
 mod encoders;
+mod events;
 #[allow(dead_code, reason = "shared with the tests of the API, which use the rest of it")]
 mod harness;
 mod lifecycle;
 mod listener;
+mod metrics;
 mod outage;
 mod peers;
 mod rate;
+mod snapshot;
 mod source;
 mod ts;
