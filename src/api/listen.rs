@@ -113,7 +113,7 @@ impl Api {
     /// # Errors
     /// When one of its listeners has ended, which only a defect makes it do.
     pub async fn serve(self, facts: Facts) -> io::Result<()> {
-        let secured = secured(routes(facts), self.locks.access.clone(), &self.locks.section.hosts);
+        let secured = secured(routes::router(facts), self.locks.access.clone(), &self.locks.section.hosts);
         let mut doors = JoinSet::new();
         for listener in self.listeners {
             doors.spawn(listener.serve(self.locks.clone(), secured.clone()));

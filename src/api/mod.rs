@@ -2,7 +2,7 @@
 //!
 //! [`listen`] lets connections in and bounds them ([`admission`]), [`connection`] speaks TLS and HTTP with
 //! each, and [`secured`] stands before the [`routes`]: a browser that is led here by a foreign page is turned
-//! away by [`guard`], and who has neither token nor session by [`access`].
+//! away by [`guard`], and who has neither token nor session by [`access`]. [`page`] is what people look at.
 
 mod access;
 mod admission;
@@ -13,16 +13,23 @@ pub mod client;
 mod configuration;
 mod connection;
 pub mod devices;
+mod events;
+mod exposition;
 mod guard;
+mod info;
 pub mod keys;
 mod listen;
+mod metrics;
+mod page;
 mod problem;
+mod process;
 mod rate;
 mod routes;
 mod seat;
 mod secured;
 mod session;
 mod settings;
+mod snapshot;
 mod streams;
 mod trust;
 mod wire;

@@ -7,19 +7,22 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode, header};
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::problem::{self, Problem};
-use super::{Facts, capabilities, configuration, devices, rate, streams, wire};
+use super::{
+    Facts, capabilities, configuration, devices, events, info, metrics, page, rate, secured, snapshot, streams,
+};
 
 /// All of them; guards stand before them.
 pub fn router(facts: Facts) -> Router {
     routes()
         .router
+        .merge(page::routes())
         .fallback(|| async { Problem::not_found("there is no such resource") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::disable()) // bodies are read, within their limit, before they come here
@@ -31,8 +34,10 @@ fn routes() -> Routes {
     Routes::default()
         .route(Method::GET, "/healthz", healthz)
         .route(Method::GET, "/readyz", readyz)
+        .route(Method::GET, "/metrics", metrics::answer)
         .route(Method::GET, "/v1/openapi.json", openapi)
-        .route(Method::GET, "/v1/info", info)
+        .route(Method::GET, "/v1/info", info::answer)
+        .route(Method::GET, "/v1/events", events::answer)
         .route(Method::GET, "/v1/capabilities", capabilities::answer)
         .route(Method::GET, "/v1/devices", devices::answer)
         .route(Method::GET, "/v1/streams", streams::list)
@@ -42,6 +47,7 @@ fn routes() -> Routes {
         .route(Method::DELETE, "/v1/streams/{id}", streams::remove)
         .route(Method::POST, "/v1/streams/{id}/actions/{action}", streams::act)
         .route(Method::GET, "/v1/streams/{id}/rate", rate::decisions)
+        .route(Method::GET, "/v1/streams/{id}/snapshot.jpg", snapshot::answer)
         .route(Method::GET, "/v1/config", configuration::read)
         .route(Method::POST, "/v1/config/check", configuration::check)
         .route(Method::POST, "/v1/config/plan", configuration::plan)
@@ -89,8 +95,10 @@ impl Routes {
     paths(
         healthz,
         readyz,
+        metrics::answer,
         openapi,
-        info,
+        info::answer,
+        events::answer,
         capabilities::answer,
         devices::answer,
         streams::list,
@@ -100,6 +108,10 @@ impl Routes {
         streams::remove,
         streams::act,
         rate::decisions,
+        snapshot::answer,
+        secured::described::ask_session,
+        secured::described::open_session,
+        secured::described::close_session,
         configuration::read,
         configuration::check,
         configuration::plan,
@@ -127,17 +139,18 @@ impl Modify for Everywhere {
 }
 
 fn complete(operation: &mut Operation) {
-    let takes_path = operation.parameters.as_ref().is_some_and(|all| !all.is_empty());
     let takes_body = operation.request_body.is_some();
     let mut may_answer = |status: &str, description: &str| {
         let answer = utoipa::openapi::Response::new(description);
         operation.responses.responses.entry(status.to_owned()).or_insert(RefOr::T(answer));
     };
+    may_answer("400", "The request cannot be read.");
+    may_answer("401", "Neither a token nor a session came with it, where the API wants one.");
     may_answer("403", "The Host header names another machine, or the Origin another site.");
-    if takes_path || takes_body {
-        may_answer("400", "The request cannot be read.");
-    }
+    may_answer("429", "Too many wrong tokens came from there.");
+    may_answer("503", "There is no answer yet, or no room for one more.");
     if takes_body {
+        may_answer("408", "The body did not come in time.");
         may_answer("413", "The body is larger than 1 MiB.");
         may_answer("415", "The body is of another content type.");
     }
@@ -179,12 +192,6 @@ async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], description()).into_response()
 }
 
-#[utoipa::path(get, path = "/v1/info", operation_id = "info", tag = "daemon", responses(
-    (status = 200, description = "What this daemon is, and since when it runs.", body = wire::Info),
-))]
-async fn info(State(facts): State<Facts>) -> Json<wire::Info> {
-    Json(wire::Info::new(facts.started, facts.gstreamer))
-}
 
 #[cfg(test)]
 mod tests {
@@ -207,6 +214,9 @@ mod tests {
                     described.insert((path.clone(), method.to_owned()));
                 }
             }
+        }
+        for method in ["get", "post", "delete"] {
+            assert!(described.remove(&("/v1/session".to_owned(), method.to_owned())), "it stands before the routes");
         }
         assert_eq!(routes, described);
     }

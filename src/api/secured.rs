@@ -25,6 +25,7 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::access::Access;
 use super::connection::Visit;
@@ -125,23 +126,50 @@ impl Secured {
 }
 
 /// What `GET /v1/session` tells: whether a page has to ask for the token.
-#[derive(Serialize)]
-struct Session {
+#[derive(Serialize, ToSchema)]
+pub struct Session {
     token_required: bool,
     /// The request itself was let in.
     open: bool,
 }
 
 /// What `POST /v1/session` takes.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Login {
+pub struct Login {
     token: String,
+}
+
+/// Descriptions of what [`Secured::session`] answers.
+pub mod described {
+    use super::{Login, Session};
+
+    /// Whether a token is needed, and whether this request has one.
+    #[utoipa::path(get, path = "/v1/session", operation_id = "session", tag = "daemon", responses(
+        (status = 200, description = "Whether the page has to ask for the token.", body = Session),
+    ))]
+    #[expect(dead_code, reason = "the description only")]
+    pub fn ask_session() {}
+
+    /// A token in, a cookie out: for pages, which cannot send a bearer.
+    #[utoipa::path(post, path = "/v1/session", operation_id = "sign_in", tag = "daemon", request_body = Login, responses(
+        (status = 204, description = "The cookie is set; or there is no need of one."),
+        (status = 422, description = "The body is not {\"token\": …}."),
+    ))]
+    #[expect(dead_code, reason = "the description only")]
+    pub fn open_session() {}
+
+    /// Ends the session.
+    #[utoipa::path(delete, path = "/v1/session", operation_id = "sign_out", tag = "daemon", responses(
+        (status = 204, description = "The cookie is worth nothing any more."),
+    ))]
+    #[expect(dead_code, reason = "the description only")]
+    pub fn close_session() {}
 }
 
 /// What everybody may see: that the daemon is there, and the page, which asks for the token.
 fn is_open(method: &Method, path: &str) -> bool {
-    matches!(*method, Method::GET | Method::HEAD) && OPEN.contains(&path)
+    matches!(*method, Method::GET | Method::HEAD) && (OPEN.contains(&path) || path.starts_with(PAGE))
 }
 
 /// The whole body: no route wants to begin before it is there.
@@ -233,6 +261,9 @@ impl hyper::body::Body for Guarded {
 const SESSION: &str = "/v1/session";
 
 const OPEN: [&str; 4] = ["/", "/healthz", "/readyz", "/favicon.ico"];
+
+/// The page's parts.
+const PAGE: &str = "/page/";
 
 /// Bytes: a configuration with hundreds of streams has less.
 const LARGEST_BODY: usize = 1024 * 1024;

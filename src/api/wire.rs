@@ -9,20 +9,8 @@ use super::settings::StreamSettings;
 use crate::config::json::value_to_json;
 use crate::config::{self, Word, without_secrets};
 use crate::supervisor::status::{
-    self, AudioState, AudioStatus, CameraStatus, Demotion, EncoderStatus, OutputState, OutputStatus,
-    RateStatus, SourceState, SourceStatus, Status,
+    self, AudioStatus, CameraStatus, Demotion, EncoderStatus, OutputStatus, RateStatus, SourceStatus, Status,
 };
-
-/// `GET /v1/info`.
-#[derive(Serialize, ToSchema)]
-pub struct Info {
-    name: &'static str,
-    version: &'static str,
-    gstreamer: String,
-    /// RFC 3339.
-    started: Option<String>,
-    uptime_s: u64,
-}
 
 /// `GET /v1/streams`.
 #[derive(Serialize, ToSchema)]
@@ -177,18 +165,6 @@ struct Rate {
     thinned_percent: f64,
 }
 
-impl Info {
-    pub fn new(started: Instant, gstreamer: String) -> Self {
-        Info {
-            name: env!("CARGO_PKG_NAME"),
-            version: env!("CARGO_PKG_VERSION"),
-            gstreamer,
-            started: rfc3339(started),
-            uptime_s: started.elapsed().as_secs(),
-        }
-    }
-}
-
 impl OneStream {
     pub fn new(status: &Status, config: Option<&config::Stream>) -> Self {
         let shown =
@@ -216,13 +192,13 @@ impl From<&Status> for Stream {
 impl From<&SourceStatus> for Source {
     fn from(source: &SourceStatus) -> Self {
         Source {
-            state: source_state(source.state),
+            state: source.state.as_str(),
             device: source.device.clone(),
             camera: source.camera.as_ref().map(Camera::from),
             format: source.format.clone(),
             reason: source.reason.clone(),
             silence: source.silence.clone(),
-            losses: source.losses,
+            losses: source.losses.total(),
             frames_truncated: source.damaged.truncated,
             frames_corrupt: source.damaged.corrupt,
             frames_undecoded: source.damaged.undecoded,
@@ -234,12 +210,7 @@ impl From<&SourceStatus> for Source {
 impl From<&status::OneSource> for OneSource {
     fn from(source: &status::OneSource) -> Self {
         let status::OneSource { device, state, reason, on_air } = source;
-        OneSource {
-            device: device.clone(),
-            state: source_state(*state),
-            reason: reason.clone(),
-            on_air: *on_air,
-        }
+        OneSource { device: device.clone(), state: state.as_str(), reason: reason.clone(), on_air: *on_air }
     }
 }
 
@@ -254,25 +225,11 @@ impl From<&CameraStatus> for Camera {
     }
 }
 
-fn source_state(state: SourceState) -> &'static str {
-    match state {
-        SourceState::Off => "off",
-        SourceState::Waiting => "waiting",
-        SourceState::Live => "live",
-        SourceState::Lost => "lost",
-    }
-}
-
 impl From<&AudioStatus> for Audio {
     fn from(audio: &AudioStatus) -> Self {
         let tenths = |levels: [f64; 2]| levels.map(|level| (level * 10.0).round() / 10.0);
         Audio {
-            state: match audio.state {
-                AudioState::Off => "off",
-                AudioState::Silence => "silence",
-                AudioState::Live => "live",
-                AudioState::Missing => "missing",
-            },
+            state: audio.state.as_str(),
             device: audio.device.clone(),
             format: audio.format.clone(),
             codec: audio.codec.as_str(),
@@ -323,14 +280,7 @@ impl From<&OutputStatus> for Output {
         let (link, totals) = (output.link.as_ref(), &output.totals);
         Output {
             name: output.name.to_string(),
-            state: match output.state {
-                OutputState::Idle => "stopped",
-                OutputState::Connecting => "connecting",
-                OutputState::Streaming => "streaming",
-                OutputState::Stalled => "degraded",
-                OutputState::BackingOff => "backing_off",
-                OutputState::Waiting => "connecting", // the reason says to whom: to nobody yet
-            },
+            state: output.state.as_str(),
             since: rfc3339(output.since),
             reason: output.reason.clone(),
             sent_bps: output.sent.as_bps(),

@@ -15,6 +15,7 @@ use crate::api::{Api, BindError, Facts, Locks};
 use crate::config::store::Store;
 use crate::reconfigure::{self, Handle, Start};
 use crate::supervisor::Streams;
+use crate::supervisor::events::Event;
 use crate::{media, systemd, telemetry};
 
 /// Runs until SIGTERM or SIGINT, and then until everything is drained.
@@ -59,6 +60,7 @@ async fn serve(path: &Path, start: Start) -> Result<(), Failure> {
     log::info!(api = urls, version = env!("CARGO_PKG_VERSION"), streams = streams.statuses().len(); "ready");
     systemd::ready();
 
+    let events = streams.events().clone();
     let mut vitals = Vitals::new(streams);
     let mut result = loop {
         tokio::select! {
@@ -70,7 +72,7 @@ async fn serve(path: &Path, start: Start) -> Result<(), Failure> {
         }
     };
 
-    log::info!("draining");
+    events.say(Event::Draining {});
     systemd::stopping();
     ready.store(false, Ordering::Relaxed);
     tokio::select! {

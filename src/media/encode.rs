@@ -23,6 +23,7 @@ use super::encoding::{EncoderProgress, Encoding, Order, Plan, START_LIMIT};
 use super::error::Error;
 use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
+use super::glimpse::Glimpse;
 use super::graph::{self, Graph};
 use super::handover::Handover;
 use super::inputs::Inputs;
@@ -299,6 +300,11 @@ impl Encode {
     /// an offset below 0 only what the stream began with counts.
     pub fn set_sound(&self, audio: &config::Audio) {
         self.inputs.set_sound(audio);
+    }
+
+    /// Where the pictures on air can be looked at, thinned out or not.
+    pub fn glimpse(&self) -> Glimpse {
+        self.gate.glimpse.clone()
     }
 
     /// How loud the captured sound is; `None` where none came for a second.

@@ -46,6 +46,8 @@ pub enum Error {
     Edid { path: PathBuf, reason: String },
     #[error("cannot make the slate: {reason}")]
     Slate { reason: String },
+    #[error("cannot make a still picture: {reason}")]
+    Still { reason: String },
     #[error("cannot open the capture device")]
     Device(#[from] crate::capture::Error),
     #[error("the memory of a unit cannot be read")]
@@ -67,6 +69,7 @@ impl Error {
             | Error::Thread { .. }
             | Error::File { .. }
             | Error::Slate { .. }
+            | Error::Still { .. }
             | Error::Edid { .. }
             | Error::Device(_)
             | Error::UnitUnreadable => false,

@@ -22,7 +22,7 @@
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
 //! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `camera`, `source`, `decoding`, `damage`, `test_source`, `device_sound`, `device_clock`, `live_sound`, `sound_inlet`, `strip`, `file`, `slate`, `sound`, `mux`, `ts`;
-//! and `trial`, which only asks what an encoder is worth.
+//! `glimpse` and `still` for who looks on; and `trial`, which only asks what an encoder is worth.
 
 mod apart;
 mod camera;
@@ -43,6 +43,7 @@ mod examiner;
 mod file;
 mod form;
 mod format;
+mod glimpse;
 mod graph;
 mod handover;
 mod headers;
@@ -57,6 +58,7 @@ mod slate;
 mod sound;
 mod sound_inlet;
 mod source;
+mod still;
 mod strip;
 mod switch;
 mod test_source;
@@ -74,6 +76,7 @@ pub use self::encoder::{EncoderInfo, Limits, MemoryPath, Offer, back_ends, offer
 pub use self::encoding::{END_LIMIT, EncoderProgress, HURRIED_START, START_LIMIT};
 pub use self::error::Error;
 pub use self::event::{EventSender, MediaEvent, events};
+pub use self::glimpse::{Glimpse, Seen};
 pub use self::inputs::Inputs;
 pub use self::mux::Mux;
 pub use self::reduction::Reduction;

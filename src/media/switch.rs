@@ -15,6 +15,7 @@ use gst::prelude::*;
 
 use super::error::Error;
 use super::format::Formats;
+use super::glimpse::Glimpse;
 use super::graph::{self, Graph};
 use super::inputs::OnAir;
 use super::thinning::Thinning;
@@ -37,6 +38,7 @@ pub(super) struct Gate {
     /// Left out since only a share is wanted.
     pub(super) thinned: Arc<AtomicU64>,
     pub(super) thinning: Arc<Thinning>,
+    pub(super) glimpse: Glimpse,
     /// Time of the picture that left the switch last, on the shared clock.
     pub(super) last_out: Arc<AtomicU64>,
 }
@@ -125,7 +127,7 @@ fn keep_apart(pad: &gst::Pad, half_a_frame: Duration, gate: &Gate) {
     let half_a_frame = u64::try_from(half_a_frame.as_nanos()).unwrap_or(u64::MAX); // at most half a second
     let gate = gate.clone();
     // Left out with `Handled`: with `Drop`, GStreamer 1.22 wants to release a buffer that is not there.
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let Some(picture) = info.buffer() else { return gst::PadProbeReturn::Ok };
         let Some(at) = picture.pts() else {
             return gst::PadProbeReturn::Handled; // every inlet's buffers are stamped
@@ -136,6 +138,7 @@ fn keep_apart(pad: &gst::Pad, half_a_frame: Duration, gate: &Gate) {
             return gst::PadProbeReturn::Handled;
         }
         gate.last_out.store(at.nseconds(), Ordering::Relaxed);
+        gate.glimpse.offer(pad, picture);
         if gate.thinning.leaves_out() {
             gate.thinned.fetch_add(1, Ordering::Relaxed);
             return gst::PadProbeReturn::Handled;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::source::{SourceMachine, SourceState};
+use super::source::{Losses, SourceMachine, SourceState};
 
 /// The sources of one stream in the order of preference, each with its own [`SourceMachine`].
 ///
@@ -209,8 +209,10 @@ impl Failover {
     }
 
     /// Times that a live source was lost, whether it was on air or not.
-    pub fn losses(&self) -> u64 {
-        self.sources.iter().map(|source| source.machine.losses()).sum()
+    pub fn losses(&self) -> Losses {
+        let mut losses = Losses::default();
+        self.sources.iter().for_each(|source| losses += source.machine.losses());
+        losses
     }
 
     fn choose(&mut self, now: Instant) {
@@ -407,7 +409,7 @@ mod tests {
         assert!(back >= DWELL && back <= seconds(4.8 + 0.1 + 3.2), "{back:?}");
         world.run(1.0);
         assert_eq!(world.open(), [0], "the spare one is closed");
-        assert_eq!(world.machine.losses(), 1);
+        assert_eq!(world.machine.losses().total(), 1);
     }
 
     #[test]

@@ -95,6 +95,10 @@ enum Encoder {
 }
 
 impl State {
+    /// Every word of [`State::as_str`].
+    pub const WORDS: [&str; 7] =
+        ["stopped", "starting", "connecting", "streaming", "degraded", "backing_off", "failed"];
+
     /// As the API spells it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -52,6 +52,23 @@ pub enum OutputState {
     Waiting,
 }
 
+impl OutputState {
+    /// Every word of [`OutputState::as_str`].
+    pub const WORDS: [&str; 5] = ["stopped", "connecting", "streaming", "degraded", "backing_off"];
+
+    /// As the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OutputState::Idle => "stopped",
+            OutputState::Connecting => "connecting",
+            OutputState::Streaming => "streaming",
+            OutputState::Stalled => "degraded",
+            OutputState::BackingOff => "backing_off",
+            OutputState::Waiting => "connecting", // the reason says to whom: to nobody yet
+        }
+    }
+}
+
 /// One caller of an output that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallerView {

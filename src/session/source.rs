@@ -26,7 +26,7 @@ pub struct SourceMachine {
     quiet: Duration,
     restart_at: Option<Instant>,
     backoff: Backoff,
-    losses: u64,
+    losses: Losses,
 }
 
 /// Where the source stands.
@@ -40,6 +40,46 @@ pub enum SourceState {
     Live,
     /// They came, and do no longer.
     Lost,
+}
+
+impl SourceState {
+    /// Every word of [`SourceState::as_str`].
+    pub const WORDS: [&str; 4] = ["off", "waiting", "live", "lost"];
+
+    /// As the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SourceState::Off => "off",
+            SourceState::Waiting => "waiting",
+            SourceState::Live => "live",
+            SourceState::Lost => "lost",
+        }
+    }
+}
+
+/// How often a live source was lost, by how that was found out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// It gave no frames any more.
+    pub quiet: u64,
+    /// Its capture failed or ended.
+    pub failed: u64,
+    /// Its input had no signal any more.
+    pub no_signal: u64,
+}
+
+impl Losses {
+    pub fn total(&self) -> u64 {
+        self.quiet + self.failed + self.no_signal
+    }
+}
+
+impl std::ops::AddAssign for Losses {
+    fn add_assign(&mut self, other: Losses) {
+        self.quiet += other.quiet;
+        self.failed += other.failed;
+        self.no_signal += other.no_signal;
+    }
 }
 
 /// What is to go on air.
@@ -60,7 +100,7 @@ impl SourceMachine {
             quiet: QUIET,
             restart_at: None,
             backoff: Backoff::new(RESTARTS),
-            losses: 0,
+            losses: Losses::default(),
         }
     }
 
@@ -89,7 +129,7 @@ impl SourceMachine {
     }
 
     /// Times that a live source was lost.
-    pub fn losses(&self) -> u64 {
+    pub fn losses(&self) -> Losses {
         self.losses
     }
 
@@ -114,6 +154,7 @@ impl SourceMachine {
             }
             SourceState::Live if !fresh => {
                 self.restart_at = Some(now + SILENT_RESTART);
+                self.losses.quiet += 1;
                 Some(self.lose(now, "the source gives no frames".into()))
             }
             SourceState::Off | SourceState::Waiting | SourceState::Live | SourceState::Lost => None,
@@ -123,6 +164,7 @@ impl SourceMachine {
     /// Capture reported an error or its end. `jitter` is uniform in 0..1.
     pub fn failed(&mut self, now: Instant, reason: String, jitter: f64) -> Show {
         self.restart_at = Some(now + self.backoff.next(jitter));
+        self.losses.failed += u64::from(self.state == SourceState::Live);
         self.lose(now, reason)
     }
 
@@ -130,6 +172,7 @@ impl SourceMachine {
     pub fn waits(&mut self, now: Instant, reason: String) -> Show {
         self.backoff.reset();
         self.restart_at = Some(now + SILENT_RESTART);
+        self.losses.no_signal += u64::from(self.state == SourceState::Live);
         self.lose(now, reason)
     }
 
@@ -150,9 +193,6 @@ impl SourceMachine {
     }
 
     fn lose(&mut self, now: Instant, reason: String) -> Show {
-        if self.state == SourceState::Live {
-            self.losses += 1;
-        }
         let state = match self.state {
             SourceState::Off | SourceState::Waiting => SourceState::Waiting,
             SourceState::Live | SourceState::Lost => SourceState::Lost,
@@ -209,7 +249,8 @@ mod tests {
         assert_eq!(source.observe(start + ms(500), Some(start + ms(190))), None);
         let shown = source.observe(start + ms(541), Some(start + ms(190)));
         assert!(matches!(shown, Some(Show::Slate(_))));
-        assert_eq!((source.state(), source.losses()), (SourceState::Lost, 1));
+        assert_eq!(source.state(), SourceState::Lost);
+        assert_eq!(source.losses(), Losses { quiet: 1, ..Losses::default() });
     }
 
     #[test]
@@ -219,6 +260,12 @@ mod tests {
         source.observe(start + ms(20), Some(start + ms(10)));
         source.failed(start + ms(30), "device is gone".into(), 0.5);
         assert_eq!(source.reason(), Some("device is gone"));
+        source.failed(start + ms(35), "device is gone".into(), 0.5);
+        assert_eq!(
+            source.losses(),
+            Losses { failed: 1, ..Losses::default() },
+            "what is lost is not lost again"
+        );
         assert_eq!(source.observe(start + ms(40), Some(start + ms(10))), None);
         assert_eq!(source.state(), SourceState::Lost);
         assert_eq!(source.observe(start + ms(900), Some(start + ms(890))), Some(Show::Live));
@@ -267,7 +314,8 @@ mod tests {
         source.observe(start + ms(20), Some(start + ms(10)));
         let shown = source.waits(start + ms(30), "no signal".into());
         assert_eq!(shown, Show::Slate("no signal".into()));
-        assert_eq!((source.state(), source.losses()), (SourceState::Lost, 1));
+        assert_eq!(source.state(), SourceState::Lost);
+        assert_eq!(source.losses(), Losses { no_signal: 1, ..Losses::default() });
         assert_eq!(source.next_deadline(), Some(start + ms(30) + SILENT_RESTART));
         source.hurry(start + ms(500));
         assert_eq!(source.next_deadline(), Some(start + ms(500)));

@@ -25,6 +25,16 @@ pub enum Origin {
     Sound,
 }
 
+impl Origin {
+    /// The number of the source; `None` for what gives sound of its own.
+    pub fn source(self) -> Option<usize> {
+        match self {
+            Origin::Source(number) => Some(number),
+            Origin::Sound => None,
+        }
+    }
+}
+
 /// Those that are open or being opened.
 #[derive(Default)]
 pub struct Captures(BTreeMap<Origin, Slot>);

@@ -9,18 +9,22 @@
 //! ```
 //!
 //! Data goes down, measurements come back up through `watch` channels, and commands come in through
-//! one `mpsc` a stream. [`Streams`] is all that the API and the demo see of it.
+//! one `mpsc` a stream. What happens is told through [`events`]: to the log, and to whoever reads them.
+//! [`Streams`] is all that the API and the demo see of it.
 
 mod camera;
 mod captures;
 mod departures;
+pub mod events;
 mod fanout;
 mod feed;
+pub mod lasting;
 mod output;
 mod program;
 pub mod recorder;
 mod sampling;
 mod selection;
+pub mod snapshots;
 pub mod status;
 mod steering;
 mod stream;
@@ -38,10 +42,13 @@ use tokio::time::sleep;
 
 use crate::config::diff::{self, Changes, StreamChange};
 use crate::config::{self, Config, StreamName};
+use events::{Event, Events};
+use lasting::Lasting;
 use recorder::Recorders;
+use snapshots::Snapshots;
 use status::{State, Status};
 pub use stream::Command;
-use stream::{Memory, StreamTask};
+use stream::{Memory, StreamTask, Surroundings};
 
 /// Owns the streams; [`Supervisor::shut_down`] drains them. Dropped, it leaves them to the runtime.
 pub struct Supervisor {
@@ -50,11 +57,15 @@ pub struct Supervisor {
     /// Streams that were removed and still drain.
     leaving: JoinSet<()>,
     directory: watch::Sender<Directory>,
+    events: Events,
 }
 
 /// All streams, as of now; follows additions and removals.
 #[derive(Clone, Debug)]
-pub struct Streams(watch::Receiver<Directory>);
+pub struct Streams {
+    directory: watch::Receiver<Directory>,
+    events: Events,
+}
 
 /// One stream, for those who watch and command it.
 #[derive(Clone, Debug)]
@@ -62,6 +73,7 @@ pub struct StreamHandle {
     status: watch::Receiver<Status>,
     commands: mpsc::Sender<Command>,
     recorders: Recorders,
+    snapshots: Snapshots,
 }
 
 /// Why a command could not be given.
@@ -80,8 +92,13 @@ impl Supervisor {
     ///
     /// Must be called on a multi-threaded tokio runtime, after `media::init`.
     pub fn start(config: Config) -> Self {
-        let (tasks, directory) = (BTreeMap::new(), watch::Sender::new(Directory::default()));
-        let mut supervisor = Supervisor { config: config.clone(), tasks, leaving: JoinSet::new(), directory };
+        let mut supervisor = Supervisor {
+            config: config.clone(),
+            tasks: BTreeMap::new(),
+            leaving: JoinSet::new(),
+            directory: watch::Sender::new(Directory::default()),
+            events: Events::default(),
+        };
         for (name, stream) in config.streams {
             supervisor.add(name, stream);
         }
@@ -91,7 +108,12 @@ impl Supervisor {
 
     /// What the API may see.
     pub fn streams(&self) -> Streams {
-        Streams(self.directory.subscribe())
+        Streams { directory: self.directory.subscribe(), events: self.events.clone() }
+    }
+
+    /// Where everything that happens is told.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Brings the streams in line with another configuration, touching just what it touches.
@@ -117,6 +139,8 @@ impl Supervisor {
         }
         self.config = config;
         self.publish();
+        let list = changes.list.iter().map(ToString::to_string).collect();
+        self.events.say(Event::ConfigurationTaken { changes: list });
         changes
     }
 
@@ -131,10 +155,14 @@ impl Supervisor {
     fn add(&mut self, name: StreamName, config: config::Stream) {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (sender, status) = watch::channel(stream::initial_status(&name, &config));
-        let memory = Memory { wanted: config.enabled, config };
+        let memory = Memory { wanted: config.enabled, config, lasting: Lasting::default() };
         let recorders = Recorders::default();
-        let task = tokio::spawn(keep_alive(name.clone(), memory, recorders.clone(), sender, receiver));
-        self.tasks.insert(name, (StreamHandle { status, commands, recorders }, task));
+        let (glimpse, on_air) = watch::channel(None);
+        let snapshots = Snapshots::new(on_air);
+        let events = self.events.of(&name);
+        let surroundings = Surroundings { events, recorders: recorders.clone(), glimpse };
+        let task = tokio::spawn(keep_alive(name.clone(), memory, surroundings, sender, receiver));
+        self.tasks.insert(name, (StreamHandle { status, commands, recorders, snapshots }, task));
     }
 
     fn remove(&mut self, name: &StreamName) {
@@ -152,12 +180,17 @@ impl Supervisor {
 impl Streams {
     /// The stream of that name.
     pub fn stream(&self, name: &str) -> Option<StreamHandle> {
-        self.0.borrow().iter().find(|(own, _)| own.as_str() == name).map(|(_, handle)| handle.clone())
+        self.directory.borrow().iter().find(|(own, _)| own.as_str() == name).map(|(_, handle)| handle.clone())
     }
 
     /// The status of every stream, by name.
     pub fn statuses(&self) -> Vec<Status> {
-        self.0.borrow().values().map(StreamHandle::status).collect()
+        self.directory.borrow().values().map(StreamHandle::status).collect()
+    }
+
+    /// What happens to them, and to the daemon.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 }
 
@@ -178,6 +211,11 @@ impl StreamHandle {
         &self.recorders
     }
 
+    /// What is on air, as a picture.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
     /// Hands a command over; it is carried out soon after. Never waits.
     ///
     /// # Errors
@@ -195,15 +233,15 @@ impl StreamHandle {
 async fn keep_alive(
     name: StreamName,
     mut memory: Memory,
-    recorders: Recorders,
+    surroundings: Surroundings,
     status: watch::Sender<Status>,
     mut commands: mpsc::Receiver<Command>,
 ) {
     loop {
-        let task = StreamTask::new(name.clone(), &mut memory, recorders.clone(), status.clone());
+        let task = StreamTask::new(name.clone(), &mut memory, surroundings.clone(), status.clone());
         match AssertUnwindSafe(task.run(&mut commands)).catch_unwind().await {
             Ok(()) => return,
-            Err(_) => log::error!(stream = name.as_str(); "stream task panicked, it is started anew"),
+            Err(_) => surroundings.events.say(Event::PartFailed { part: "stream task".to_owned() }),
         }
         status.send_modify(|status| {
             status.state = State::BackingOff;

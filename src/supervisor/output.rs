@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
+use super::events::{Event, StateNews, Teller};
 use super::fanout::Fanout;
 use super::feed::Feed;
 use super::recorder::{Recorder, Recorders};
@@ -56,6 +57,8 @@ pub struct StreamContext {
     pub rate: watch::Receiver<rate::Settings>,
     /// Notified at each decision of an output's rate controller.
     pub rate_decided: Arc<Notify>,
+    /// Told what becomes of the output; nobody is where it stands for one caller of several.
+    pub events: Option<Teller>,
     pub recorder: Arc<Recorder>,
     /// Those of all outputs.
     pub recorders: Recorders,
@@ -144,7 +147,7 @@ impl Output {
         stopping: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<OutputStatus>) {
         let machine = OutputMachine::new(Instant::now());
-        let (publisher, status) = Publisher::new(&settings.name, &machine);
+        let (publisher, status) = Publisher::new(&settings.name, &machine, context.events.clone());
         let room = context.peak * QUEUE_SPAN;
         let feed = Feed::new(context.fanout.clone(), context.tracks, settings.latency, room);
         let steering =
@@ -157,15 +160,9 @@ impl Output {
     }
 
     async fn run(mut self) {
-        let mut last_reason = String::new();
         while let Err(error) = self.run_once().await {
             let reason = with_causes(&error);
-            // A network that is away for the night is one line in the journal, not one a second.
-            let level = if reason == last_reason { log::Level::Debug } else { log::Level::Warn };
-            let (stream, output) = (self.context.name.as_str(), self.settings.name.as_str());
-            log::log!(level, stream, output, reason; "output has no connection");
-            self.machine.setback(Instant::now(), error.setback(), reason.clone(), rand::random());
-            last_reason = reason;
+            self.machine.setback(Instant::now(), error.setback(), reason, rand::random());
             self.publish();
             let retry_at = self.machine.next_deadline().unwrap_or_else(Instant::now);
             tokio::select! {
@@ -196,9 +193,11 @@ impl Output {
     async fn hold(&mut self, connection: Connection) -> Result<(), OutputError> {
         self.machine.connected(Instant::now());
         self.publisher.connected();
+        if let Some(events) = &self.context.events {
+            let latency_ms = connection.latency().as_millis() as u64;
+            events.say(Event::OutputConnected { output: self.settings.name.to_string(), latency_ms });
+        }
         self.publish();
-        let (stream, output) = (self.context.name.as_str(), self.settings.name.as_str());
-        log::info!(stream, output, latency_ms = connection.latency().as_millis() as u64; "output connected");
         let ended = self.carry(connection).await;
         self.feed.end();
         self.steering.end();
@@ -270,6 +269,8 @@ impl Output {
 struct Publisher {
     name: OutputName,
     status: watch::Sender<OutputStatus>,
+    events: Option<Teller>,
+    news: StateNews<OutputState>,
     sent: Meter,
     acknowledged: Meter,
     published: Instant,
@@ -281,7 +282,11 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn new(name: &OutputName, machine: &OutputMachine) -> (Self, watch::Receiver<OutputStatus>) {
+    fn new(
+        name: &OutputName,
+        machine: &OutputMachine,
+        events: Option<Teller>,
+    ) -> (Self, watch::Receiver<OutputStatus>) {
         let (status, receiver) = watch::channel(bare_status(name, machine, LeftOut::default()));
         let (sent, acknowledged) = (Meter::default(), Meter::default());
         let published = machine.since();
@@ -290,6 +295,8 @@ impl Publisher {
             Publisher {
                 name,
                 status,
+                events,
+                news: StateNews::new(machine.state()),
                 sent,
                 acknowledged,
                 published,
@@ -314,10 +321,18 @@ impl Publisher {
         self.acknowledged = Meter::default();
         self.gaps = left_out.gaps;
         self.gap_at = None;
-        self.status.send_replace(OutputStatus {
-            totals: self.earlier,
-            ..bare_status(&self.name, machine, left_out)
-        });
+        self.tell(OutputStatus { totals: self.earlier, ..bare_status(&self.name, machine, left_out) });
+    }
+
+    fn tell(&mut self, status: OutputStatus) {
+        if let Some(events) = &self.events
+            && self.news.observe(status.state, status.reason.as_deref())
+        {
+            let (output, state, reason) =
+                (self.name.to_string(), status.state.as_str(), status.reason.clone());
+            events.say(Event::OutputState { output, state, reason });
+        }
+        self.status.send_replace(status);
     }
 
     /// The link wants a share of the pictures not to be encoded.
@@ -349,7 +364,7 @@ impl Publisher {
         }
         self.published = now;
         let bare = bare_status(&self.name, machine, left_out);
-        self.status.send_replace(OutputStatus {
+        self.tell(OutputStatus {
             reason: bare.reason.or_else(|| is_too_slow.then(|| TOO_SLOW.to_string())),
             sent: self.sent.bitrate(),
             acknowledged: self.acknowledged.bitrate(),

@@ -19,8 +19,8 @@ use crate::capture::Chosen;
 use crate::causes::with_causes;
 use crate::config;
 use crate::media::{
-    self, Counters, Encode, EncoderInfo, EncoderProgress, Error, Levels, MediaEvent, Picture, Reduction,
-    Track,
+    self, Counters, Encode, EncoderInfo, EncoderProgress, Error, Glimpse, Levels, MediaEvent, Picture,
+    Reduction, Track,
 };
 use crate::rate::{Actuator, ChangeCost, LadderMachine, Mode, Rung};
 use crate::session::encoders::Observation;
@@ -373,6 +373,11 @@ impl Program {
     /// How loud the captured sound is; `None` where none came for a second.
     pub fn levels(&self) -> Option<Levels> {
         self.encode.levels()
+    }
+
+    /// See [`Encode::glimpse`].
+    pub fn glimpse(&self) -> Glimpse {
+        self.encode.glimpse()
     }
 
     pub fn force_key_frame(&self) {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::lasting::{Losses, Sums};
 use crate::config::{self, AudioCodec, AudioSource, OutputName, StreamName};
 use crate::media::{DamagedFrames, Levels};
 use crate::rate::Mode;
@@ -30,6 +31,8 @@ pub struct Status {
     pub encoder: Option<EncoderStatus>,
     pub outputs: Vec<OutputStatus>,
     pub rate: RateStatus,
+    /// What was counted since the stream was configured.
+    pub sums: Sums,
 }
 
 /// Where the picture comes from.
@@ -47,7 +50,7 @@ pub struct SourceStatus {
     /// Why silence is sent in place of the source's sound.
     pub silence: Option<String>,
     /// Times that a live source was lost.
-    pub losses: u64,
+    pub losses: Losses,
     /// Pictures that came damaged, and were left out.
     pub damaged: DamagedFrames,
     /// All of them, the most wanted first.
@@ -106,6 +109,21 @@ pub enum AudioState {
     Live,
     /// None comes, and silence is sent until it does.
     Missing,
+}
+
+impl AudioState {
+    /// Every word of [`AudioState::as_str`].
+    pub const WORDS: [&str; 4] = ["off", "silence", "live", "missing"];
+
+    /// As the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AudioState::Off => "off",
+            AudioState::Silence => "silence",
+            AudioState::Live => "live",
+            AudioState::Missing => "missing",
+        }
+    }
 }
 
 impl AudioStatus {

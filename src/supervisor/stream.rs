@@ -11,6 +11,7 @@ mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::camera::Cameras;
 use super::captures::Origin;
 use super::departures::Departures;
+use super::events::{Event, RateNews, StateNews, Teller};
 use super::fanout::Fanout;
+use super::lasting::{EncoderCounts, Lasting, OutputCounts, Sums};
 use super::output::{OutputHandle, StreamContext};
 use super::program::{News, Opening, Program};
 use super::recorder::Recorders;
@@ -30,10 +33,10 @@ use super::status::{AudioStatus, EncoderStatus, RateStatus, SourceStatus, Status
 use crate::capture::changes::Changes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName, VideoSource};
-use crate::media::{self, MediaEvent, Tracks};
+use crate::media::{self, Glimpse, MediaEvent, Tracks};
 use crate::rate::{self, Decision, Mode};
 use crate::session::failover::Failover;
-use crate::session::life::{Life, OutputView, Parts};
+use crate::session::life::{Life, OutputView, Parts, State};
 use crate::units::Bitrate;
 
 /// What a stream can be told.
@@ -59,6 +62,16 @@ pub struct Memory {
     pub config: config::Stream,
     /// Whether it is to be on air: as configured, or as somebody has said since.
     pub wanted: bool,
+    pub lasting: Lasting,
+}
+
+/// What a stream's task tells others by, besides its status.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    pub events: Teller,
+    pub recorders: Recorders,
+    /// Where the pictures on air can be looked at; `None` while nothing is encoded.
+    pub glimpse: watch::Sender<Option<Glimpse>>,
 }
 
 /// One stream, until it is shut down.
@@ -83,12 +96,18 @@ pub struct StreamTask<'a> {
     rate_settings: watch::Sender<rate::Settings>,
     rate_decided: Arc<Notify>,
     rate: RateStatus,
+    rate_news: RateNews,
+    state_news: StateNews<State>,
+    events: Teller,
     recorders: Recorders,
+    glimpse: watch::Sender<Option<Glimpse>>,
     cameras: Cameras,
     /// What each source gives, as it said itself.
     formats: BTreeMap<usize, String>,
     /// What is not heard of each capture, and why.
     silences: BTreeMap<Origin, String>,
+    /// Why each capture failed last, until it gives pictures: attempts that fail alike are told once.
+    failures: BTreeMap<Origin, String>,
     /// What the sound's source gives, as it said itself.
     sound_format: Option<String>,
     status: watch::Sender<Status>,
@@ -98,14 +117,18 @@ impl<'a> StreamTask<'a> {
     pub fn new(
         name: StreamName,
         memory: &'a mut Memory,
-        recorders: Recorders,
+        surroundings: Surroundings,
         status: watch::Sender<Status>,
     ) -> Self {
         let now = Instant::now();
         let (settings, rate) = (rate_settings(&memory.config), resting(&memory.config));
+        let (life, Surroundings { events, recorders, glimpse }) =
+            (Life::new(now, memory.wanted), surroundings);
+        glimpse.send_replace(None); // of a task that panicked there may be one left
         StreamTask {
             name,
-            life: Life::new(now, memory.wanted),
+            state_news: StateNews::new(life.state()),
+            life,
             sources: Failover::new(now, memory.config.video.sources().count()),
             memory,
             selection: Selection::default(),
@@ -122,10 +145,14 @@ impl<'a> StreamTask<'a> {
             rate_settings: watch::Sender::new(settings),
             rate_decided: Arc::new(Notify::new()),
             rate,
+            rate_news: RateNews::default(),
+            events,
             recorders,
+            glimpse,
             cameras: Cameras::default(),
             formats: BTreeMap::new(),
             silences: BTreeMap::new(),
+            failures: BTreeMap::new(),
             sound_format: None,
             status,
         }
@@ -172,18 +199,18 @@ impl<'a> StreamTask<'a> {
     }
 
     fn obey(&mut self, command: Command) {
-        let (now, stream) = (Instant::now(), self.name.as_str());
+        let now = Instant::now();
         match command {
             Command::Start => {
-                log::info!(stream; "start requested");
+                self.events.say(Event::ActionRequested { action: "start" });
                 self.start(now);
             }
             Command::Stop => {
-                log::info!(stream; "stop requested");
+                self.events.say(Event::ActionRequested { action: "stop" });
                 self.stop("stopped by request");
             }
             Command::Restart => {
-                log::info!(stream; "restart requested");
+                self.events.say(Event::ActionRequested { action: "restart" });
                 self.take_down();
                 self.start(now);
             }
@@ -254,12 +281,12 @@ impl<'a> StreamTask<'a> {
     }
 
     fn hear(&mut self, news: News) {
-        let (now, stream) = (Instant::now(), self.name.as_str());
         match news {
             News::Media(event) => self.heed(event),
             News::Capture { origin, event } => self.heed_capture(origin, event),
-            News::Replaced { element } => log::info!(stream, element; "encoder is on air"),
+            News::Replaced { element } => self.events.say(Event::EncoderOnAir { element }),
             News::NotReplaced { element, reason } => {
+                let now = Instant::now();
                 let action = self.selection.failed(now, element, &reason);
                 self.act(now, action);
             }
@@ -268,9 +295,10 @@ impl<'a> StreamTask<'a> {
 
     /// Cameras were plugged in or out. Whether the one that is wanted is among them, opening it tells.
     fn heed_changes(&mut self, changes: &Changes) {
-        let (stream, appeared, gone) = (self.name.as_str(), &changes.appeared, &changes.gone);
-        log::info!(stream, appeared:?, gone:?; "capture devices have changed");
-        if !appeared.is_empty() {
+        let named = |nodes: &[_]| nodes.iter().map(|node: &PathBuf| node.display().to_string()).collect();
+        let (appeared, gone) = (named(&changes.appeared), named(&changes.gone));
+        self.events.say(Event::DevicesChanged { appeared, gone });
+        if !changes.appeared.is_empty() {
             self.sources.hurry_all(Instant::now());
         }
     }
@@ -291,7 +319,8 @@ impl<'a> StreamTask<'a> {
                 log::error!(stream, event:?; "only a capture knows of this");
             }
             MediaEvent::EncoderFailed { encoder, element, reason } => {
-                log::warn!(stream, encoder, element, reason; "encoder failed");
+                let told = reason.clone();
+                self.events.say(Event::EncoderFailed { element: encoder, part: element, reason: told });
                 if let Some(program) = &mut self.program {
                     program.encoder_failed(encoder);
                 }
@@ -345,6 +374,7 @@ impl<'a> StreamTask<'a> {
         self.formats.clear();
         self.cameras.all_closed();
         self.silences.clear();
+        self.failures.clear();
         self.sound_format = None;
     }
 
@@ -363,6 +393,7 @@ impl<'a> StreamTask<'a> {
                 key_frame_wanted: self.key_frame_wanted.clone(),
                 rate: self.rate_settings.subscribe(),
                 rate_decided: self.rate_decided.clone(),
+                events: Some(self.events.clone()),
                 recorder: self.recorders.open(&settings.name),
                 recorders: self.recorders.clone(),
             };
@@ -376,7 +407,7 @@ impl<'a> StreamTask<'a> {
         let is_dead = |(_, output): &(&OutputName, &OutputHandle)| output.is_finished();
         let dead: Vec<_> = self.outputs.iter().filter(is_dead).map(|(name, _)| name.clone()).collect();
         for name in dead {
-            log::error!(stream = self.name.as_str(), output = name.as_str(); "output has failed, it is made anew");
+            self.events.say(Event::PartFailed { part: format!("output {name}") });
             self.close_output(&name);
         }
     }
@@ -393,6 +424,7 @@ impl<'a> StreamTask<'a> {
         self.life.encoder_down();
         self.departures.add_opening(self.opening.take());
         let outputs = std::mem::take(&mut self.outputs).into_iter().collect();
+        self.glimpse.send_replace(None);
         self.departures.add(self.program.take(), outputs);
         self.fanout = Fanout::default(); // successors' units are not for those who leave
     }
@@ -418,10 +450,14 @@ impl<'a> StreamTask<'a> {
 
     fn apply_rate(&mut self) {
         let RateStatus { target, thin, .. } = self.rate;
-        if let Some(mode) = self.program.as_mut().and_then(|it| it.follow(Instant::now(), target, thin)) {
+        let now = Instant::now();
+        if self.rate_news.observe(now, &self.rate) {
+            self.events.say(rate_event(&self.rate));
+        }
+        if let Some(mode) = self.program.as_mut().and_then(|it| it.follow(now, target, thin)) {
             let Mode { width, height, framerate } = mode;
-            let (stream, target_kbps) = (self.name.as_str(), target.as_kbps());
-            log::info!(stream, target_kbps, width, height, framerate:%; "encoded picture changed with the rate");
+            let (framerate, target_bps) = (framerate.to_string(), target.as_bps());
+            self.events.say(Event::PictureChanged { width, height, framerate, target_bps });
         }
     }
 
@@ -458,13 +494,15 @@ impl<'a> StreamTask<'a> {
             outputs: &outputs,
             draining: !self.departures.is_empty(),
         };
-        if self.life.observe(now, &parts) {
-            let (stream, reason) = (self.name.as_str(), self.life.reason().unwrap_or_default());
-            log::info!(stream, state:? = self.life.state(), reason; "state changed");
+        self.life.observe(now, &parts);
+        let (state, reason) = (self.life.state(), self.life.reason());
+        if self.state_news.observe(state, reason) {
+            let reason = reason.map(str::to_owned);
+            self.events.say(Event::StreamState { state: state.as_str(), reason });
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let bare = bare_status(&self.name, &self.memory.config, &self.life, &self.sources);
         let encoder = self.program.as_ref().map(|program| {
             let (counters, info, mode) = (program.counters(), program.encoder(), program.mode());
@@ -492,7 +530,12 @@ impl<'a> StreamTask<'a> {
         // In the order of the configuration, which is the order that their owner thinks in; then
         // those that leave.
         let present = self.memory.config.outputs.iter().filter_map(|output| self.outputs.get(&output.name));
-        let outputs = present.map(OutputHandle::status).chain(self.departures.statuses()).collect();
+        let outputs: Vec<_> = present.map(OutputHandle::status).chain(self.departures.statuses()).collect();
+        let counts = self.program.as_ref().map(|program| EncoderCounts::from(program.counters()));
+        let carried = outputs.iter().map(|output| (output.name.clone(), OutputCounts::of(output)));
+        let is_configured = |name: &OutputName| self.memory.config.outputs.iter().any(|it| it.name == *name);
+        self.memory.lasting.observe(counts, carried, self.sources.losses(), is_configured);
+        let sums = self.memory.lasting.sums();
         let on_air = self.sources.on_air().unwrap_or(0);
         let (camera, format) = (self.cameras.status(on_air).cloned(), self.formats.get(&on_air).cloned());
         let silence = self.silence().map(str::to_string);
@@ -504,7 +547,8 @@ impl<'a> StreamTask<'a> {
         };
         let audio = self.program.as_ref().map_or(bare.audio, running);
         let source = SourceStatus { camera, format, silence, damaged, ..bare.source };
-        self.status.send_replace(Status { encoder, outputs, source, audio, rate: self.rate.clone(), ..bare });
+        let rate = self.rate.clone();
+        self.status.send_replace(Status { encoder, outputs, source, audio, rate, sums, ..bare });
     }
 }
 
@@ -545,6 +589,17 @@ fn bare_status(name: &StreamName, config: &config::Stream, life: &Life, sources:
         encoder: None,
         outputs: Vec::new(),
         rate: resting(config),
+        sums: Sums::default(),
+    }
+}
+
+fn rate_event(rate: &RateStatus) -> Event {
+    Event::Rate {
+        output: rate.output.as_ref().map(ToString::to_string),
+        rule: rate.rule,
+        target_bps: rate.target.as_bps(),
+        estimate_bps: rate.estimate.map(Bitrate::as_bps),
+        thinned_percent: (rate.thin * 1000.0).round() / 10.0,
     }
 }
 

@@ -7,14 +7,17 @@ mod calm;
 mod api;
 mod ctl;
 mod encoders;
+mod events;
 #[allow(dead_code, reason = "shared with the tests of the API, which use the rest of it")]
 mod harness;
 mod hostile;
 mod lifecycle;
 mod listener;
+mod metrics;
 mod outage;
 mod peers;
 mod rate;
 mod security;
+mod snapshot;
 mod source;
 mod ts;

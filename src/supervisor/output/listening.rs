@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{Decisions, Output, OutputError, StreamContext, bare_status, encryption, requested};
 use crate::causes::with_causes;
 use crate::session::output::CallerView;
+use crate::supervisor::events::Event;
 use crate::supervisor::recorder::Recorder;
 use crate::supervisor::status::{Callers, LeftOut, OutputStatus, Totals};
 use crate::transport::srt::{self, Connection, Listener, Reception};
@@ -50,8 +51,8 @@ impl Output {
     /// Where it cannot listen. What happens to callers is theirs alone.
     pub(super) async fn listen(&mut self) -> Result<(), OutputError> {
         let mut listener = self.bind().await?;
-        let (stream, output) = (self.context.name.as_str(), self.settings.name.as_str());
-        log::info!(stream, output, address:% = listener.local(); "output listens for callers");
+        let address = listener.local().to_string();
+        self.say(|output| Event::OutputListens { output, address });
         let mut audience = Audience::default();
         let mut tick = interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -101,14 +102,9 @@ impl Output {
     }
 
     fn seat(&self, audience: &mut Audience, address: SocketAddr, connection: Connection) {
-        log::info!(
-            stream = self.context.name.as_str(),
-            output = self.settings.name.as_str(),
-            caller:% = address;
-            "a caller is let in"
-        );
+        self.say(|output| Event::CallerArrived { output, caller: address.to_string() });
         let recorder = Arc::new(Recorder::default());
-        let context = StreamContext { recorder: recorder.clone(), ..self.context.clone() };
+        let context = StreamContext { recorder: recorder.clone(), events: None, ..self.context.clone() };
         let (mut output, status) = Output::new(self.settings.clone(), context, self.stopping.clone());
         let decisions = output.steering.decisions();
         let task = audience.connections.spawn(async move { output.hold(connection).await }).id();
@@ -126,13 +122,8 @@ impl Output {
         let last = caller.status.borrow();
         audience.totals += last.totals;
         audience.left_out += last.left_out;
-        log::info!(
-            stream = self.context.name.as_str(),
-            output = self.settings.name.as_str(),
-            caller:% = caller.address,
-            reason = reason.as_deref().unwrap_or("the output ends");
-            "a caller has gone"
-        );
+        let reason = reason.unwrap_or_else(|| "the output ends".to_owned());
+        self.say(|output| Event::CallerGone { output, caller: caller.address.to_string(), reason });
     }
 
     /// The rate follows the link of the caller that has been there longest.
@@ -187,7 +178,13 @@ impl Output {
             ..first
         };
         self.publisher.earlier = totals; // what is said once nobody listens any more
-        self.publisher.status.send_replace(status);
+        self.publisher.tell(status);
+    }
+
+    fn say(&self, event: impl FnOnce(String) -> Event) {
+        if let Some(events) = &self.context.events {
+            events.say(event(self.settings.name.to_string()));
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::causes::with_causes;
 use crate::media::{self, Counters};
 use crate::session::encoders::Action;
 use crate::session::sampling::Finding;
+use crate::supervisor::events::Event;
 use crate::supervisor::program::{Opening, Program};
 use crate::supervisor::sampling::Judgement;
 use crate::supervisor::selection::{Begin, Pick};
@@ -22,18 +23,19 @@ impl StreamTask<'_> {
 
     /// A sample of what the encoder gives was decoded, or not.
     pub(super) fn judge(&mut self, Judgement { element, finding, wants_key_frame }: Judgement) {
-        let stream = self.name.as_str();
+        let doubted =
+            |element: Option<&'static str>, reason: String| Event::SampleDoubted { element, reason };
         match finding {
             Finding::Nothing => {}
             Finding::Suspect(reason) => {
-                log::warn!(stream, element, reason; "a sample of the stream does not decode, another one is taken");
+                self.events.say(doubted(Some(element), format!("{reason}; another one is taken")));
             }
             Finding::Broken(reason) => self.encoder_broken(Instant::now(), element, &reason),
             Finding::NotLookedAt(reason) => {
-                log::warn!(stream, element, reason; "a sample of the stream was not decoded, which says nothing of the encoder");
+                self.events.say(doubted(None, format!("{reason}, which says nothing of the encoder")));
             }
             Finding::Off(reason) => {
-                log::warn!(stream, reason; "no samples of the stream are decoded: no decoder can be trusted with them");
+                self.events.say(doubted(None, format!("{reason}; no decoder can be trusted with any")));
             }
         }
         if wants_key_frame {
@@ -45,7 +47,7 @@ impl StreamTask<'_> {
     }
 
     pub(super) fn encoder_broken(&mut self, now: Instant, element: &'static str, reason: &str) {
-        log::warn!(stream = self.name.as_str(), element, reason; "encoder gives a broken stream");
+        self.events.say(Event::EncoderBroken { element, reason: reason.to_owned() });
         let action = self.selection.broken(now, element, reason);
         self.act(now, action);
     }
@@ -55,12 +57,12 @@ impl StreamTask<'_> {
         match self.selection.start(now, &self.memory.config.video) {
             Begin::With(first) => self.open_program(now, first),
             Begin::Seeking(reason) => {
-                log::info!(stream = self.name.as_str(), reason; "encoder is sought");
+                self.events.say(Event::EncoderSought { reason: reason.clone() });
                 self.is_seeking = true;
                 self.life.encoder_sought(now, reason);
             }
             Begin::Waiting(reason) => {
-                log::error!(stream = self.name.as_str(), reason; "no encoder may be used");
+                self.events.say(Event::EncoderMissing { reason: reason.clone() });
                 self.is_seeking = true;
                 self.life.encoder_awaited(reason);
             }
@@ -77,22 +79,23 @@ impl StreamTask<'_> {
     }
 
     pub(super) fn opened(&mut self, opened: Result<Program, media::Error>) {
-        let (now, stream) = (Instant::now(), self.name.as_str());
+        let now = Instant::now();
         let Some(opening) = self.opening.take() else { return };
         let element = opening.encoder().element;
         let error = match opened {
             Ok(program) => {
-                let (reason, target_kbps) = (self.selection.reason(element), program.target().as_kbps());
-                log::info!(stream, element, reason, target_kbps; "encoder started");
+                let (reason, target_bps) = (self.selection.reason(element), program.target().as_bps());
+                self.events.say(Event::EncoderStarted { element, reason, target_bps });
                 self.sources.start(now, self.memory.config.video.framerate.frame_duration());
                 self.silences.clear();
+                self.glimpse.send_replace(Some(program.glimpse()));
                 self.program = Some(program);
                 return;
             }
             Err(error) => error,
         };
         let reason = with_causes(&error);
-        log::warn!(stream, element, reason; "encoder not started");
+        self.events.say(Event::EncoderNotStarted { element, reason: reason.clone() });
         self.selection.failed(now, element, &reason);
         match self.selection.in_use() {
             Some(next) => self.open_program(now, next), // each that fails is demoted: this ends
@@ -110,26 +113,26 @@ impl StreamTask<'_> {
 
     /// Has what was decided about encoders be done.
     pub(super) fn act(&mut self, now: Instant, action: Action) {
-        let stream = self.name.as_str();
         if let Action::Probe { element } = action {
-            log::info!(stream, element; "encoder is probed");
+            self.events.say(Event::EncoderProbed { element });
             return self.selection.probe(element, &self.memory.config.video);
         }
         let Some(program) = &mut self.program else { return };
         match action {
             Action::Keep | Action::Probe { .. } => {}
             Action::Replace { element, reason } => {
-                log::warn!(stream, element, instead_of = program.encoder().element, reason; "encoder is replaced");
+                let instead_of = program.encoder().element;
+                self.events.say(Event::EncoderReplaced { element, instead_of, reason });
                 if let Some(next) = self.selection.in_use() {
                     program.replace(next, self.selection.has_another());
                 }
             }
             Action::Lower { rung, reason } => {
-                log::warn!(stream, reason; "encoded picture lowered");
+                self.events.say(Event::PictureLowered { reason });
                 program.sustain(rung);
             }
             Action::Raise { rung, reason } => {
-                log::info!(stream, reason; "encoded picture raised");
+                self.events.say(Event::PictureRaised { reason });
                 program.sustain(rung);
             }
             Action::ForceKeyFrame => self.force_key_frame(),
@@ -138,8 +141,7 @@ impl StreamTask<'_> {
     }
 
     pub(super) fn program_failed(&mut self, now: Instant, reason: String, hopeless: bool) {
-        let stream = self.name.as_str();
-        log::error!(stream, reason, hopeless; "nothing is encoded");
+        self.events.say(Event::EncodingFailed { reason: reason.clone(), hopeless });
         self.abandon_program();
         self.life.encoder_failed(now, reason, hopeless, rand::random());
     }
@@ -149,6 +151,7 @@ impl StreamTask<'_> {
         self.capture_closed();
         self.life.encoder_down();
         self.departures.add_opening(self.opening.take());
+        self.glimpse.send_replace(None);
         if let Some(program) = self.program.take() {
             program.cut_off();
             self.departures.add(Some(program), Vec::new());

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use super::StreamTask;
-use crate::config::{self, StreamName};
+use crate::config;
 use crate::media::{DamagedFrames, MediaEvent};
 use crate::session::failover::{Failover, OnAir, Order};
 use crate::supervisor::captures::Origin;
+use crate::supervisor::events::Event;
 use crate::supervisor::status::{OneSource, SourceStatus};
 
 impl StreamTask<'_> {
@@ -25,7 +26,7 @@ impl StreamTask<'_> {
                 }
             }
             MediaEvent::CaptureWaits { reason } => {
-                log::info!(stream, source:? = origin, reason; "capture waits");
+                self.events.say(Event::CaptureWaits { source: origin.source(), reason: reason.clone() });
                 if let Origin::Source(number) = origin {
                     self.sources.waits(now, number, reason);
                 }
@@ -36,7 +37,8 @@ impl StreamTask<'_> {
                 }
             }
             MediaEvent::CaptureLive { format } => {
-                log::info!(stream, source:? = origin, format; "capture is live");
+                self.events.say(Event::CaptureLive { source: origin.source(), format: format.clone() });
+                self.failures.remove(&origin);
                 if let Origin::Source(number) = origin {
                     self.formats.insert(number, format);
                 }
@@ -44,12 +46,14 @@ impl StreamTask<'_> {
             MediaEvent::CaptureEnded => self.capture_failed(now, origin, "the source has ended".into()),
             MediaEvent::CaptureFailed { reason } => self.capture_failed(now, origin, reason),
             MediaEvent::SoundMissing { reason } | MediaEvent::SoundFailed { reason } => {
-                log::warn!(stream, source:? = origin, reason; "silence is sent");
+                if self.silences.get(&origin) != Some(&reason) {
+                    self.events.say(Event::SoundMissing { source: origin.source(), reason: reason.clone() });
+                }
                 self.silences.insert(origin, reason);
                 self.sound_format = None;
             }
             MediaEvent::SoundLive { format } => {
-                log::info!(stream, format; "sound is live");
+                self.events.say(Event::SoundLive { format: format.clone() });
                 self.silences.remove(&origin);
                 self.sound_format = Some(format);
             }
@@ -71,7 +75,7 @@ impl StreamTask<'_> {
     pub(super) fn watch_sources(&mut self, now: Instant) {
         let Some(program) = &mut self.program else { return };
         if let Some(on_air) = self.sources.observe(now, |number| program.newest_of(number)) {
-            say_on_air(&self.name, &self.memory.config, &on_air);
+            self.events.say(on_air_event(&self.memory.config, &on_air));
             program.show(&on_air);
         }
         while let Some(order) = self.sources.next_order(now) {
@@ -92,8 +96,10 @@ impl StreamTask<'_> {
     }
 
     fn capture_failed(&mut self, now: Instant, origin: Origin, reason: String) {
-        let stream = self.name.as_str();
-        log::warn!(stream, source:? = origin, reason; "capture failed");
+        if self.failures.get(&origin) != Some(&reason) {
+            self.events.say(Event::CaptureFailed { source: origin.source(), reason: reason.clone() });
+            self.failures.insert(origin, reason.clone());
+        }
         let Origin::Source(number) = origin else {
             self.silences.insert(origin, reason); // not its device, which is tried again, but what keeps it going
             return;
@@ -111,6 +117,7 @@ impl StreamTask<'_> {
         let (now, video) = (Instant::now(), &self.memory.config.video);
         let before = std::mem::replace(&mut self.sources, Failover::new(now, video.sources().count()));
         self.formats.clear();
+        self.failures.clear();
         self.cameras.all_closed();
         self.cameras.forget();
         self.silences.retain(|origin, _| *origin == Origin::Sound);
@@ -146,13 +153,12 @@ pub(super) fn status(config: &config::Stream, sources: &Failover) -> SourceStatu
     }
 }
 
-fn say_on_air(stream: &StreamName, config: &config::Stream, on_air: &OnAir) {
-    let stream = stream.as_str();
+fn on_air_event(config: &config::Stream, on_air: &OnAir) -> Event {
     match on_air {
         OnAir::Source(number) => {
             let device = config.video.sources().nth(*number).map(ToString::to_string);
-            log::info!(stream, source = number, device; "source is on air");
+            Event::SourceOnAir { source: *number, device, fallback: *number > 0 }
         }
-        OnAir::Slate(reason) => log::warn!(stream, reason; "slate is on air"),
+        OnAir::Slate(reason) => Event::SlateOnAir { reason: reason.clone() },
     }
 }

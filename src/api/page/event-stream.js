@@ -1,0 +1,93 @@
+// Server-sent events. Read by fetch instead of EventSource, which tells neither why there is none nor the names of
+// events that it was not told of beforehand.
+
+/** Takes a stream of server-sent events apart, as the HTML standard says. Pure but for what it has not used yet. */
+export class EventStreamParser {
+  #rest = "";
+  #event = {};
+  #id = null;
+
+  /** The events that end in this piece: `{id, event, data}`. */
+  push(text) {
+    const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
+    this.#rest = lines.pop();
+    return lines.flatMap((line) => this.#line(line));
+  }
+
+  #line(line) {
+    if (line === "") return this.#dispatch();
+    const [, field, value] = line.match(/^([^:]*):? ?([^]*)$/);
+    if (field === "event") this.#event.event = value;
+    if (field === "data") this.#event.data = [...(this.#event.data ?? []), value];
+    if (field === "id") this.#id = value;
+    return [];
+  }
+
+  #dispatch() {
+    const { event = "message", data } = this.#event;
+    this.#event = {};
+    return data === undefined ? [] : [{ id: this.#id, event, data: data.join("\n") }];
+  }
+}
+
+/**
+ * Reads events until `signal` aborts, and comes back with the last id where the connection ends. `open(id, signal)`
+ * gives a response or throws; `onEvent` gets each event with its data as JSON; `onTrouble` gets the error, or `null`
+ * when events come again. An error with `isFinal` ends it.
+ */
+export async function follow({ open, onEvent, onTrouble, signal, lastId = null }) {
+  let id = lastId;
+  while (!signal.aborted) {
+    try {
+      const response = await open(id, signal);
+      onTrouble(null);
+      for await (const event of eventsOf(response.body, signal)) {
+        id = event.id ?? id;
+        onEvent({ ...event, data: JSON.parse(event.data) });
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      onTrouble(error);
+      if (error.isFinal) return;
+    }
+    await pause(RECONNECT, signal);
+  }
+}
+
+/** Gives up where nothing comes for a time: the daemon says something every 10 s. */
+async function* eventsOf(body, signal) {
+  const parser = new EventStreamParser();
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    while (true) {
+      const { done, value } = await inTime(reader.read(), signal);
+      if (done) return;
+      yield* parser.push(value);
+    }
+  } finally {
+    reader.cancel().catch(() => {}); // it is given up: what else goes wrong with it is nobody's concern
+  }
+}
+
+function inTime(promise, signal) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    const fail = (reason) => () => reject(new Error(reason));
+    timer = setTimeout(fail("no event for a long time"), SILENCE);
+    signal.addEventListener("abort", fail("ended"), { once: true });
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+function pause(ms, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+  });
+}
+
+// ms: three times what the daemon is silent for at most.
+const SILENCE = 30_000;
+
+// ms
+const RECONNECT = 2000;
