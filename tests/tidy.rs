@@ -100,6 +100,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("rate", &[]),
     ("session", &[]),
     ("simulation", &[]),
+    ("supervisor::refrain", &[]),
     ("transport::gop_queue", &[]),
     ("transport::srt::attempts", &[]),
     ("transport::srt::doorkeeper", &[]),

@@ -25,6 +25,7 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::causes::with_causes;
+use crate::media;
 
 /// A live encoder: camera and sound in, hardware encoding, MPEG-TS over SRT out.
 #[derive(Debug, Parser)]
@@ -64,6 +65,9 @@ enum Command {
 
 /// Runs the command to its end.
 pub fn run(arguments: Arguments) -> ExitCode {
+    if !media::give_devices_back() {
+        eprintln!("threads run already: this GStreamer will keep something of each camera that is closed");
+    }
     let result = match arguments.command {
         Command::Run { config } => daemon::run(&config),
         Command::Demo(arguments) => demo::run(arguments),

@@ -59,7 +59,6 @@ impl Camera {
         let choice = mode::choose(&offered, &Wish::new(video, inputs.formats.pixels()))
             .map_err(|reason| capture::Error::Unsuitable { node: opened.node().to_owned(), reason })?;
         let (name, mode) = (opened.identity().described(), choice.mode.to_string());
-        log::info!(camera = name, mode, reason = choice.reason; "camera opened");
         events.send(MediaEvent::CaptureOpened { camera: name, mode, reason: choice.reason });
         let (opened, refused) = opened.adjust(in_order(&wanted.controls))?;
         events.send(MediaEvent::ControlsSet { refused });

@@ -11,6 +11,7 @@ use super::error::Error;
 use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
 use super::graph::{self, Graph};
+use super::homecoming;
 use super::inputs::Inputs;
 use crate::capture::mode::Mode;
 use crate::capture::pixels::Coding;
@@ -20,7 +21,8 @@ pub(super) fn v4l2(node: &Path, mode: &Mode, inputs: &Inputs, events: &EventSend
     let graph = Graph::new("v4l2");
     // do-timestamp stays off: v4l2src takes the driver's own time of the frame.
     let device = node.to_string_lossy();
-    let source = graph::make("v4l2src", |source| source.property("device", device.as_ref()))?;
+    // It says who failed: by a number that rises with each attempt, each failure would be another.
+    let source = graph::make("v4l2src", |source| source.name("v4l2src").property("device", device.as_ref()))?;
     graph.add(&[&source])?;
     let wanted = device_caps(&graph, &source, mode)?;
     let filter = graph::only(&wanted)?;
@@ -42,7 +44,11 @@ pub(super) fn camera_branch(
     let mut elements = vec![entry.clone()];
     elements.extend(decoder(caps, inputs)?);
     elements.extend(normalised_picture(&inputs.formats)?);
-    elements.push(picture_end(inputs, events, entry)?);
+    let end = picture_end(inputs, events, entry)?;
+    if homecoming::is_draining() {
+        homecoming::copy_from_devices(&graph::pad(&end, "sink"));
+    }
+    elements.push(end);
     graph.chain(&elements.iter().collect::<Vec<_>>())
 }
 

@@ -55,10 +55,7 @@ impl Cameras {
     }
 
     /// Its controls were set, save those that were refused.
-    pub fn controls_set(&mut self, stream: &str, number: usize, refused: Vec<String>) {
-        if !refused.is_empty() {
-            log::warn!(stream, source = number, refused:?; "the camera refuses some of its controls");
-        }
+    pub fn controls_set(&mut self, number: usize, refused: Vec<String>) {
         if let Some(status) = self.open.get_mut(&number) {
             status.refused = refused;
         }

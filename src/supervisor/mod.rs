@@ -19,6 +19,7 @@ mod feed;
 mod output;
 mod program;
 pub mod recorder;
+mod refrain;
 mod sampling;
 mod selection;
 pub mod status;

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+use self::sources::Topic;
 use super::camera::Cameras;
 use super::captures::Origin;
 use super::departures::Departures;
@@ -24,6 +25,7 @@ use super::fanout::Fanout;
 use super::output::{OutputHandle, StreamContext};
 use super::program::{News, Opening, Program};
 use super::recorder::Recorders;
+use super::refrain::Refrain;
 use super::sampling::Samples;
 use super::selection::Selection;
 use super::status::{AudioStatus, EncoderStatus, RateStatus, SourceStatus, Status};
@@ -87,6 +89,8 @@ pub struct StreamTask<'a> {
     cameras: Cameras,
     /// What each source gives, as it said itself.
     formats: BTreeMap<usize, String>,
+    /// What the log was told of them.
+    refrain: Refrain<Topic>,
     /// What is not heard of each capture, and why.
     silences: BTreeMap<Origin, String>,
     /// What the sound's source gives, as it said itself.
@@ -125,6 +129,7 @@ impl<'a> StreamTask<'a> {
             recorders,
             cameras: Cameras::default(),
             formats: BTreeMap::new(),
+            refrain: Refrain::default(),
             silences: BTreeMap::new(),
             sound_format: None,
             status,

@@ -7,7 +7,19 @@ use crate::config::{self, StreamName};
 use crate::media::{DamagedFrames, MediaEvent};
 use crate::session::failover::{Failover, OnAir, Order};
 use crate::supervisor::captures::Origin;
+use crate::supervisor::refrain::Refrain;
 use crate::supervisor::status::{OneSource, SourceStatus};
+
+/// What the log is told of sources, again and again while one stays away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Topic {
+    Camera(Origin),
+    Controls(Origin),
+    Waiting(Origin),
+    Failure(Origin),
+    Silence(Origin),
+    Slate,
+}
 
 impl StreamTask<'_> {
     /// What a capture says of itself.
@@ -15,17 +27,28 @@ impl StreamTask<'_> {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match event {
             MediaEvent::CaptureOpened { camera, mode, reason } => {
+                let text = format!("{camera}, {mode}");
+                if self.refrain.is_news(now, Topic::Camera(origin), &text) {
+                    log::info!(stream, source:? = origin, camera, mode, reason; "camera opened");
+                }
                 if let Origin::Source(number) = origin {
                     self.cameras.opened(number, camera, mode, reason);
                 }
             }
             MediaEvent::ControlsSet { refused } => {
+                if !refused.is_empty()
+                    && self.refrain.is_news(now, Topic::Controls(origin), &refused.join(", "))
+                {
+                    log::warn!(stream, source:? = origin, refused:?; "the camera refuses some of its controls");
+                }
                 if let Origin::Source(number) = origin {
-                    self.cameras.controls_set(stream, number, refused);
+                    self.cameras.controls_set(number, refused);
                 }
             }
             MediaEvent::CaptureWaits { reason } => {
-                log::info!(stream, source:? = origin, reason; "capture waits");
+                if self.refrain.is_news(now, Topic::Waiting(origin), &reason) {
+                    log::info!(stream, source:? = origin, reason; "capture waits");
+                }
                 if let Origin::Source(number) = origin {
                     self.sources.waits(now, number, reason);
                 }
@@ -37,6 +60,7 @@ impl StreamTask<'_> {
             }
             MediaEvent::CaptureLive { format } => {
                 log::info!(stream, source:? = origin, format; "capture is live");
+                self.refrain.forget(|topic| topic.is_absence_of(origin));
                 if let Origin::Source(number) = origin {
                     self.formats.insert(number, format);
                 }
@@ -44,12 +68,15 @@ impl StreamTask<'_> {
             MediaEvent::CaptureEnded => self.capture_failed(now, origin, "the source has ended".into()),
             MediaEvent::CaptureFailed { reason } => self.capture_failed(now, origin, reason),
             MediaEvent::SoundMissing { reason } | MediaEvent::SoundFailed { reason } => {
-                log::warn!(stream, source:? = origin, reason; "silence is sent");
+                if self.refrain.is_news(now, Topic::Silence(origin), &reason) {
+                    log::warn!(stream, source:? = origin, reason; "silence is sent");
+                }
                 self.silences.insert(origin, reason);
                 self.sound_format = None;
             }
             MediaEvent::SoundLive { format } => {
                 log::info!(stream, format; "sound is live");
+                self.refrain.forget(|topic| *topic == Topic::Silence(origin));
                 self.silences.remove(&origin);
                 self.sound_format = Some(format);
             }
@@ -71,7 +98,7 @@ impl StreamTask<'_> {
     pub(super) fn watch_sources(&mut self, now: Instant) {
         let Some(program) = &mut self.program else { return };
         if let Some(on_air) = self.sources.observe(now, |number| program.newest_of(number)) {
-            say_on_air(&self.name, &self.memory.config, &on_air);
+            say_on_air(now, &self.name, &self.memory.config, &on_air, &mut self.refrain);
             program.show(&on_air);
         }
         while let Some(order) = self.sources.next_order(now) {
@@ -93,7 +120,9 @@ impl StreamTask<'_> {
 
     fn capture_failed(&mut self, now: Instant, origin: Origin, reason: String) {
         let stream = self.name.as_str();
-        log::warn!(stream, source:? = origin, reason; "capture failed");
+        if self.refrain.is_news(now, Topic::Failure(origin), &reason) {
+            log::warn!(stream, source:? = origin, reason; "capture failed");
+        }
         let Origin::Source(number) = origin else {
             self.silences.insert(origin, reason); // not its device, which is tried again, but what keeps it going
             return;
@@ -146,13 +175,33 @@ pub(super) fn status(config: &config::Stream, sources: &Failover) -> SourceStatu
     }
 }
 
-fn say_on_air(stream: &StreamName, config: &config::Stream, on_air: &OnAir) {
+impl Topic {
+    /// Whether it is about this capture not being live; one that is has put an end to it.
+    fn is_absence_of(self, origin: Origin) -> bool {
+        match self {
+            Topic::Waiting(of) | Topic::Failure(of) => of == origin,
+            Topic::Camera(_) | Topic::Controls(_) | Topic::Silence(_) | Topic::Slate => false,
+        }
+    }
+}
+
+fn say_on_air(
+    now: Instant,
+    stream: &StreamName,
+    config: &config::Stream,
+    on_air: &OnAir,
+    refrain: &mut Refrain<Topic>,
+) {
     let stream = stream.as_str();
     match on_air {
         OnAir::Source(number) => {
+            refrain.forget(|topic| *topic == Topic::Slate);
             let device = config.video.sources().nth(*number).map(ToString::to_string);
             log::info!(stream, source = number, device; "source is on air");
         }
-        OnAir::Slate(reason) => log::warn!(stream, reason; "slate is on air"),
+        OnAir::Slate(reason) if refrain.is_news(now, Topic::Slate, reason) => {
+            log::warn!(stream, reason; "slate is on air");
+        }
+        OnAir::Slate(_) => {}
     }
 }
