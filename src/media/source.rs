@@ -11,7 +11,6 @@ use super::error::Error;
 use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
 use super::graph::{self, Graph};
-use super::homecoming;
 use super::inputs::Inputs;
 use crate::capture::mode::Mode;
 use crate::capture::pixels::Coding;
@@ -44,11 +43,7 @@ pub(super) fn camera_branch(
     let mut elements = vec![entry.clone()];
     elements.extend(decoder(caps, inputs)?);
     elements.extend(normalised_picture(&inputs.formats)?);
-    let end = picture_end(inputs, events, entry)?;
-    if homecoming::is_draining() {
-        homecoming::copy_from_devices(&graph::pad(&end, "sink"));
-    }
-    elements.push(end);
+    elements.push(picture_end(inputs, events, entry)?);
     graph.chain(&elements.iter().collect::<Vec<_>>())
 }
 
