@@ -41,6 +41,16 @@ impl Cameras {
         self.open.insert(number, CameraStatus { name, mode, reason, refused: Vec::new() });
     }
 
+    /// It gives pictures.
+    pub fn live(&mut self, number: usize) {
+        self.chosen(number).doubt(false);
+    }
+
+    pub fn failed(&mut self, number: usize) {
+        self.chosen(number).doubt(true);
+        self.closed(number);
+    }
+
     pub fn closed(&mut self, number: usize) {
         self.open.remove(&number);
     }

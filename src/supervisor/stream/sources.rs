@@ -63,6 +63,7 @@ impl StreamTask<'_> {
                 self.refrain.forget(|topic| topic.is_absence_of(origin));
                 if let Origin::Source(number) = origin {
                     self.formats.insert(number, format);
+                    self.cameras.live(number);
                 }
             }
             MediaEvent::CaptureEnded => self.capture_failed(now, origin, "the source has ended".into()),
@@ -128,7 +129,7 @@ impl StreamTask<'_> {
             return;
         };
         self.formats.remove(&number);
-        self.cameras.closed(number);
+        self.cameras.failed(number);
         self.sources.failed(now, number, reason, rand::random());
         if let Some(program) = &mut self.program {
             drop(program.close_source(number)); // closes by itself, until the next attempt
