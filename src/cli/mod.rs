@@ -65,8 +65,8 @@ enum Command {
 
 /// Runs the command to its end.
 pub fn run(arguments: Arguments) -> ExitCode {
-    if !media::give_devices_back() {
-        eprintln!("threads run already: this GStreamer will keep something of each camera that is closed");
+    if !media::leave_nothing_behind() {
+        eprintln!("threads run already: something of each camera will stay behind when it is closed");
     }
     let result = match arguments.command {
         Command::Run { config } => daemon::run(&config),

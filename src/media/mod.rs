@@ -75,7 +75,7 @@ pub use self::encoder::{EncoderInfo, Limits, MemoryPath, Offer, back_ends, offer
 pub use self::encoding::{END_LIMIT, EncoderProgress, HURRIED_START, START_LIMIT};
 pub use self::error::Error;
 pub use self::event::{EventSender, MediaEvent, events};
-pub use self::homecoming::give_devices_back;
+pub use self::homecoming::leave_nothing_behind;
 pub use self::inputs::Inputs;
 pub use self::mux::Mux;
 pub use self::reduction::Reduction;
