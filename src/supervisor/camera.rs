@@ -71,3 +71,21 @@ impl Cameras {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_camera_that_failed_is_in_doubt_until_it_gives_pictures() {
+        let mut cameras = Cameras::default();
+        let (first, other) = (cameras.chosen(0), cameras.chosen(1));
+        cameras.opened(0, "red".to_owned(), "640x360".to_owned(), "raw".to_owned());
+        assert!(!first.is_doubtful());
+        cameras.failed(0);
+        assert!(first.is_doubtful() && !other.is_doubtful());
+        assert_eq!(cameras.status(0), None, "it is closed");
+        cameras.live(0);
+        assert!(!first.is_doubtful());
+    }
+}
