@@ -76,8 +76,8 @@ impl Cameras {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_camera_that_failed_is_in_doubt_until_it_gives_pictures() {
+    #[tokio::test]
+    async fn a_camera_that_failed_is_in_doubt_until_it_gives_pictures() {
         let mut cameras = Cameras::default();
         let (first, other) = (cameras.chosen(0), cameras.chosen(1));
         cameras.opened(0, "red".to_owned(), "640x360".to_owned(), "raw".to_owned());
