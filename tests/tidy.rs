@@ -111,6 +111,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("supervisor::events::notable", &[]),
     ("supervisor::events::ring", &[]),
     ("supervisor::lasting", &[]),
+    ("supervisor::refrain", &[]),
     ("transport::gop_queue", &[]),
     ("transport::srt::attempts", &[]),
     ("transport::srt::doorkeeper", &[]),

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use v4l::Device;
+use v4l::buffer::Type;
 use v4l::capability::Flags;
 use v4l::format::description::Flags as FormatFlags;
 use v4l::frameinterval::FrameIntervalEnum;
 use v4l::framesize::FrameSizeEnum;
+use v4l::io::mmap::Stream as MmapStream;
+use v4l::io::traits::{CaptureStream, Stream};
 use v4l::v4l_sys::{
     V4L2_IN_CAP_DV_TIMINGS, V4L2_IN_ST_NO_H_LOCK, V4L2_IN_ST_NO_POWER, V4L2_IN_ST_NO_SIGNAL,
     V4L2_IN_ST_NO_SYNC, V4L2_IN_ST_NO_V_LOCK,
@@ -19,6 +22,7 @@ use super::description::{
     Capabilities, Control, ControlKind, Extent, Extents, Format, FourCc, Rate, Rates, Signal, Size, Trouble,
 };
 use super::identity::Identity;
+use super::mode::Mode;
 use super::{Error, guarded, ioctl, sysfs};
 
 /// A node that is open. As long as it is, its number becomes no other device's: the kernel gives a number
@@ -111,6 +115,20 @@ impl Opened {
         })
     }
 
+    /// Begins to capture in that mode, and ends it at once. Of a device that cannot begin (no room on its bus, a
+    /// sensor that does not answer), GStreamer's v4l2src keeps the buffers for good that it has made for that, with a
+    /// descriptor each: one that has just failed is not given to it before it can.
+    ///
+    /// # Errors
+    /// When it does not begin.
+    pub fn rehearse(self, mode: &Mode) -> Result<(Opened, ()), Error> {
+        let (node, format) = (self.node.clone(), *mode);
+        guarded::ask(&node, move || match rehearse(&self.device, &format) {
+            Ok(()) => Ok((self, ())),
+            Err(source) => Err(Error::Begin { node: self.node.clone(), source }),
+        })
+    }
+
     /// From now on [`Opened::wait_for_change`] returns early when the source changes. An error where the
     /// device has no such events.
     pub fn subscribe(&self) -> io::Result<()> {
@@ -173,6 +191,23 @@ fn adjust(
     let number = i32::try_from(value).ok().filter(|_| control.takes(value));
     let number = number.ok_or_else(|| format!("{name} = {value}: the device takes {}", control.range()))?;
     write(control.id, number).map_err(|error| format!("{name} = {value}: {error}"))
+}
+
+/// What comes before the beginning, and is refused, leaves nothing behind: v4l2src finds it out.
+fn rehearse(device: &Device, mode: &Mode) -> io::Result<()> {
+    let format = v4l::Format::new(mode.extent.width, mode.extent.height, v4l::FourCC::new(&mode.fourcc.0));
+    if device.set_format(&format).is_err() {
+        return Ok(());
+    }
+    let Ok(mut stream) = MmapStream::with_buffers(device, Type::VideoCapture, REHEARSED) else {
+        return Ok(());
+    };
+    for index in 0..MOST_BUFFERS {
+        if CaptureStream::queue(&mut stream, index).is_err() {
+            break; // there are no more
+        }
+    }
+    stream.start() // dropped, it ends, and its buffers go
 }
 
 fn is_for_us(control: &Control) -> bool {
@@ -256,6 +291,12 @@ fn size_of(device: &Device, fourcc: v4l::FourCC, size: FrameSizeEnum) -> Size {
     });
     Size { extent, rates: rates.collect() }
 }
+
+/// Some drivers begin only with two or three; they give more where they want more.
+const REHEARSED: u32 = 4;
+
+/// VIDEO_MAX_FRAME: no device has more.
+const MOST_BUFFERS: usize = 32;
 
 /// Bytes.
 const MOST_EDID: usize = ioctl::MOST_EDID_BLOCKS * ioctl::EDID_BLOCK;

@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::device::Opened;
@@ -14,9 +15,13 @@ use super::identity::Identity;
 use super::{BY_ID, BY_PATH, Error};
 use crate::config::VideoDevice;
 
-/// Which camera `auto` has come to mean. Clones share it: one a stream.
+/// What is remembered of a source's camera: which one `auto` has come to mean, and whether it is in doubt. Clones
+/// share it: one a source.
 #[derive(Clone, Debug, Default)]
-pub struct Chosen(Arc<Mutex<Option<Identity>>>);
+pub struct Chosen {
+    camera: Arc<Mutex<Option<Identity>>>,
+    is_doubtful: Arc<AtomicBool>,
+}
 
 impl Chosen {
     /// From now on `auto` may mean any camera.
@@ -24,8 +29,18 @@ impl Chosen {
         *self.lock() = None;
     }
 
+    /// It has failed, or has given pictures since.
+    pub fn doubt(&self, is_doubtful: bool) {
+        self.is_doubtful.store(is_doubtful, Ordering::Relaxed);
+    }
+
+    /// Whether it has failed since it gave a picture last.
+    pub fn is_doubtful(&self) -> bool {
+        self.is_doubtful.load(Ordering::Relaxed)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Identity>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner) // each change of it is whole
+        self.camera.lock().unwrap_or_else(PoisonError::into_inner) // each change of it is whole
     }
 }
 

@@ -7,10 +7,15 @@
 //!
 //! What real cameras do is allowed: anything behind the end of the image (buffers are padded with zeros, or
 //! with the rest of an earlier frame), Huffman tables left out (decoders know the usual ones), sizes rounded
-//! up to whole blocks. A frame *without* an end is refused: without decoding it nobody can tell whether its
-//! camera never writes one or the cable lost its lower half, and the second is what happens.
+//! up to whole blocks. A frame *without* an end may be one whose camera never writes any, or may have lost its lower
+//! half on the cable: it is read to its last unit (`units`), and whole where that is there. That takes longer, and
+//! such frames alone.
+
+mod units;
 
 use std::ops::ControlFlow;
+
+use self::units::{Coding, Scan, Tables};
 
 /// What is wrong with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +48,14 @@ pub fn check(frame: &[u8], size: Option<Size>) -> Result<(), Damage> {
 }
 
 fn walk(frame: &[u8], size: Option<Size>) -> Result<(), Damage> {
-    let mut walk = Walk { rest: frame, promised: size, picture: None, restart_interval: 0, scans: 0 };
+    let mut walk = Walk {
+        rest: frame,
+        promised: size,
+        picture: None,
+        tables: Tables::usual(),
+        restart_interval: 0,
+        scans: 0,
+    };
     match walk.take(2)? {
         SOI => {}
         _ => return Err(Damage::Corrupt("it does not begin as a JPEG image does")),
@@ -56,17 +68,19 @@ fn walk(frame: &[u8], size: Option<Size>) -> Result<(), Damage> {
 struct Walk<'a> {
     rest: &'a [u8],
     promised: Option<Size>,
-    picture: Option<Picture>,
-    /// In blocks of the scan; 0: none.
+    picture: Option<Picture<'a>>,
+    tables: Tables<'a>,
+    /// In units of the scan; 0: none.
     restart_interval: u32,
     scans: u32,
 }
 
 /// What the frame header says.
 #[derive(Clone, Copy)]
-struct Picture {
+struct Picture<'a> {
     size: Size,
-    components: u8,
+    /// Of each its name, its sampling factors, and which quantisation it has.
+    components: &'a [[u8; 3]],
     /// The largest sampling factors: how many blocks one unit of the scan has each way.
     sampling: (u8, u8),
     is_progressive: bool,
@@ -79,15 +93,24 @@ impl<'a> Walk<'a> {
             EOI if self.scans == 0 => Err(Damage::Corrupt("it has no picture")),
             EOI => Ok(ControlFlow::Break(())),
             code @ (SOF0 | SOF1 | SOF2) => self.frame_header(code),
-            DHT => self.tables(|class_and_slot, body| {
-                let codes = body.get(..16)?.iter().map(|&count| usize::from(count)).sum::<usize>();
-                (class_and_slot & 0xEC == 0 && codes <= 256).then_some(16 + codes)
-            }),
-            DQT => self.tables(|precision_and_slot, _| match precision_and_slot {
-                0x00..=0x03 => Some(64),
-                0x10..=0x13 => Some(128),
-                _ => None,
-            }),
+            DHT => {
+                let tables = self.tables(|class_and_slot, body| {
+                    let codes = body.get(..16)?.iter().map(|&count| usize::from(count)).sum::<usize>();
+                    (class_and_slot & 0xEC == 0 && codes <= 256).then_some(16 + codes)
+                })?;
+                for (class_and_slot, table) in tables {
+                    self.tables.set(class_and_slot, table);
+                }
+                Ok(ControlFlow::Continue(()))
+            }
+            DQT => {
+                self.tables(|precision_and_slot, _| match precision_and_slot {
+                    0x00..=0x03 => Some(64),
+                    0x10..=0x13 => Some(128),
+                    _ => None,
+                })?;
+                Ok(ControlFlow::Continue(()))
+            }
             DRI => {
                 let [high, low] = self.body()? else { return Err(Damage::Corrupt(LENGTH)) };
                 self.restart_interval = u32::from(u16::from_be_bytes([*high, *low]));
@@ -116,27 +139,30 @@ impl<'a> Walk<'a> {
         if self.promised.is_some_and(|promised| !is_size(size, promised)) {
             return Err(Damage::Corrupt("it has another size than its source says"));
         }
+        let (components, []) = components.as_chunks() else { return Err(Damage::Corrupt(LENGTH)) };
         let mut sampling = (1, 1);
-        for component in components.chunks_exact(3) {
-            let (across, down) = (component[1] >> 4, component[1] & 0xF);
+        for component in components {
+            let (across, down) = factors(*component);
             if !(1..=4).contains(&across) || !(1..=4).contains(&down) {
                 return Err(Damage::Corrupt("its header makes no sense"));
             }
             sampling = (sampling.0.max(across), sampling.1.max(down));
         }
-        self.picture = Some(Picture { size, components: *count, sampling, is_progressive: code == SOF2 });
+        self.picture = Some(Picture { size, components, sampling, is_progressive: code == SOF2 });
         Ok(ControlFlow::Continue(()))
     }
 
     /// A segment of tables, each with a byte in front: `length` is how long what follows that is, if it
     /// may be there at all.
-    fn tables(&mut self, length: impl Fn(u8, &[u8]) -> Option<usize>) -> Result<ControlFlow<()>, Damage> {
-        let mut body = self.body()?;
+    fn tables(&mut self, length: impl Fn(u8, &[u8]) -> Option<usize>) -> Result<Vec<(u8, &'a [u8])>, Damage> {
+        let (mut body, mut tables) = (self.body()?, Vec::new());
         while let [head, tail @ ..] = body {
-            let table = length(*head, tail).and_then(|length| tail.get(length..));
-            body = table.ok_or(Damage::Corrupt("one of its tables makes no sense"))?;
+            let parts = length(*head, tail).and_then(|length| tail.split_at_checked(length));
+            let (table, rest) = parts.ok_or(Damage::Corrupt("one of its tables makes no sense"))?;
+            tables.push((*head, table));
+            body = rest;
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(tables)
     }
 
     /// A scan's header, and its coded data up to the next marker, which stays.
@@ -144,17 +170,22 @@ impl<'a> Walk<'a> {
         let Some(picture) = self.picture else {
             return Err(Damage::Corrupt("its picture comes before its header"));
         };
-        let body = self.body()?;
-        let components = *body.first().ok_or(Damage::Corrupt(LENGTH))?;
-        if !(1..=picture.components).contains(&components) || body.len() != 4 + 2 * usize::from(components) {
+        let [count, body @ ..] = self.body()? else { return Err(Damage::Corrupt(LENGTH)) };
+        let components = usize::from(*count);
+        if !(1..=picture.components.len()).contains(&components) || body.len() != 2 * components + 3 {
             return Err(Damage::Corrupt("a scan's header makes no sense"));
         }
         self.scans += 1;
-        let Coded { bytes, restarts } = self.coded()?;
+        let Coded { bytes, restarts } = match self.coded() {
+            Err(Damage::Truncated) if self.is_whole_without_end(&picture, &body[..2 * components]) => {
+                return Ok(ControlFlow::Break(()));
+            }
+            found => found?,
+        };
         // A scan of one component counts its restarts in blocks of that, and a progressive one may have next
         // to nothing to say: the rules below are those of what cameras send, all components in one scan.
         let is_only = self.scans == 1 && self.rest.get(1) == Some(&EOI);
-        if picture.is_progressive || components != picture.components || components == 1 || !is_only {
+        if picture.is_progressive || components != picture.components.len() || components == 1 || !is_only {
             return Ok(ControlFlow::Continue(()));
         }
         let units = picture.units();
@@ -166,11 +197,28 @@ impl<'a> Walk<'a> {
             return Err(Damage::Corrupt("it has more restart markers than its size allows"));
         }
         // Of each component a unit has one block at the least, and a block two codes of one bit.
-        let least = u64::from(units) * u64::from(components) * 2 / 8;
+        let least = u64::from(units) * u64::from(*count) * 2 / 8;
         if restarts < wanted || bytes < least {
             return Err(Damage::Truncated); // by a camera or a bridge that writes an end all the same
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Whether all of the picture is in what is left, though nothing says that it ends there. `components` is the scan's.
+    fn is_whole_without_end(&self, picture: &Picture<'_>, components: &[u8]) -> bool {
+        let (components, []) = components.as_chunks() else { return false };
+        if picture.is_progressive || self.scans > 1 || components.len() != picture.components.len() {
+            return false; // other scans may be missing
+        }
+        let coding = |&[name, slots]: &[u8; 2]| picture.coding(name, slots);
+        let Some(codings) = components.iter().map(coding).collect::<Option<Vec<_>>>() else { return false };
+        let scan = Scan {
+            codings: &codings,
+            tables: &self.tables,
+            units: picture.units(),
+            restart_interval: self.restart_interval,
+        };
+        units::are_all_there(&scan, self.rest)
     }
 
     /// Walks over entropy-coded data.
@@ -232,12 +280,27 @@ struct Coded {
     restarts: u32,
 }
 
-impl Picture {
-    /// Units of an interleaved scan (MCUs), those that stick out at the right and below included.
+impl Picture<'_> {
+    /// Units of a scan of all its components (MCUs), those that stick out at the right and below included.
     fn units(&self) -> u32 {
         let blocks = |pixels: u32, sampling: u8| pixels.div_ceil(BLOCK * u32::from(sampling));
-        blocks(self.size.0, self.sampling.0) * blocks(self.size.1, self.sampling.1)
+        match self.components.len() {
+            1 => blocks(self.size.0, 1) * blocks(self.size.1, 1),
+            _ => blocks(self.size.0, self.sampling.0) * blocks(self.size.1, self.sampling.1),
+        }
     }
+
+    /// How a scan of all its components codes the one of this name; `slots` are its tables of Huffman codes.
+    fn coding(&self, name: u8, slots: u8) -> Option<Coding> {
+        let (across, down) = factors(*self.components.iter().find(|component| component[0] == name)?);
+        let blocks = if self.components.len() == 1 { 1 } else { u32::from(across) * u32::from(down) };
+        Some(Coding { dc: usize::from(slots >> 4), ac: usize::from(slots & 0xF), blocks })
+    }
+}
+
+/// A component's sampling factors, across and down.
+fn factors([_, sampling, _]: [u8; 3]) -> (u8, u8) {
+    (sampling >> 4, sampling & 0xF)
 }
 
 /// Whether a header's size is the promised one, or that rounded up to whole blocks, as some encoders write it.
@@ -357,6 +420,25 @@ mod tests {
         ] {
             let found = check(&frame, SIZE);
             assert!(matches!(found, Err(Damage::Corrupt(_))), "{what}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_without_an_end_is_whole_where_all_its_units_are_there() {
+        // Eight units of six blocks: each block a DC of one bit and an end of block of four, 00 and 1010.
+        let block = [0, 0, 1, 0, 1, 0];
+        let mut bits: Vec<u8> = std::iter::repeat_n(block, 8 * 6).flatten().collect();
+        bits.resize(bits.len().next_multiple_of(8), 1);
+        let byte = |bits: &[u8]| bits.iter().fold(0, |byte, bit| (byte << 1) | bit);
+        let coded: Vec<u8> = bits.chunks_exact(8).map(byte).collect();
+        let mut whole = with(frame(0, &coded), &[0xFF, DHT], &[0xFF, COM]); // the usual tables
+        whole.truncate(whole.len() - 2);
+        assert_eq!(check(&whole, SIZE), Ok(()));
+        assert_eq!(check(&[&whole[..], &[0; 400]].concat(), SIZE), Ok(()), "padded");
+        for cut in 1..coded.len() {
+            let cut = &whole[..whole.len() - cut];
+            assert_eq!(check(cut, SIZE), Err(Damage::Truncated));
+            assert_eq!(check(&[cut, &[0; 400]].concat(), SIZE), Err(Damage::Truncated));
         }
     }
 

@@ -65,6 +65,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    #[error("{node} does not begin to capture")]
+    Begin {
+        node: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("the driver of {node} does not answer")]
     Hung { node: PathBuf },
     #[error("what the driver of {node} says is malformed")]

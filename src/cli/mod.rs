@@ -27,6 +27,7 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::causes::with_causes;
+use crate::media;
 
 /// A live encoder: camera and sound in, hardware encoding, MPEG-TS over SRT out.
 #[derive(Debug, Parser)]
@@ -68,6 +69,9 @@ enum Command {
 
 /// Runs the command to its end.
 pub fn run(arguments: Arguments) -> ExitCode {
+    if !media::leave_nothing_behind() {
+        eprintln!("threads run already: something of each camera will stay behind when it is closed");
+    }
     let result = match arguments.command {
         Command::Run { config } => daemon::run(&config),
         Command::Demo(arguments) => demo::run(arguments),

@@ -59,10 +59,13 @@ impl Camera {
         let choice = mode::choose(&offered, &Wish::new(video, inputs.formats.pixels()))
             .map_err(|reason| capture::Error::Unsuitable { node: opened.node().to_owned(), reason })?;
         let (name, mode) = (opened.identity().described(), choice.mode.to_string());
-        log::info!(camera = name, mode, reason = choice.reason; "camera opened");
         events.send(MediaEvent::CaptureOpened { camera: name, mode, reason: choice.reason });
         let (opened, refused) = opened.adjust(in_order(&wanted.controls))?;
         events.send(MediaEvent::ControlsSet { refused });
+        let (opened, ()) = match chosen.is_doubtful() {
+            true => opened.rehearse(&choice.mode)?,
+            false => (opened, ()),
+        };
         // While `opened` is, its number is no other device's; v4l2src has opened it by the time this returns.
         let graph = source::v4l2(opened.node(), &choice.mode, inputs, events)?;
         let watch = match &offered.signal {

@@ -21,7 +21,7 @@
 //!   sample now and then what a decoder makes of it, elsewhere ([`decode_sample`]).
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
-//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `camera`, `source`, `decoding`, `damage`, `test_source`, `device_sound`, `device_clock`, `live_sound`, `sound_inlet`, `strip`, `file`, `slate`, `sound`, `mux`, `ts`;
+//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `camera`, `source`, `homecoming`, `decoding`, `damage`, `test_source`, `device_sound`, `device_clock`, `live_sound`, `sound_inlet`, `strip`, `file`, `slate`, `sound`, `mux`, `ts`;
 //! `glimpse` and `still` for who looks on; and `trial`, which only asks what an encoder is worth.
 
 mod apart;
@@ -47,6 +47,7 @@ mod glimpse;
 mod graph;
 mod handover;
 mod headers;
+mod homecoming;
 mod inbox;
 mod inputs;
 mod live_sound;
@@ -77,6 +78,7 @@ pub use self::encoding::{END_LIMIT, EncoderProgress, HURRIED_START, START_LIMIT}
 pub use self::error::Error;
 pub use self::event::{EventSender, MediaEvent, events};
 pub use self::glimpse::{Glimpse, Seen};
+pub use self::homecoming::leave_nothing_behind;
 pub use self::inputs::Inputs;
 pub use self::mux::Mux;
 pub use self::reduction::Reduction;

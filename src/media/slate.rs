@@ -18,6 +18,7 @@ use super::error::Error;
 use super::event::Report;
 use super::format::Formats;
 use super::graph::{self, Graph};
+use super::homecoming;
 use super::inputs::offer;
 use crate::config;
 
@@ -128,8 +129,13 @@ impl Held {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(frame);
     }
 
+    /// From now on it is in memory of our own: it may be shown for days, and its camera cannot wait for it.
     fn newest(&self) -> Option<gst::Buffer> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(picture) = held.as_mut() {
+            homecoming::leave_device(picture);
+        }
+        held.clone()
     }
 }
 

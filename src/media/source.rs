@@ -20,7 +20,8 @@ pub(super) fn v4l2(node: &Path, mode: &Mode, inputs: &Inputs, events: &EventSend
     let graph = Graph::new("v4l2");
     // do-timestamp stays off: v4l2src takes the driver's own time of the frame.
     let device = node.to_string_lossy();
-    let source = graph::make("v4l2src", |source| source.property("device", device.as_ref()))?;
+    // It says who failed: by a number that rises with each attempt, each failure would be another.
+    let source = graph::make("v4l2src", |source| source.name("v4l2src").property("device", device.as_ref()))?;
     graph.add(&[&source])?;
     let wanted = device_caps(&graph, &source, mode)?;
     let filter = graph::only(&wanted)?;

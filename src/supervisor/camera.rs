@@ -41,6 +41,16 @@ impl Cameras {
         self.open.insert(number, CameraStatus { name, mode, reason, refused: Vec::new() });
     }
 
+    /// It gives pictures.
+    pub fn live(&mut self, number: usize) {
+        self.chosen(number).doubt(false);
+    }
+
+    pub fn failed(&mut self, number: usize) {
+        self.chosen(number).doubt(true);
+        self.closed(number);
+    }
+
     pub fn closed(&mut self, number: usize) {
         self.open.remove(&number);
     }
@@ -55,12 +65,27 @@ impl Cameras {
     }
 
     /// Its controls were set, save those that were refused.
-    pub fn controls_set(&mut self, stream: &str, number: usize, refused: Vec<String>) {
-        if !refused.is_empty() {
-            log::warn!(stream, source = number, refused:?; "the camera refuses some of its controls");
-        }
+    pub fn controls_set(&mut self, number: usize, refused: Vec<String>) {
         if let Some(status) = self.open.get_mut(&number) {
             status.refused = refused;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_camera_that_failed_is_in_doubt_until_it_gives_pictures() {
+        let mut cameras = Cameras::default();
+        let (first, other) = (cameras.chosen(0), cameras.chosen(1));
+        cameras.opened(0, "red".to_owned(), "640x360".to_owned(), "raw".to_owned());
+        assert!(!first.is_doubtful());
+        cameras.failed(0);
+        assert!(first.is_doubtful() && !other.is_doubtful());
+        assert_eq!(cameras.status(0), None, "it is closed");
+        cameras.live(0);
+        assert!(!first.is_doubtful());
     }
 }

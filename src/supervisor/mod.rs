@@ -22,6 +22,7 @@ pub mod lasting;
 mod output;
 mod program;
 pub mod recorder;
+mod refrain;
 mod sampling;
 mod selection;
 pub mod snapshots;

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+use self::sources::Topic;
 use super::camera::Cameras;
 use super::captures::Origin;
 use super::departures::Departures;
@@ -27,6 +28,7 @@ use super::lasting::{EncoderCounts, Lasting, OutputCounts, Sums};
 use super::output::{OutputHandle, StreamContext};
 use super::program::{News, Opening, Program};
 use super::recorder::Recorders;
+use super::refrain::Refrain;
 use super::sampling::Samples;
 use super::selection::Selection;
 use super::status::{AudioStatus, EncoderStatus, RateStatus, SourceStatus, Status};
@@ -104,10 +106,11 @@ pub struct StreamTask<'a> {
     cameras: Cameras,
     /// What each source gives, as it said itself.
     formats: BTreeMap<usize, String>,
+    /// What the log was told of them.
+    refrain: Refrain<Topic>,
     /// What is not heard of each capture, and why.
     silences: BTreeMap<Origin, String>,
     /// Why each capture failed last, until it gives pictures: attempts that fail alike are told once.
-    failures: BTreeMap<Origin, String>,
     /// What the sound's source gives, as it said itself.
     sound_format: Option<String>,
     status: watch::Sender<Status>,
@@ -151,8 +154,8 @@ impl<'a> StreamTask<'a> {
             glimpse,
             cameras: Cameras::default(),
             formats: BTreeMap::new(),
+            refrain: Refrain::default(),
             silences: BTreeMap::new(),
-            failures: BTreeMap::new(),
             sound_format: None,
             status,
         }
@@ -374,7 +377,7 @@ impl<'a> StreamTask<'a> {
         self.formats.clear();
         self.cameras.all_closed();
         self.silences.clear();
-        self.failures.clear();
+        self.refrain.forget(|_| true);
         self.sound_format = None;
     }
 

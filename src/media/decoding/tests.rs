@@ -68,6 +68,30 @@ fn on_air_a_bad_mjpeg_dongle_costs_its_damaged_frames_alone() {
 }
 
 #[test]
+fn a_camera_that_never_writes_an_end_is_as_good_as_another() {
+    let mut rig = Rig::start();
+    let camera = rig.plug_in(&mjpeg_caps((320, 180)));
+    let pictures = jpegs((320, 180));
+    let frames = 60;
+    for number in 0..frames {
+        let mut frame = pictures[number as usize % pictures.len()].clone();
+        frame.truncate(frame.len() - 2);
+        if number % 2 == 0 {
+            frame = without_tables(&frame);
+        }
+        if number % 3 == 0 {
+            frame.resize(frame.len() + 500, 0);
+        }
+        camera.push(gst::Buffer::from_mut_slice(frame), number);
+    }
+    camera.end();
+    rig.wait_for(&MediaEvent::CaptureEnded);
+    assert_eq!(rig.encode.counters().frames_damaged, DamagedFrames::default());
+    assert!(rig.encode.counters().frames_in >= frames - 1, "{:?}", rig.encode.counters());
+    assert_eq!(rig.encoder_news(), []);
+}
+
+#[test]
 fn a_camera_that_changes_its_mode_changes_nothing_for_the_encoder() {
     let mut rig = Rig::start();
     let mut camera = rig.plug_in(&raw_caps("YUY2", (320, 180), 30));
@@ -293,6 +317,21 @@ fn raw_caps(format: &str, (width, height): (i32, i32), rate: i32) -> gst::Caps {
 fn jpegs(size: (i32, i32)) -> Vec<Vec<u8>> {
     let coded = coded("jpegenc", size, 8);
     coded.iter().map(|picture| picture.map_readable().unwrap().to_vec()).collect()
+}
+
+/// Without its Huffman tables, which are the usual ones.
+fn without_tables(frame: &[u8]) -> Vec<u8> {
+    let (mut kept, mut rest) = (frame[..2].to_vec(), &frame[2..]);
+    while rest[1] != 0xDA {
+        let (segment, tail) = rest.split_at(2 + usize::from(u16::from_be_bytes([rest[2], rest[3]])));
+        if segment[1] != 0xC4 {
+            kept.extend(segment);
+        }
+        rest = tail;
+    }
+    assert!(kept.len() + rest.len() < frame.len(), "jpegenc writes its tables");
+    kept.extend(rest);
+    kept
 }
 
 /// What an encoder makes of a moving picture.

@@ -8,7 +8,19 @@ use crate::media::{DamagedFrames, MediaEvent};
 use crate::session::failover::{Failover, OnAir, Order};
 use crate::supervisor::captures::Origin;
 use crate::supervisor::events::Event;
+use crate::supervisor::refrain::Refrain;
 use crate::supervisor::status::{OneSource, SourceStatus};
+
+/// What the log is told of sources, again and again while one stays away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Topic {
+    Camera(Origin),
+    Controls(Origin),
+    Waiting(Origin),
+    Failure(Origin),
+    Silence(Origin),
+    Slate,
+}
 
 impl StreamTask<'_> {
     /// What a capture says of itself.
@@ -16,17 +28,28 @@ impl StreamTask<'_> {
         let (now, stream) = (Instant::now(), self.name.as_str());
         match event {
             MediaEvent::CaptureOpened { camera, mode, reason } => {
+                let text = format!("{camera}, {mode}");
+                if self.refrain.is_news(now, Topic::Camera(origin), &text) {
+                    log::info!(stream, source:? = origin, camera, mode, reason; "camera opened");
+                }
                 if let Origin::Source(number) = origin {
                     self.cameras.opened(number, camera, mode, reason);
                 }
             }
             MediaEvent::ControlsSet { refused } => {
+                if !refused.is_empty()
+                    && self.refrain.is_news(now, Topic::Controls(origin), &refused.join(", "))
+                {
+                    log::warn!(stream, source:? = origin, refused:?; "the camera refuses some of its controls");
+                }
                 if let Origin::Source(number) = origin {
-                    self.cameras.controls_set(stream, number, refused);
+                    self.cameras.controls_set(number, refused);
                 }
             }
             MediaEvent::CaptureWaits { reason } => {
-                self.events.say(Event::CaptureWaits { source: origin.source(), reason: reason.clone() });
+                if self.refrain.is_news(now, Topic::Waiting(origin), &reason) {
+                    self.events.say(Event::CaptureWaits { source: origin.source(), reason: reason.clone() });
+                }
                 if let Origin::Source(number) = origin {
                     self.sources.waits(now, number, reason);
                 }
@@ -38,15 +61,16 @@ impl StreamTask<'_> {
             }
             MediaEvent::CaptureLive { format } => {
                 self.events.say(Event::CaptureLive { source: origin.source(), format: format.clone() });
-                self.failures.remove(&origin);
+                self.refrain.forget(|topic| topic.is_absence_of(origin));
                 if let Origin::Source(number) = origin {
                     self.formats.insert(number, format);
+                    self.cameras.live(number);
                 }
             }
             MediaEvent::CaptureEnded => self.capture_failed(now, origin, "the source has ended".into()),
             MediaEvent::CaptureFailed { reason } => self.capture_failed(now, origin, reason),
             MediaEvent::SoundMissing { reason } | MediaEvent::SoundFailed { reason } => {
-                if self.silences.get(&origin) != Some(&reason) {
+                if self.refrain.is_news(now, Topic::Silence(origin), &reason) {
                     self.events.say(Event::SoundMissing { source: origin.source(), reason: reason.clone() });
                 }
                 self.silences.insert(origin, reason);
@@ -54,6 +78,7 @@ impl StreamTask<'_> {
             }
             MediaEvent::SoundLive { format } => {
                 self.events.say(Event::SoundLive { format: format.clone() });
+                self.refrain.forget(|topic| *topic == Topic::Silence(origin));
                 self.silences.remove(&origin);
                 self.sound_format = Some(format);
             }
@@ -75,7 +100,9 @@ impl StreamTask<'_> {
     pub(super) fn watch_sources(&mut self, now: Instant) {
         let Some(program) = &mut self.program else { return };
         if let Some(on_air) = self.sources.observe(now, |number| program.newest_of(number)) {
-            self.events.say(on_air_event(&self.memory.config, &on_air));
+            if let Some(event) = on_air_event(now, &self.memory.config, &on_air, &mut self.refrain) {
+                self.events.say(event);
+            }
             program.show(&on_air);
         }
         while let Some(order) = self.sources.next_order(now) {
@@ -96,16 +123,15 @@ impl StreamTask<'_> {
     }
 
     fn capture_failed(&mut self, now: Instant, origin: Origin, reason: String) {
-        if self.failures.get(&origin) != Some(&reason) {
+        if self.refrain.is_news(now, Topic::Failure(origin), &reason) {
             self.events.say(Event::CaptureFailed { source: origin.source(), reason: reason.clone() });
-            self.failures.insert(origin, reason.clone());
         }
         let Origin::Source(number) = origin else {
             self.silences.insert(origin, reason); // not its device, which is tried again, but what keeps it going
             return;
         };
         self.formats.remove(&number);
-        self.cameras.closed(number);
+        self.cameras.failed(number);
         self.sources.failed(now, number, reason, rand::random());
         if let Some(program) = &mut self.program {
             drop(program.close_source(number)); // closes by itself, until the next attempt
@@ -117,7 +143,7 @@ impl StreamTask<'_> {
         let (now, video) = (Instant::now(), &self.memory.config.video);
         let before = std::mem::replace(&mut self.sources, Failover::new(now, video.sources().count()));
         self.formats.clear();
-        self.failures.clear();
+        self.refrain.forget(|_| true);
         self.cameras.all_closed();
         self.cameras.forget();
         self.silences.retain(|origin, _| *origin == Origin::Sound);
@@ -153,12 +179,32 @@ pub(super) fn status(config: &config::Stream, sources: &Failover) -> SourceStatu
     }
 }
 
-fn on_air_event(config: &config::Stream, on_air: &OnAir) -> Event {
+impl Topic {
+    /// Whether it is about this capture not being live; one that is has put an end to it.
+    fn is_absence_of(self, origin: Origin) -> bool {
+        match self {
+            Topic::Waiting(of) | Topic::Failure(of) => of == origin,
+            Topic::Camera(_) | Topic::Controls(_) | Topic::Silence(_) | Topic::Slate => false,
+        }
+    }
+}
+
+/// What is worth telling of it.
+fn on_air_event(
+    now: Instant,
+    config: &config::Stream,
+    on_air: &OnAir,
+    refrain: &mut Refrain<Topic>,
+) -> Option<Event> {
     match on_air {
         OnAir::Source(number) => {
+            refrain.forget(|topic| *topic == Topic::Slate);
             let device = config.video.sources().nth(*number).map(ToString::to_string);
-            Event::SourceOnAir { source: *number, device, fallback: *number > 0 }
+            Some(Event::SourceOnAir { source: *number, device, fallback: *number > 0 })
         }
-        OnAir::Slate(reason) => Event::SlateOnAir { reason: reason.clone() },
+        OnAir::Slate(reason) => {
+            let is_news = refrain.is_news(now, Topic::Slate, reason);
+            is_news.then(|| Event::SlateOnAir { reason: reason.clone() })
+        }
     }
 }
