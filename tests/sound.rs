@@ -25,7 +25,11 @@ const NEAR: f64 = 5.0;
 fn picture_and_sound_arrive_together_or_as_far_apart_as_was_asked() {
     let _alone = alone();
     let each = [("aac", checker::Codec::Aac), ("opus", checker::Codec::Opus)];
-    thread::scope(|scope| each.map(move |(name, codec)| scope.spawn(move || arrives_as_asked(name, codec))));
+    thread::scope(|scope| {
+        for (name, codec) in each {
+            scope.spawn(move || arrives_as_asked(name, codec));
+        }
+    });
 }
 
 fn arrives_as_asked(name: &str, codec: checker::Codec) {
