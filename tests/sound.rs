@@ -108,7 +108,7 @@ fn go_away_and_come_back() {
 /// three pictures in a row, or for the sound, they do not, and it is tried again.
 #[track_caller]
 fn steady(audio: &str) -> (Alignment, checker::Report) {
-    for _ in 0..6 {
+    for _ in 0..12 {
         let rig = Rig::start(&format!("source = 'test'\n{audio}"));
         rig.run(4.0);
         let (found, report) = rig.judge();
@@ -118,7 +118,7 @@ fn steady(audio: &str) -> (Alignment, checker::Report) {
         }
         println!("this machine is busy: {found:?}");
     }
-    panic!("no marks that agree in six attempts");
+    panic!("no marks that agree in twelve attempts");
 }
 
 /// One test at a time: several would make each other late.
