@@ -44,13 +44,14 @@ impl Decoder {
         Ok(Decoder { pipeline, source, marks })
     }
 
-    /// Takes the next bytes of the stream. What comes while too much waits is left out: it costs marks.
-    pub fn feed(&self, bytes: &[u8]) {
-        if self.source.current_level_bytes() < MOST_WAITING
-            && let Err(error) = self.source.push_buffer(gst::Buffer::from_slice(bytes.to_vec()))
-        {
+    /// Takes the next bytes of the stream, or gives false while too much waits: who does not offer them again
+    /// leaves them out, which costs marks.
+    pub fn feed(&self, bytes: &[u8]) -> bool {
+        let has_room = self.source.current_level_bytes() < MOST_WAITING;
+        if has_room && let Err(error) = self.source.push_buffer(gst::Buffer::from_slice(bytes.to_vec())) {
             log::debug!(error:%; "the decoder has stopped");
         }
+        has_room
     }
 
     /// What was found until now; `None` before the first mark.
@@ -160,7 +161,7 @@ fn lock(marks: &Mutex<Marks>) -> MutexGuard<'_, Marks> {
     marks.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Bytes that wait to be decoded, at most: four seconds at 8 Mbit/s; the newest are left out.
+/// Bytes that wait to be decoded, at most: four seconds at 8 Mbit/s; the newest are not taken.
 const MOST_WAITING: u64 = 4 << 20;
 
 /// For the end of what waits.

@@ -261,7 +261,7 @@ impl State {
         };
         self.checker.feed(at, &bytes);
         if let Some(decoder) = &self.decoder {
-            decoder.feed(&bytes);
+            decoder.feed(&bytes); // what it has no room for costs marks, and more of them come
             self.alignment = decoder.alignment();
             if self.alignment.is_some_and(|found| found.marks >= ENOUGH_MARKS) {
                 self.decoder = None;

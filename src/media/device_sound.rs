@@ -23,6 +23,7 @@ pub(super) fn alsa(device: &AudioDevice, inputs: &Inputs, teller: Teller) -> Res
     // the stream needs.
     let source = graph::make("alsasrc", |source| {
         source
+            .name("alsasrc") // the same each time, as then its failures are
             .property("device", name)
             .property("provide-clock", false)
             .property_from_str("slave-method", "re-timestamp")

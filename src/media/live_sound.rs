@@ -38,7 +38,7 @@ enum Signal {
 
 impl LiveSound {
     /// `open` builds and starts the source; here the first time, later on a thread of its own. How it
-    /// went is told as [`MediaEvent::SoundFailed`] and [`MediaEvent::SoundLive`].
+    /// went is told as [`MediaEvent::SoundFailed`], once for each reason, and [`MediaEvent::SoundLive`].
     pub(super) fn start(
         open: impl FnMut(Teller) -> Result<Graph, Error> + Send + 'static,
         events: &EventSender,
@@ -50,7 +50,7 @@ impl LiveSound {
             signals: signals.clone(),
             graph: None,
             attempt: 0,
-            has_failed: false,
+            told: None,
             retry: Retry::default(),
             heard: Arc::default(),
             due: None,
@@ -111,8 +111,8 @@ struct Keeper<Open> {
     graph: Option<Graph>,
     /// What an earlier attempt still says is not taken for this one's.
     attempt: u64,
-    /// Whether a failure was told that is not over yet.
-    has_failed: bool,
+    /// The failure that was told last, until it is over.
+    told: Option<String>,
     retry: Retry,
     /// When the source in use gave sound last; 0 before.
     heard: Arc<AtomicU64>,
@@ -164,7 +164,7 @@ impl<Open: FnMut(Teller) -> Result<Graph, Error>> Keeper<Open> {
 
     fn sounding(&mut self, format: String) {
         self.retry.sounding(clock::now());
-        self.has_failed = false;
+        self.told = None;
         self.events.send(MediaEvent::SoundLive { format });
     }
 
@@ -173,9 +173,10 @@ impl<Open: FnMut(Teller) -> Result<Graph, Error>> Keeper<Open> {
         let now = clock::now();
         let wait = self.retry.failed(now);
         self.due = again.then(|| now + wait);
-        if std::mem::replace(&mut self.has_failed, true) {
+        if self.told.as_ref() == Some(&reason) {
             log::debug!(wait_ms = wait.mseconds(); "the sound fails again: {reason}");
         } else {
+            self.told = Some(reason.clone());
             self.events.send(MediaEvent::SoundFailed { reason });
         }
     }
@@ -250,6 +251,30 @@ mod tests {
         assert_eq!(receiver.blocking_recv(), Some(MediaEvent::SoundFailed { reason }));
         assert_eq!(receiver.blocking_recv(), Some(live));
         assert_eq!(tellers.try_iter().count(), 2);
+        drop(sound);
+    }
+
+    #[test]
+    fn a_failure_is_told_again_when_its_reason_changes() {
+        init().unwrap();
+        let (sender, mut receiver) = events();
+        let mut attempts = 0;
+        let open = move |teller: Teller| {
+            attempts += 1;
+            if attempts > 3 {
+                teller.sounding("S16LE".to_owned());
+                return Ok(Graph::new("sound"));
+            }
+            let reason = if attempts < 3 { "no such device" } else { "busy" };
+            Err(Error::Start { graph: "sound", reason: reason.to_owned() })
+        };
+        let sound = LiveSound::start(open, &sender).unwrap();
+        for reason in ["no such device", "busy"] {
+            let reason = format!("cannot start the sound pipeline: {reason}");
+            assert_eq!(receiver.blocking_recv(), Some(MediaEvent::SoundFailed { reason }));
+        }
+        let live = MediaEvent::SoundLive { format: "S16LE".to_owned() };
+        assert_eq!(receiver.blocking_recv(), Some(live));
         drop(sound);
     }
 

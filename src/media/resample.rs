@@ -2,7 +2,8 @@
 //!
 //! A windowed sinc of [`TAPS`] taps, tabulated at [`PHASES`] places between two samples and interpolated
 //! between those. GStreamer's `audioresample` cannot be used: its ratio is that of two whole rates, and
-//! changing it starts it anew.
+//! changing it starts it anew. The crate `rubato` changes its ratio on the way too, but takes chunks of a set length
+//! and tells its delay in whole frames, where [`device_clock`](super::device_clock) has to know the place between two.
 
 use std::f64::consts::PI;
 use std::sync::LazyLock;
