@@ -298,6 +298,12 @@ impl<'a> StreamTask<'a> {
                 let action = self.selection.failed(now, encoder, &reason);
                 self.act(now, action);
             }
+            MediaEvent::MemoryRefused { encoder, reason } => {
+                log::warn!(stream, encoder, reason; "encoder failed importing pictures: they are copied to it from here on");
+                if let Some(program) = &mut self.program {
+                    program.renew();
+                }
+            }
             MediaEvent::EncoderBroken { encoder, reason } => self.encoder_broken(now, encoder, reason),
             MediaEvent::ProgramFailed { element, reason } => {
                 self.program_failed(now, format!("{element}: {reason}"), false);
@@ -475,6 +481,7 @@ impl<'a> StreamTask<'a> {
                 reason: self.selection.reason(info.element),
                 lowered: self.selection.lowered(info.element).map(str::to_string),
                 demoted: self.selection.demoted(),
+                memory: program.memory(),
                 mode,
                 target: program.target(),
                 encoded: program.encoded(),
