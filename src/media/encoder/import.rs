@@ -117,3 +117,19 @@ fn held(picture: &gst::BufferRef, info: &VideoInfo) -> Held {
     // its own has.
     Held::DmaBuf { begins: memory.offset(), layout: Layout { planes, size: memory.maxsize() } }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_no_dmabuf_is_told_apart() {
+        gst::init().unwrap();
+        let info = VideoInfo::builder(gst_video::VideoFormat::Nv12, 64, 64).build().unwrap();
+        let mut picture = gst::Buffer::with_size(info.size()).unwrap();
+        assert_eq!(held(&picture, &info), Held::System);
+        picture.get_mut().unwrap().append_memory(gst::Memory::with_size(4096));
+        assert_eq!(held(&picture, &info), Held::Pieces);
+        assert_eq!(held(&gst::Buffer::new(), &info), Held::System);
+    }
+}
