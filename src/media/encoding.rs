@@ -51,7 +51,7 @@ pub(super) struct Plan {
     pub(super) imports: Imports,
 }
 
-/// Whether the stream's encoders may import pictures: until one refuses, whatever the reason.
+/// Whether the stream's encoders may import pictures: until one fails that does, whatever the reason.
 #[derive(Default)]
 pub(super) struct Imports(OnceLock<String>);
 
@@ -180,9 +180,10 @@ fn play(plan: &Arc<Plan>, order: Order, handover: &Weak<Handover>) -> Result<Enc
     let refused = plan.imports.refused();
     match attempt(plan, order, handover, refused) {
         Err(error) if refused.is_none() && encoder::row(order.info).can_import() => {
-            plan.imports.refuse(error.to_string());
-            log::warn!(element = order.info.element, error:%; "pictures are copied to the encoder");
-            attempt(plan, order, handover, plan.imports.refused())
+            let reason = error.to_string();
+            let encoding = attempt(plan, order, handover, Some(&reason))?; // else that was not the reason
+            log::warn!(element = order.info.element, reason; "pictures are copied to the encoder");
+            Ok(encoding)
         }
         result => result,
     }
@@ -256,14 +257,13 @@ impl Encoding {
                 Report::Prerolled => return,
             };
             health.fail(&element, &reason);
-            let refused = imports.then(|| format!("{element}: {reason}"));
-            if let Some(reason) = &refused {
+            let Some(handover) = handover.upgrade() else { return };
+            if imports && handover.serves(generation) {
+                let reason = format!("{element}: {reason}");
                 plan.imports.refuse(reason.clone());
-            }
-            match (handover.upgrade(), refused) {
-                (Some(handover), Some(reason)) => handover.memory_refused(generation, encoder, reason),
-                (Some(handover), None) => handover.failed(generation, encoder, element, reason),
-                (None, _) => {}
+                handover.memory_refused(generation, encoder, reason);
+            } else {
+                handover.failed(generation, encoder, element, reason);
             }
         });
         Ok(())
