@@ -299,7 +299,7 @@ impl<'a> StreamTask<'a> {
                 self.act(now, action);
             }
             MediaEvent::MemoryRefused { encoder, reason } => {
-                log::warn!(stream, encoder, reason; "encoder failed importing pictures: they are copied to it from here on");
+                log::warn!(stream, encoder, reason; "encoder failed importing pictures: a fresh one is given copies");
                 if let Some(program) = &mut self.program {
                     program.renew();
                 }
