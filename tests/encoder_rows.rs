@@ -178,6 +178,17 @@ fn check_properties(encode: &Encode, row: &str) {
             assert!(is, "{row}: {control} is not {value} in {controls}");
         }
     }
+    let (memory, io_mode) = (encode.memory(), encode.encoder_property("output-io-mode"));
+    match memory.reason {
+        // Without a heap there is nothing to put the slate into.
+        Some(reason) if reason.contains("/dev/dma_heap") => {
+            assert_eq!((io_mode.as_deref(), memory.copies), (Some("auto"), 1), "{row}: {reason}");
+        }
+        reason if row.starts_with("v4l2") => {
+            assert_eq!(io_mode.as_deref(), Some("dmabuf-import"), "{row}: {reason:?}");
+        }
+        reason => assert_eq!((io_mode, reason), (None, None), "{row}"),
+    }
     let converter = row.starts_with("nvv4l2").then_some("nvvidconv"); // which takes NVMM memory alone
     assert_eq!(encode.memory().converter, converter, "{row}");
     assert_eq!(told(encode, row), in_its_unit(row, 600), "{row}: the rate that it starts with");

@@ -97,6 +97,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("media::form", &[]),
     ("media::headers", &[]),
     ("media::marks", &[]),
+    ("media::memory", &[]),
     ("media::resample", &[]),
     ("media::strip", &[]),
     ("media::ts", &[]),
@@ -155,6 +156,7 @@ const IMPURE: &[(&str, &str)] = &[
 /// Crates that only their home may name, so that what they do can be replaced in one place.
 const HOMES: &[(&str, &[&str])] = &[
     ("gst", &["media", "demo"]),
+    ("gst_allocators", &["media"]),
     ("gst_app", &["media", "demo"]),
     ("gst_video", &["media", "demo"]),
     ("gstfallbackswitch", &["media"]),

@@ -41,12 +41,22 @@ pub struct Encoder {
     pub probes: Vec<Probe>,
 }
 
-/// How a picture gets into the encoder.
+/// How a picture gets from system memory into the encoder.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Memory {
     pub path: &'static str,
     pub converter: Option<&'static str>,
     pub copies: u32,
+    /// Pictures in DMABufs.
+    pub import: Import,
+}
+
+/// Whether pictures that a camera gives in DMABufs can get into the encoder without a copy.
+#[derive(Debug, Serialize)]
+pub struct Import {
+    pub available: bool,
+    /// Why not.
+    pub reason: Option<String>,
 }
 
 /// What a probe said.
@@ -114,7 +124,7 @@ impl Capabilities {
 }
 
 impl From<&BackEnd> for Encoder {
-    fn from(BackEnd { offer, probes }: &BackEnd) -> Encoder {
+    fn from(BackEnd { offer, probes, import }: &BackEnd) -> Encoder {
         let info = offer.info;
         let not_probed = || "not probed: run uplinkd devices --probe".to_owned();
         Encoder {
@@ -127,11 +137,23 @@ impl From<&BackEnd> for Encoder {
                 path: info.memory.description,
                 converter: info.memory.converter,
                 copies: info.memory.copies,
+                import: Import::from(import),
             },
             available: offer.unavailable.is_none(),
             reason: offer.unavailable.clone().or_else(|| probes.is_empty().then(not_probed)),
             probes: probes.iter().map(Probe::from).collect(),
         }
+    }
+}
+
+impl From<&Option<Result<(), String>>> for Import {
+    fn from(import: &Option<Result<(), String>>) -> Import {
+        let reason = match import {
+            Some(Ok(())) => None,
+            Some(Err(reason)) => Some(reason.clone()),
+            None => Some("the encoder imports none".to_owned()),
+        };
+        Import { available: reason.is_none(), reason }
     }
 }
 

@@ -100,6 +100,7 @@ struct Encoder {
     reason: Option<String>,
     lowered: Option<String>,
     demoted: Vec<Demoted>,
+    memory: Memory,
     width: u32,
     height: u32,
     framerate: String,
@@ -114,6 +115,15 @@ struct Encoder {
     thinned_frames: u64,
     dropped_sounds: u64,
     hung_threads: usize,
+}
+
+/// How the newest picture got to it.
+#[derive(Serialize)]
+struct Memory {
+    path: &'static str,
+    converter: Option<&'static str>,
+    copies: u32,
+    reason: Option<String>,
 }
 
 /// An encoder that is not used.
@@ -250,6 +260,12 @@ impl From<&EncoderStatus> for Encoder {
             reason: encoder.reason.clone(),
             lowered: encoder.lowered.clone(),
             demoted: encoder.demoted.iter().map(Demoted::from).collect(),
+            memory: Memory {
+                path: encoder.memory.description,
+                converter: encoder.memory.converter,
+                copies: encoder.memory.copies,
+                reason: encoder.memory.reason.clone(),
+            },
             width: encoder.mode.width,
             height: encoder.mode.height,
             framerate: encoder.mode.framerate.to_string(),

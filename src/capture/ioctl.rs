@@ -1,6 +1,6 @@
 //! What the v4l crate lacks of V4L2: DV timings, EDID, events, inputs, and controls without its panics.
 //!
-//! Nearly the only `unsafe` of the crate. Each block but one hands the kernel one structure that is defined with its
+//! Nearly the only `unsafe` of the crate, beside `media::heap`. Each block but one hands the kernel one structure that is defined with its
 //! request in `linux/videodev2.h`, for as long as the call lasts.
 #![allow(unsafe_code)] // ioctls take addresses
 

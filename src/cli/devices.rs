@@ -151,6 +151,9 @@ fn encoder_lines(encoder: &Encoder, element_width: usize, backend_width: usize) 
         let copies = encoder.memory.copies;
         let copies = if copies == 1 { "1 copy".to_owned() } else { format!("{copies} copies") };
         said.push(format!("{copies} a picture: {}", encoder.memory.path));
+        if encoder.memory.import.available {
+            said.push("none, of a camera that gives DMABufs in the stream's own format".to_owned());
+        }
     }
     head + &said.join(&format!("\n{indent}")) + "\n"
 }
@@ -174,7 +177,7 @@ fn paragraph(lines: Vec<String>, none: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::capabilities::Memory;
+    use crate::api::capabilities::{Import, Memory};
     use crate::api::devices::{SignalState, Sound, VideoError};
 
     #[test]
@@ -275,7 +278,12 @@ mod tests {
             codec: "h264".to_owned(),
             hardware: backend != "software",
             key_frame_on_change: false,
-            memory: Memory { path: "system memory", converter: None, copies: 1 },
+            memory: Memory {
+                path: "system memory",
+                converter: None,
+                copies: 1,
+                import: Import { available: false, reason: None },
+            },
             available,
             reason: None,
             probes: Vec::new(),

@@ -296,6 +296,37 @@ impl EncoderChoice {
         ("qsv", EncoderChoice::Qsv),
         ("software", EncoderChoice::Software),
     ];
+
+    /// The elements that there are back ends for, with what each encodes: those of `media`'s table of encoders, which
+    /// has a test that says so.
+    pub const ELEMENTS: [(&'static str, Codec); 21] = [
+        ("x264enc", Codec::H264),
+        ("openh264enc", Codec::H264),
+        ("vah264enc", Codec::H264),
+        ("vah264lpenc", Codec::H264),
+        ("vah265enc", Codec::H265),
+        ("vah265lpenc", Codec::H265),
+        ("qsvh264enc", Codec::H264),
+        ("qsvh265enc", Codec::H265),
+        ("v4l2h264enc", Codec::H264),
+        ("v4l2h265enc", Codec::H265),
+        ("nvcudah264enc", Codec::H264),
+        ("nvcudah265enc", Codec::H265),
+        ("nvh264enc", Codec::H264),
+        ("nvh265enc", Codec::H265),
+        ("nvautogpuh264enc", Codec::H264),
+        ("nvautogpuh265enc", Codec::H265),
+        ("nvv4l2h264enc", Codec::H264),
+        ("nvv4l2h265enc", Codec::H265),
+        ("mpph264enc", Codec::H264),
+        ("mpph265enc", Codec::H265),
+        ("vaapih264enc", Codec::H264),
+    ];
+
+    /// What an element encodes, if there is a back end for it.
+    pub(super) fn codec_of(element: &str) -> Option<Codec> {
+        EncoderChoice::ELEMENTS.into_iter().find(|(name, _)| *name == element).map(|(_, codec)| codec)
+    }
 }
 
 impl fmt::Display for EncoderChoice {

@@ -18,8 +18,8 @@ use gst::prelude::*;
 use super::clock;
 use super::contexts::Contexts;
 use super::damage::DamagedFrames;
-use super::encoder::{self, EncoderInfo, MemoryPath};
-use super::encoding::{EncoderProgress, Encoding, Order, Plan, START_LIMIT};
+use super::encoder::{self, EncoderInfo, MemoryInUse};
+use super::encoding::{EncoderProgress, Encoding, Imports, Order, Plan, START_LIMIT};
 use super::error::Error;
 use super::event::{EventSender, MediaEvent, Report};
 use super::format::Formats;
@@ -142,7 +142,9 @@ impl Encode {
             })?
         };
         let serving = Serving(Arc::new(Handover::new(events.clone(), move |unit| sink(unit))));
-        let plan = Arc::new(Plan { video: video.clone(), pixels, formats: formats.clone(), contexts });
+        let imports = Imports::default();
+        let plan =
+            Arc::new(Plan { video: video.clone(), pixels, formats: formats.clone(), contexts, imports });
         let orders = Orders { preset, reduction: Reduction::none(video), target: stream.rate.start };
         serving.put_in_use(&plan, info, orders, START_LIMIT)?;
 
@@ -360,8 +362,8 @@ impl Encode {
         self.in_use().info()
     }
 
-    /// How pictures get to the encoder from system memory.
-    pub fn memory(&self) -> MemoryPath {
+    /// How pictures get to the encoder in use.
+    pub fn memory(&self) -> MemoryInUse {
         self.in_use().encoder.memory()
     }
 

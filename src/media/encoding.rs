@@ -48,7 +48,12 @@ pub(super) struct Plan {
     pub(super) pixels: &'static str,
     pub(super) formats: Formats,
     pub(super) contexts: Contexts,
+    pub(super) imports: Imports,
 }
+
+/// Whether the stream's encoders may import pictures: until one fails that does, whatever the reason.
+#[derive(Default)]
+pub(super) struct Imports(OnceLock<String>);
 
 /// What one encoder is built for.
 #[derive(Clone, Copy)]
@@ -158,8 +163,38 @@ impl Drop for Encoding {
     }
 }
 
-/// Builds, starts and waits; on a thread where each of these may hang.
-fn play(plan: &Plan, order: Order, handover: &Weak<Handover>) -> Result<Encoding, Error> {
+impl Imports {
+    /// From now on pictures are copied. The first reason counts.
+    fn refuse(&self, reason: String) {
+        self.0.get_or_init(|| reason);
+    }
+
+    fn refused(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+}
+
+/// Builds, starts and waits; on a thread where each of these may hang. An encoder that does not start importing
+/// pictures is tried once more without that.
+fn play(plan: &Arc<Plan>, order: Order, handover: &Weak<Handover>) -> Result<Encoding, Error> {
+    let refused = plan.imports.refused();
+    match attempt(plan, order, handover, refused) {
+        Err(error) if refused.is_none() && encoder::row(order.info).can_import() => {
+            let reason = error.to_string();
+            let encoding = attempt(plan, order, handover, Some(&reason))?; // else that was not the reason
+            log::warn!(element = order.info.element, reason; "pictures are copied to the encoder");
+            Ok(encoding)
+        }
+        result => result,
+    }
+}
+
+fn attempt(
+    plan: &Arc<Plan>,
+    order: Order,
+    handover: &Weak<Handover>,
+    refused: Option<&str>,
+) -> Result<Encoding, Error> {
     let Order { info, preset, generation, reduction, target, .. } = order;
     let backend = encoder::row(info);
     let graph = Graph::sharing(PIPELINE, &plan.contexts);
@@ -167,15 +202,18 @@ fn play(plan: &Plan, order: Order, handover: &Weak<Handover>) -> Result<Encoding
     let inlet = inlet(&plan.formats);
     let reducer =
         Reducer::new(&graph::pad(inlet.upcast_ref(), "src"), &plan.formats, &plan.video, reduction)?;
-    let encoder = backend.build(&Settings {
-        width: plan.video.width,
-        height: plan.video.height,
-        pixels: plan.pixels,
-        preset,
-        framerate: plan.video.framerate,
-        keyframe_interval: plan.video.keyframe_interval,
-        start: target,
-    })?;
+    let encoder = backend.build(
+        &Settings {
+            width: plan.video.width,
+            height: plan.video.height,
+            pixels: plan.pixels,
+            preset,
+            framerate: plan.video.framerate,
+            keyframe_interval: plan.video.keyframe_interval,
+            start: target,
+        },
+        refused,
+    )?;
     // Parameter sets ahead of each key frame: a receiver may begin at any of them.
     let parse = graph::make(encoder.parser, |parse| parse.property("config-interval", -1))?;
     let examiner = Arc::new(Examiner::new(plan.video.codec));
@@ -197,19 +235,21 @@ fn play(plan: &Plan, order: Order, handover: &Weak<Handover>) -> Result<Encoding
     // Whole from here on: its end closes the inbox first.
     let graph = Mutex::new(Some(graph));
     let encoding = Encoding { generation, encoder, reducer, inbox, examiner, health, since, graph };
-    encoding.run(handover.clone())?;
-    match encoding.health.wait_until_started() {
-        Some(error) => Err(error),
-        None => Ok(encoding),
+    encoding.run(plan, handover.clone())?;
+    if let Some(error) = encoding.health.wait_until_started() {
+        return Err(error);
     }
+    encoding.encoder.agree_on_memory()?;
+    Ok(encoding)
 }
 
 impl Encoding {
-    fn run(&self, handover: Weak<Handover>) -> Result<(), Error> {
+    fn run(&self, plan: &Arc<Plan>, handover: Weak<Handover>) -> Result<(), Error> {
         let guard = self.graph.lock().unwrap_or_else(PoisonError::into_inner);
         let graph = guard.as_ref().expect("it was built with one, and nobody else has it yet");
         graph.play(gst::ClockTime::ZERO)?;
         let (health, generation, encoder) = (self.health.clone(), self.generation, self.info().element);
+        let (plan, imports) = (plan.clone(), self.encoder.imports());
         graph.on_report(move |report| {
             let (element, reason) = match report {
                 Report::Failed { element, reason } => (element, reason),
@@ -217,7 +257,12 @@ impl Encoding {
                 Report::Prerolled => return,
             };
             health.fail(&element, &reason);
-            if let Some(handover) = handover.upgrade() {
+            let Some(handover) = handover.upgrade() else { return };
+            if imports && handover.serves(generation) {
+                let reason = format!("{element}: {reason}");
+                plan.imports.refuse(reason.clone());
+                handover.memory_refused(generation, encoder, reason);
+            } else {
                 handover.failed(generation, encoder, element, reason);
             }
         });

@@ -33,6 +33,9 @@ pub enum MediaEvent {
     /// ([`Encode::replace`](super::Encode::replace)). What one that was replaced says is no event.
     /// `encoder` is the one that was in use, by its name in the table; `element` the part of it that said so.
     EncoderFailed { encoder: &'static str, element: String, reason: String },
+    /// The encoder in use failed while it imported pictures, and gives nothing more: a fresh one of its kind is given
+    /// copies ([`Encode::replace`](super::Encode::replace)).
+    MemoryRefused { encoder: &'static str, reason: String },
     /// The encoder in use goes on, and what it gives is no stream that a decoder could use.
     EncoderBroken { encoder: &'static str, reason: &'static str },
     /// The pipeline of switch and sound stopped. Start a new [`Encode`](super::Encode).

@@ -116,6 +116,18 @@ impl Handover {
         }
     }
 
+    /// Whether it is its units that go out.
+    pub(super) fn serves(&self, generation: u64) -> bool {
+        self.exit_lock().generation == generation
+    }
+
+    /// As [`Handover::failed`], of one that imported pictures: they may be all that is wrong.
+    pub(super) fn memory_refused(&self, generation: u64, encoder: &'static str, reason: String) {
+        if self.exit_lock().generation == generation {
+            self.events.send(MediaEvent::MemoryRefused { encoder, reason });
+        }
+    }
+
     /// What comes out of an encoder is no stream; with the same exception.
     pub(super) fn broken(&self, generation: u64, encoder: &'static str, reason: &'static str) {
         if self.exit_lock().generation == generation {

@@ -21,6 +21,8 @@
 //!   sample now and then what a decoder makes of it, elsewhere ([`decode_sample`]).
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //!
+//! - A picture is copied on its way to the encoder where it has to be, and else is not (`memory`, `heap`).
+//!
 //! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `camera`, `source`, `homecoming`, `decoding`, `damage`, `test_source`, `device_sound`, `device_clock`, `live_sound`, `sound_inlet`, `strip`, `file`, `slate`, `sound`, `mux`, `ts`;
 //! `glimpse` and `still` for who looks on; and `trial`, which only asks what an encoder is worth.
 
@@ -47,11 +49,13 @@ mod glimpse;
 mod graph;
 mod handover;
 mod headers;
+mod heap;
 mod homecoming;
 mod inbox;
 mod inputs;
 mod live_sound;
 pub mod marks;
+mod memory;
 mod mux;
 mod reduction;
 mod resample;
@@ -73,7 +77,7 @@ pub use self::capture::Capture;
 pub use self::check::{Finding, Severity, check};
 pub use self::damage::DamagedFrames;
 pub use self::encode::{Counters, Encode, Picture};
-pub use self::encoder::{EncoderInfo, Limits, MemoryPath, Offer, back_ends, offers};
+pub use self::encoder::{EncoderInfo, Limits, MemoryInUse, MemoryPath, Offer, back_ends, import, offers};
 pub use self::encoding::{END_LIMIT, EncoderProgress, HURRIED_START, START_LIMIT};
 pub use self::error::Error;
 pub use self::event::{EventSender, MediaEvent, events};

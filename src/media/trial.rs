@@ -117,15 +117,18 @@ impl Trial {
         let video = self.video();
         let pixels = backend.native_pixels();
         let start = self.targets.first().map_or(Bitrate::ZERO, |(_, target)| *target);
-        let encoder = Arc::new(backend.build(&Settings {
-            width: video.width,
-            height: video.height,
-            framerate: video.framerate,
-            keyframe_interval: video.keyframe_interval,
-            start,
-            pixels,
-            preset: self.preset,
-        })?);
+        let encoder = Arc::new(backend.build(
+            &Settings {
+                width: video.width,
+                height: video.height,
+                framerate: video.framerate,
+                keyframe_interval: video.keyframe_interval,
+                start,
+                pixels,
+                preset: self.preset,
+            },
+            Some(TRIAL_MEMORY),
+        )?);
         let formats = Formats::of(&video, pixels);
         let pictures = picture::moving(&formats.picture)?;
         let (graph, source, kept) = self.graph(&formats, &encoder)?;
@@ -329,6 +332,9 @@ fn time_of(number: u32, framerate: Framerate) -> gst::ClockTime {
 }
 
 /// Longer than any trial, and what the configuration allows at most.
+/// A trial is of the encoder, and its pictures are no camera's.
+const TRIAL_MEMORY: &str = "a trial's pictures are in system memory";
+
 const NO_KEY_FRAME_BY_ITSELF: Duration = Duration::from_secs(20);
 
 /// Enough for an encoder that codes several at a time; when so many wait, the feeder waits.

@@ -46,6 +46,8 @@ pub struct BackEnd {
     pub offer: Offer,
     /// In every mode in which it was probed, the oldest first.
     pub probes: Vec<Entry>,
+    /// See [`media::import`].
+    pub import: Option<Result<(), String>>,
 }
 
 impl Probes {
@@ -113,7 +115,8 @@ impl Probes {
         let back_end = |offer: Offer| {
             let key = self.key(offer.info, mode);
             let probes = results.of_element(&key, &now).cloned().collect();
-            BackEnd { offer, probes }
+            let import = media::import(offer.info);
+            BackEnd { offer, probes, import }
         };
         offers.map(back_end).collect()
     }

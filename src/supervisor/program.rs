@@ -19,7 +19,7 @@ use crate::capture::Chosen;
 use crate::causes::with_causes;
 use crate::config;
 use crate::media::{
-    self, Counters, Encode, EncoderInfo, EncoderProgress, Error, Glimpse, Levels, MediaEvent, Picture,
+    self, Counters, Encode, EncoderInfo, EncoderProgress, Error, Glimpse, Levels, MediaEvent, MemoryInUse, Picture,
     Reduction, Track,
 };
 use crate::rate::{Actuator, ChangeCost, LadderMachine, Mode, Rung};
@@ -120,6 +120,8 @@ struct Setup {
     info: &'static EncoderInfo,
     preset: Option<&'static str>,
     reduction: Reduction,
+    /// Rises when a fresh one is wanted, though nothing else is.
+    renewals: u32,
 }
 
 /// An encoder that is being started, on a thread where its driver may take its time.
@@ -159,7 +161,7 @@ impl Program {
         };
         let started = Instant::now();
         let Pick { info, preset, sustained } = encoder;
-        let whole = Setup { info, preset, reduction: encode.reduction() };
+        let whole = Setup { info, preset, reduction: encode.reduction(), renewals: 0 };
         let mut program = Program {
             encode: Arc::new(encode),
             events,
@@ -196,6 +198,14 @@ impl Program {
         self.sustain(encoder.sustained);
     }
 
+    /// Has a fresh one of its kind take the place of the encoder in use, which gives nothing more; how that went is
+    /// told as by [`Program::replace`].
+    pub fn renew(&mut self) {
+        self.has_failed = true;
+        self.wanted.renewals = self.in_use.renewals + 1;
+        self.bring_in_line();
+    }
+
     /// Gives the encoder no more than so much of the mode; what the rate allows may be less.
     pub fn sustain(&mut self, rung: Rung) {
         self.sustained = rung;
@@ -212,7 +222,7 @@ impl Program {
         }
         let (to, target, encode) = (self.wanted, self.told, self.encode.clone());
         let Setup { info, preset, .. } = to;
-        if info == self.in_use.info && info.resizes {
+        if info == self.in_use.info && info.resizes && to.renewals == self.in_use.renewals {
             match encode.reduce(to.reduction) {
                 Ok(()) => self.in_use = to,
                 Err(error) => log::error!(element = info.element, error:%; "picture not reduced"),
@@ -401,6 +411,11 @@ impl Program {
 
     pub fn encoder(&self) -> &'static EncoderInfo {
         self.in_use.info
+    }
+
+    /// How pictures get to the encoder, by the newest of them.
+    pub fn memory(&self) -> MemoryInUse {
+        self.encode.memory()
     }
 
     /// Encoded, over the last second.

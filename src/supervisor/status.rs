@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::lasting::{Losses, Sums};
 use crate::config::{self, AudioCodec, AudioSource, OutputName, StreamName};
-use crate::media::{DamagedFrames, Levels};
+use crate::media::{DamagedFrames, Levels, MemoryInUse};
 use crate::rate::Mode;
 pub use crate::session::encoders::Demotion;
 pub use crate::session::life::State;
@@ -180,6 +180,8 @@ pub struct EncoderStatus {
     pub lowered: Option<String>,
     /// Those that are not used, because they failed or did not pass their probe.
     pub demoted: Vec<Demotion>,
+    /// How pictures get to it, by the newest of them.
+    pub memory: MemoryInUse,
     /// What it is given: the configured size and frame rate, or less where the rate is too low or the encoder
     /// too slow for that.
     pub mode: Mode,

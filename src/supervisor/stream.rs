@@ -110,7 +110,6 @@ pub struct StreamTask<'a> {
     refrain: Refrain<Topic>,
     /// What is not heard of each capture, and why.
     silences: BTreeMap<Origin, String>,
-    /// Why each capture failed last, until it gives pictures: attempts that fail alike are told once.
     /// What the sound's source gives, as it said itself.
     sound_format: Option<String>,
     status: watch::Sender<Status>,
@@ -330,6 +329,12 @@ impl<'a> StreamTask<'a> {
                 let action = self.selection.failed(now, encoder, &reason);
                 self.act(now, action);
             }
+            MediaEvent::MemoryRefused { encoder, reason } => {
+                log::warn!(stream, encoder, reason; "encoder failed importing pictures: a fresh one is given copies");
+                if let Some(program) = &mut self.program {
+                    program.renew();
+                }
+            }
             MediaEvent::EncoderBroken { encoder, reason } => self.encoder_broken(now, encoder, reason),
             MediaEvent::ProgramFailed { element, reason } => {
                 self.program_failed(now, format!("{element}: {reason}"), false);
@@ -516,6 +521,7 @@ impl<'a> StreamTask<'a> {
                 reason: self.selection.reason(info.element),
                 lowered: self.selection.lowered(info.element).map(str::to_string),
                 demoted: self.selection.demoted(),
+                memory: program.memory(),
                 mode,
                 target: program.target(),
                 encoded: program.encoded(),

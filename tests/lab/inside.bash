@@ -11,7 +11,9 @@ begin() {
     : >"$LAB_RUN/$run.facts"
     mark "$run begins"
     [ ! -e "$LAB_RUN/$run.port" ] || receive
-    "$UPLINKD" run --config "$LAB_RUN/$run.toml" >"$LAB_RUN/$run.log" 2>&1 &
+    # What earlier probes found is of another machine, or of another run.
+    rm -rf "$LAB_RUN/$run.cache"
+    XDG_CACHE_HOME=$LAB_RUN/$run.cache "$UPLINKD" run --config "$LAB_RUN/$run.toml" >"$LAB_RUN/$run.log" 2>&1 &
     daemon=$!
     waits_for "$start_limit" '.state == "streaming" and .source.state == "live"' || return 1
     note streaming $((SECONDS - began))

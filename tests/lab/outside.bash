@@ -7,6 +7,7 @@ uplinkd=$(realpath -m "${UPLINKD:-$target/uplinkd}")
 tscheck=$(realpath -m "${TSCHECK:-$target/examples/tscheck}")
 here=10.99.0.1          # where it is received: this side, as tests/lab/uml has it
 machine=(--net)         # options of tests/lab/uml
+width=640 height=360 encoder=x264enc keyframe_interval_ms=2000 rates=(300 800 1500) # a lab may set others
 readonly too_busy=97    # percent of the one emulated processor
 work='' keep='' own_time='' passed=0 failed=0 receivers=()
 
@@ -72,19 +73,19 @@ enabled = true
 [streams.main.video]
 source = "v4l2"
 device = "$3"
-width = 640
-height = 360
+width = $width
+height = $height
 framerate = $4
-encoder = "x264enc"
-keyframe_interval_ms = 2000
+encoder = "$encoder"
+keyframe_interval_ms = $keyframe_interval_ms
 
 [streams.main.audio]
 source = "test"
 
 [streams.main.rate]
-min_kbps = 300
-start_kbps = 800
-max_kbps = 1500
+min_kbps = ${rates[0]}
+start_kbps = ${rates[1]}
+max_kbps = ${rates[2]}
 
 [[streams.main.outputs]]
 name = "receiver"

@@ -70,7 +70,7 @@ pub(super) fn read(mut section: Section<'_>, source: Option<VideoSource>) -> Opt
     let slate = section.read("slate", slate).or(Slate::Text);
     let fallback = read_fallback(&mut section, source.as_ref());
     if let (Some(codec), Some(EncoderChoice::Element(element))) = (codec, &encoder)
-        && codec_of(element) != Some(codec)
+        && EncoderChoice::codec_of(element) != Some(codec)
     {
         let fix = format!("write codec = \"{}\", or another encoder", other(codec));
         let message = format!("{element:?} does not encode {codec}, which codec asks for");
@@ -219,7 +219,6 @@ fn encoder(value: &Value<'_>) -> Result<EncoderChoice, Complaint> {
     if let Some((_, family)) = EncoderChoice::FAMILIES.into_iter().find(|(word, _)| *word == text) {
         return Ok(family);
     }
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == '+';
     if text == X265 {
         let fix = "write codec = \"h265\" and encoder = \"auto\" for an encoder in hardware, \
                    or codec = \"h264\" and encoder = \"software\"";
@@ -227,28 +226,18 @@ fn encoder(value: &Value<'_>) -> Result<EncoderChoice, Complaint> {
             format!("{text:?} cannot change its bitrate while it runs: it would begin anew each time");
         return Err(Complaint::new(message, fix));
     }
-    if text.chars().all(plain) && codec_of(text).is_some() {
+    if EncoderChoice::codec_of(text).is_some() {
         return Ok(EncoderChoice::Element(text.into()));
     }
-    let words = EncoderChoice::FAMILIES.map(|(word, _)| word);
-    let fix = match suggest::closest(text, words) {
+    let (words, elements) =
+        (EncoderChoice::FAMILIES.map(|(word, _)| word), EncoderChoice::ELEMENTS.map(|(name, _)| name));
+    let quoted = |words: &[&str]| words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+    let fix = match suggest::closest(text, words.into_iter().chain(elements)) {
         Some(word) => format!("did you mean encoder = {word:?}?"),
-        None => format!(
-            "write one of {}, or an element's name such as \"x264enc\"",
-            words.map(|w| format!("{w:?}")).join(", ")
-        ),
+        None => format!("write one of {}, or of the elements {}", quoted(&words), quoted(&elements)),
     };
-    let message = format!("{} is neither a family of encoders nor the name of one", convert::shown(text));
+    let message = format!("{} is no encoder that is known here, nor a family of them", convert::shown(text));
     Err(Complaint::new(message, fix))
-}
-
-/// The codec of an encoder element, which has it in its name: `x264enc`, `vah265enc`, `svthevcenc`.
-fn codec_of(element: &str) -> Option<Codec> {
-    match element {
-        name if name.contains("264") => Some(Codec::H264),
-        name if name.contains("265") || name.contains("hevc") => Some(Codec::H265),
-        _ => None,
-    }
 }
 
 fn other(codec: Codec) -> Codec {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::super::format::{fraction, side};
+use super::import::Import;
 use super::setting::Setting;
 use super::{EncoderInfo, MemoryPath};
 use crate::config::{EncoderChoice, Framerate};
@@ -21,6 +22,8 @@ pub(in crate::media) struct Backend {
     /// Pixel formats that it takes as they are, the best first.
     pub(super) pixels: &'static [&'static str],
     pub(super) input: Input,
+    /// How it is told to take DMABufs as they are; `None`: it copies from whatever it is given.
+    pub(super) import: Option<Import>,
     /// What converts the other pixel formats; where it is missing, `videoconvertscale` does.
     pub(super) conversion: Option<Conversion>,
     pub(super) rate: Rate,
@@ -152,6 +155,11 @@ impl Backend {
     /// The pixel format to give it, where there is a choice.
     pub(in crate::media) fn native_pixels(&self) -> &'static str {
         self.pixels[0]
+    }
+
+    /// Whether it can take DMABufs as they are.
+    pub(in crate::media) fn can_import(&self) -> bool {
+        self.import.is_some()
     }
 
     pub(super) fn is(&self, choice: &EncoderChoice) -> bool {

@@ -6,9 +6,10 @@
 //! is its [`EncoderInfo`].
 //!
 //! Reading order: this file, `backend` (what a row says), `setting` (properties by name), `running` (an
-//! encoder in a pipeline), then the rows, a family a file.
+//! encoder in a pipeline), `import` (pictures that it takes without a copy), then the rows, a family a file.
 
 mod backend;
+mod import;
 mod nvidia;
 mod openh264;
 mod qsv;
@@ -25,6 +26,8 @@ use self::backend::Backend;
 pub(super) use self::backend::Settings;
 pub(super) use self::running::Encoder;
 use super::error::Error;
+use super::heap::Heap;
+use super::memory::{self, Way};
 use crate::config::{Codec, EncoderChoice, Framerate, Video};
 use crate::units::Bitrate;
 
@@ -69,7 +72,7 @@ pub struct Limits {
     pub stride: u32,
 }
 
-/// How a picture gets from system memory into an encoder.
+/// How a picture gets from system memory into an encoder that imports nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPath {
     /// The element that changes its format or its memory, where one is needed.
@@ -77,6 +80,17 @@ pub struct MemoryPath {
     /// Times that the picture is copied on the way, within the encoder too; a conversion is one.
     pub copies: u32,
     pub description: &'static str,
+}
+
+/// How pictures get into an encoder that runs, by the newest of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryInUse {
+    /// As in [`MemoryPath`], as is what follows.
+    pub converter: Option<&'static str>,
+    pub copies: u32,
+    pub description: &'static str,
+    /// Why there are copies, where the encoder could do without.
+    pub reason: Option<String>,
 }
 
 /// A back end and whether it can be tried here.
@@ -104,6 +118,27 @@ pub fn offers(
             unavailable: backend.obstacle(width, height, framerate).map(|obstacle| obstacle.to_string()),
         })
         .collect()
+}
+
+/// Whether pictures in DMABufs could get into this encoder without a copy here, the slate's with one; else why not.
+/// `None`: it imports nothing. What a driver makes of a camera's memory, only the stream shows.
+pub fn import(info: &EncoderInfo) -> Option<Result<(), String>> {
+    let backend = row(info);
+    backend.import?;
+    let no_heap = Heap::open().err().map(|error| error.to_string());
+    let facts = memory::Facts {
+        imports: true,
+        pixels: backend.native_pixels(),
+        native: backend.pixels,
+        width: info.limits.stride,
+        stride: info.limits.stride,
+        no_heap: no_heap.as_deref(),
+        refused: None,
+    };
+    Some(match memory::way(&facts) {
+        Way::Imported => Ok(()),
+        Way::Copied { because } => Err(because.unwrap_or_default()),
+    })
 }
 
 /// The element that cuts a stream of this codec into access units.

@@ -67,6 +67,7 @@ const ROW: Backend = Backend {
     wants: "wants an NVIDIA GPU with NVENC and NVIDIA's driver (nvidia-driver, libnvidia-encode1)",
     pixels: &["NV12"],
     input: Input::System,
+    import: None,
     conversion: Some(Conversion {
         elements: &["cudaupload", "cudaconvert"],
         memory: Some("memory:CUDAMemory"),

@@ -40,6 +40,7 @@ pub(super) static H264: Backend = Backend {
     wants: "is software and wants nothing else",
     pixels: &["I420"],
     input: Input::System,
+    import: None,
     conversion: None,
     rate: Rate { place: Place::Property("bitrate"), unit: Bitrate::from_bps(1), range: (1_000, u32::MAX) },
     buffer: None,

@@ -34,6 +34,7 @@ const ROW: Backend = Backend {
             before Tiger Lake libmfx1)",
     pixels: &["NV12"],
     input: Input::System,
+    import: None,
     conversion: Some(BY_VA),
     rate: Rate {
         place: Place::Property("bitrate"),

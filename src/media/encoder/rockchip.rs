@@ -28,6 +28,7 @@ const ROW: Backend = Backend {
             /dev/mpp_service",
     pixels: &["NV12", "I420"],
     input: Input::System,
+    import: None,
     conversion: None,
     rate: Rate { place: Place::Property("bps"), unit: Bitrate::from_bps(1), range: (1_000, MAX_BPS as u32) },
     buffer: None,

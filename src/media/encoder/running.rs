@@ -1,7 +1,7 @@
 //! An encoder in a pipeline: made as its row says, told its rate, asked for key frames.
 //!
 //! ```text
-//! ─▶ [converter … ─▶ its caps] ─▶ element ─▶ profile and level ─▶
+//! ─▶ [converter … ─▶ its caps] ─▶ (into DMABufs) ─▶ element ─▶ profile and level ─▶
 //! ```
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,8 +11,11 @@ use gst::prelude::*;
 
 use super::super::error::Error;
 use super::super::graph;
+use super::super::heap::Heap;
+use super::super::memory::{self, Admission, Facts, Way as MemoryWay};
 use super::backend::{Backend, Conversion, Input, Place, Settings, Way, gstreamer_version};
-use super::{EncoderInfo, MemoryPath};
+use super::import::Importer;
+use super::{EncoderInfo, MemoryInUse, MemoryPath};
 use crate::config::Codec;
 use crate::units::Bitrate;
 
@@ -25,8 +28,18 @@ pub(in crate::media) struct Encoder {
     output: gst::Element,
     /// The parser of what comes out.
     pub(in crate::media) parser: &'static str,
-    memory: MemoryPath,
+    memory: Memory,
     controls: Arc<Controls>,
+}
+
+/// How pictures get to it.
+enum Memory {
+    Imported(Arc<Importer>),
+    Copied {
+        path: MemoryPath,
+        /// Why it does not import, where it could.
+        because: Option<String>,
+    },
 }
 
 /// How the element is told things while it runs, from any thread.
@@ -49,17 +62,22 @@ struct Told {
 }
 
 impl Backend {
-    /// Makes the encoder. That it can be made does not mean that its device works.
+    /// Makes the encoder. That it can be made does not mean that its device works. `refused`: why pictures are not
+    /// to be imported, even if it could.
     ///
     /// # Errors
     /// When an element is missing, or lacks a property without which a live stream cannot do.
-    pub(in crate::media) fn build(&'static self, settings: &Settings) -> Result<Encoder, Error> {
+    pub(in crate::media) fn build(
+        &'static self,
+        settings: &Settings,
+        refused: Option<&str>,
+    ) -> Result<Encoder, Error> {
         let name = self.info.element;
         if gst::ElementFactory::find(name).is_none() {
             return Err(Error::MissingElement { element: name, package: self.info.package });
         }
-        let (before, memory) = self.way_in(settings.pixels)?;
         let element = graph::plain(name)?;
+        let (before, memory) = self.way_in(settings, refused, &element)?;
         for setting in (self.settings)(settings) {
             setting.apply(&element, name)?;
         }
@@ -82,7 +100,50 @@ impl Backend {
     }
 
     /// What stands before the element, and how pictures get to it so.
-    fn way_in(&self, pixels: &str) -> Result<(Vec<gst::Element>, MemoryPath), Error> {
+    fn way_in(
+        &self,
+        settings: &Settings,
+        refused: Option<&str>,
+        element: &gst::Element,
+    ) -> Result<(Vec<gst::Element>, Memory), Error> {
+        let because = match self.importer(settings, refused, element) {
+            Ok(importer) => return Ok((Vec::new(), Memory::Imported(importer))),
+            Err(because) => because,
+        };
+        let (before, path) = self.copying_way(settings.pixels)?;
+        Ok((before, Memory::Copied { path, because }))
+    }
+
+    /// Has the element import; else tells why it does not, where it could.
+    fn importer(
+        &self,
+        settings: &Settings,
+        refused: Option<&str>,
+        element: &gst::Element,
+    ) -> Result<Arc<Importer>, Option<String>> {
+        let import = self.import.filter(|import| element.has_property(import.property)).ok_or(None)?;
+        let heap = Heap::open();
+        let no_heap = heap.as_ref().err().map(ToString::to_string);
+        let way = memory::way(&Facts {
+            imports: true,
+            pixels: settings.pixels,
+            native: self.pixels,
+            width: settings.width,
+            stride: self.info.limits.stride,
+            no_heap: no_heap.as_deref(),
+            refused,
+        });
+        match (way, heap) {
+            (MemoryWay::Imported, Ok(heap)) => {
+                element.set_property_from_str(import.property, import.value);
+                Ok(Importer::install(heap, element))
+            }
+            (MemoryWay::Imported, Err(error)) => Err(Some(error.to_string())),
+            (MemoryWay::Copied { because }, _) => Err(because),
+        }
+    }
+
+    fn copying_way(&self, pixels: &str) -> Result<(Vec<gst::Element>, MemoryPath), Error> {
         let is_native = self.pixels.contains(&pixels);
         if is_native && self.input == Input::System {
             return Ok((Vec::new(), self.info.memory));
@@ -137,9 +198,39 @@ impl Encoder {
         self.before.iter().chain([&self.element, &self.output]).collect()
     }
 
-    /// How pictures get to it from system memory.
-    pub(in crate::media) fn memory(&self) -> MemoryPath {
-        self.memory
+    /// How pictures get to it.
+    pub(in crate::media) fn memory(&self) -> MemoryInUse {
+        match &self.memory {
+            Memory::Imported(importer) => match importer.newest() {
+                Some(Admission::Copied(mismatch)) => {
+                    let reason = Some(mismatch.to_string());
+                    MemoryInUse { converter: None, copies: 1, description: COPIED_TO_IMPORT, reason }
+                }
+                Some(Admission::AsItIs) | None => {
+                    MemoryInUse { converter: None, copies: 0, description: IMPORTED, reason: None }
+                }
+            },
+            Memory::Copied { path: MemoryPath { converter, copies, description }, because } => {
+                let (converter, copies, description) = (*converter, *copies, *description);
+                MemoryInUse { converter, copies, description, reason: because.clone() }
+            }
+        }
+    }
+
+    /// Whether it imports pictures.
+    pub(in crate::media) fn imports(&self) -> bool {
+        matches!(self.memory, Memory::Imported(_))
+    }
+
+    /// To be called once the element has its format and before it has a picture.
+    ///
+    /// # Errors
+    /// When it imports, and it is not known how pictures lie in its buffers: then it must not be given any.
+    pub(in crate::media) fn agree_on_memory(&self) -> Result<(), Error> {
+        match &self.memory {
+            Memory::Imported(importer) => importer.agree(&self.element),
+            Memory::Copied { .. } => Ok(()),
+        }
     }
 
     /// Changes the rate of the running encoder, and of its buffer where that does not follow by itself; an
@@ -275,6 +366,9 @@ fn answer_downstream_wishes(first: &gst::Element, controls: &Arc<Controls>) {
         }
     });
 }
+
+const IMPORTED: &str = "DMABuf; imported by the encoder as it is";
+const COPIED_TO_IMPORT: &str = "copied into a DMABuf, which the encoder imports";
 
 const EXTRA_CONTROLS: &str = "extra-controls";
 

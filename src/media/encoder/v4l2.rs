@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::backend::{Backend, Conversion, Input, KeyFrames, Place, Rate, Settings, Versions, Way};
+use super::import::Import;
 use super::setting::Setting;
 use super::{EncoderInfo, Limits, MemoryPath};
 use crate::config::Codec;
@@ -36,6 +37,7 @@ const ROW: Backend = Backend {
             /dev/video*",
     pixels: &["NV12", "I420"],
     input: Input::System,
+    import: Some(Import { property: "output-io-mode", value: "dmabuf-import" }),
     conversion: Some(Conversion {
         elements: &["v4l2convert"],
         memory: None,

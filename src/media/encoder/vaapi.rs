@@ -52,6 +52,7 @@ const ROW: Backend = Backend {
             access to /dev/dri/renderD128",
     pixels: &["NV12"],
     input: Input::System,
+    import: None,
     conversion: Some(BY_VA),
     rate: Rate {
         place: Place::Property("bitrate"),

@@ -43,6 +43,7 @@ pub(super) static H264: Backend = Backend {
     wants: "is software and wants nothing else",
     pixels: &["I420", "NV12"],
     input: Input::System,
+    import: None,
     conversion: None,
     rate: Rate { place: Place::Property("bitrate"), unit: Bitrate::from_kbps(1), range: (1, 2_048_000) },
     buffer: None,

@@ -83,6 +83,7 @@ impl StreamTask<'_> {
                 self.sound_format = Some(format);
             }
             MediaEvent::EncoderFailed { .. }
+            | MediaEvent::MemoryRefused { .. }
             | MediaEvent::EncoderBroken { .. }
             | MediaEvent::ProgramFailed { .. } => {
                 log::error!(stream, source:? = origin, event:?; "a capture cannot know of this");

@@ -54,6 +54,7 @@ fn properties() -> Vec<Property> {
     vec![
         text("device", "/dev/video11"),
         int("device-fd", -1, i32::MAX, -1),
+        text("output-io-mode", "auto"), // an enumeration of the real one's
         structure("extra-controls").live(Live::Controls),
     ]
 }
