@@ -86,11 +86,9 @@ async fn reload(path: &Path, supervisor: &mut Supervisor, level: &mut log::Level
     systemd::reloading();
     match file::load(path) {
         Err(error) => {
-            let errors: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
-            for line in &errors {
-                log::error!("{line}");
-            }
-            supervisor.events().say(Event::ConfigurationRefused { errors });
+            let errors = error.to_string();
+            errors.lines().for_each(|line| log::error!("{line}"));
+            supervisor.events().say(Event::refused(errors.lines().map(str::to_owned)));
             log::error!(path:% = path.display(); "reload refused");
         }
         Ok(config) => {
