@@ -35,11 +35,6 @@ fn routes_and_actions() {
     assert_eq!((status, body), (200, Value::String("ok\n".into())));
     let (_, _, info) = get(daemon.url("/v1/info"), &[]);
     assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
-    assert_eq!(info["kernel"], format!("Linux {}", release.trim()));
-    for field in ["host", "architecture", "gstreamer", "started", "time"] {
-        assert!(info[field].as_str().is_some_and(|text| !text.is_empty()), "{field}: {info:#}");
-    }
     let (_, _, list) = get(daemon.url("/v1/streams"), &[]);
     assert_eq!(list["items"][0]["id"], "main");
 
