@@ -19,7 +19,7 @@ REFERENCES := 1
 CONSTANT := 500
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check lab lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound scoreboard bench fresh-root deny
+.PHONY: help run test setup check lab lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-metrics scoreboard bench fresh-root deny
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,7 +57,7 @@ lab: ## the long tests, which `make test` leaves out, in real time: an hour on a
 	@.ci/setup test
 	@echo "==> long tests"
 	@$(CARGO) test --locked -- --ignored
-	@$(MAKE) --no-print-directory -k lab-v4l2 lab-hot-plug lab-sound lab-formats lab-continuity
+	@$(MAKE) --no-print-directory -k lab-v4l2 lab-hot-plug lab-sound lab-formats lab-continuity lab-metrics
 
 lab-v4l2: ## the daemon with a kernel's camera and encoder, without hardware; the first time it builds that kernel
 lab-continuity: ## a camera that fails a hundred times, and a stream that does not; ARGS="--faults N"
@@ -69,6 +69,10 @@ lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound:
 	@echo "==> building"
 	@$(CARGO) build --locked --bin uplinkd --example tscheck
 	@tests/lab/$(@:lab-%=%) $(ARGS)
+
+lab-metrics: ## Prometheus' own tool looks at the metrics, the scrape configuration and the dashboard
+	@.ci/setup test
+	@tests/lab/metrics
 
 scoreboard: ## how well the rate follows links, beside two references; LINKLAB=DIR SCENARIOS="…" LATENCY=2000 SEEDS="1 2 3" JOBS=1 REFERENCES=1
 	@.ci/setup test

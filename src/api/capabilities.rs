@@ -52,7 +52,7 @@ pub struct Memory {
 }
 
 /// Whether pictures that a camera gives in DMABufs can get into the encoder without a copy.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Import {
     pub available: bool,
     /// Why not.

@@ -243,8 +243,11 @@ fn of_encoders(page: &mut Exposition, streams: &[Status]) {
     );
 }
 
+/// Writes an output's sample under these labels.
+type OfOutput<'a> = &'a dyn Fn(&mut Family<'_>, &OutputStatus, &[(&str, &str)]);
+
 fn of_outputs(page: &mut Exposition, streams: &[Status]) {
-    let mut present = |name, help: &str, sample: &dyn Fn(&mut Family<'_>, &OutputStatus, &[(&str, &str)])| {
+    let mut present = |name, help: &str, sample: OfOutput<'_>| {
         let mut family = page.family(name, Kind::Gauge, help);
         for stream in streams {
             for output in &stream.outputs {

@@ -15,7 +15,8 @@ use utoipa::{Modify, OpenApi};
 
 use super::problem::{self, Problem};
 use super::{
-    Facts, capabilities, configuration, devices, events, info, metrics, page, rate, secured, snapshot, streams,
+    Facts, capabilities, configuration, devices, events, info, metrics, page, rate, secured, snapshot,
+    streams,
 };
 
 /// All of them; guards stand before them.
@@ -192,7 +193,6 @@ async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], description()).into_response()
 }
 
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -216,7 +216,10 @@ mod tests {
             }
         }
         for method in ["get", "post", "delete"] {
-            assert!(described.remove(&("/v1/session".to_owned(), method.to_owned())), "it stands before the routes");
+            assert!(
+                described.remove(&("/v1/session".to_owned(), method.to_owned())),
+                "it stands before the routes"
+            );
         }
         assert_eq!(routes, described);
     }

@@ -6,10 +6,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::problem::Problem;
-use super::wire::rfc3339;
 use super::Facts;
+use super::problem::Problem;
 use super::streams::{Segments, find, unreadable};
+use super::wire::rfc3339;
 
 /// What is asked for.
 #[derive(Debug, Deserialize)]

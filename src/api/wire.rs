@@ -118,7 +118,7 @@ struct Encoder {
 }
 
 /// How the newest picture got to it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Memory {
     path: &'static str,
     converter: Option<&'static str>,

@@ -20,7 +20,6 @@
 //! - What leaves an encoder is looked at on its way (`examiner`): its form always (`form`, `headers`), and of a
 //!   sample now and then what a decoder makes of it, elsewhere ([`decode_sample`]).
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
-//!
 //! - A picture is copied on its way to the encoder where it has to be, and else is not (`memory`, `heap`).
 //!
 //! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `camera`, `source`, `homecoming`, `decoding`, `damage`, `test_source`, `device_sound`, `device_clock`, `live_sound`, `sound_inlet`, `strip`, `file`, `slate`, `sound`, `mux`, `ts`;

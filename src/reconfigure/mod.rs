@@ -29,6 +29,7 @@ use crate::causes::with_causes;
 use crate::config::plan::{Plan, Reach};
 use crate::config::store::{self, Store};
 use crate::config::{Config, Document, Layers, StreamName, file};
+use crate::supervisor::events::Event;
 use crate::supervisor::status::{OutputState, SourceState, State, Status};
 use crate::supervisor::{Streams, Supervisor};
 use crate::telemetry;
@@ -317,9 +318,6 @@ impl Task {
         if changes.api {
             log::warn!("changes of where and how the API listens wait for a restart");
         }
-        for change in &changes.list {
-            log::info!(change:%; "configuration changed");
-        }
         self.layers = layers;
     }
 
@@ -387,6 +385,7 @@ impl Task {
         match self.read_anew().await {
             Err(refusal) => {
                 refusal.lines().for_each(|line| log::error!("{line}"));
+                self.supervisor.events().say(Event::refused(refusal.lines().map(str::to_owned)));
                 log::error!(path:% = self.file.display(); "reload refused, the running configuration stays");
             }
             Ok((file_text, overrides, layers)) => {

@@ -140,8 +140,7 @@ impl Supervisor {
         }
         self.config = config;
         self.publish();
-        let list = changes.list.iter().map(ToString::to_string).collect();
-        self.events.say(Event::ConfigurationTaken { changes: list });
+        self.events.say(Event::taken(changes.list.iter().map(ToString::to_string)));
         changes
     }
 

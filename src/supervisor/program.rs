@@ -19,8 +19,8 @@ use crate::capture::Chosen;
 use crate::causes::with_causes;
 use crate::config;
 use crate::media::{
-    self, Counters, Encode, EncoderInfo, EncoderProgress, Error, Glimpse, Levels, MediaEvent, MemoryInUse, Picture,
-    Reduction, Track,
+    self, Counters, Encode, EncoderInfo, EncoderProgress, Error, Glimpse, Levels, MediaEvent, MemoryInUse,
+    Picture, Reduction, Track,
 };
 use crate::rate::{Actuator, ChangeCost, LadderMachine, Mode, Rung};
 use crate::session::encoders::Observation;

@@ -175,6 +175,16 @@ pub struct Manner {
 }
 
 impl Event {
+    /// These changes were taken.
+    pub fn taken(changes: impl Iterator<Item = String>) -> Event {
+        Event::ConfigurationTaken { changes: shortened(changes) }
+    }
+
+    /// It was refused because of these.
+    pub fn refused(errors: impl Iterator<Item = String>) -> Event {
+        Event::ConfigurationRefused { errors: shortened(errors) }
+    }
+
     pub fn manner(&self) -> Manner {
         let (kind, level, text) = match self {
             Event::ActionRequested { .. } => ("action_requested", Level::Info, "action requested"),
@@ -236,6 +246,17 @@ impl Event {
     }
 }
 
+/// A thousand events are kept, and none of them is to be a book.
+fn shortened(list: impl Iterator<Item = String>) -> Vec<String> {
+    let mut list: Vec<String> = list.collect();
+    if list.len() > LONGEST_LIST {
+        let more = list.len() - LONGEST_LIST;
+        list.truncate(LONGEST_LIST);
+        list.push(format!("and {more} more"));
+    }
+    list
+}
+
 fn stream_level(state: &str) -> Level {
     match state {
         "failed" => Level::Error,
@@ -254,9 +275,19 @@ fn output_manner(state: &str) -> (Level, &'static str) {
     }
 }
 
+/// More than anybody reads of one event; the log has them all.
+const LONGEST_LIST: usize = 30;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lists_are_cut_short_and_say_so() {
+        let list = |length: usize| shortened((0..length).map(|number| number.to_string()));
+        assert_eq!(list(LONGEST_LIST).len(), LONGEST_LIST);
+        assert_eq!(list(LONGEST_LIST + 7).last().map(String::as_str), Some("and 7 more"));
+    }
 
     #[test]
     fn an_event_is_told_by_its_name_with_its_fields() {
