@@ -25,7 +25,8 @@
 //! 3. **"Streaming" is measured**: it means that acknowledged bytes are rising ([`session::output`]).
 //! 4. **A dead source never touches the encoder**: the slate takes its place ([`session::source`]).
 //! 5. **A configuration is taken wholly or refused wholly**, with all its errors ([`config`]); the
-//!    running one stays.
+//!    running one stays. The file is never written: changes through the API lie over it, and one after which a
+//!    stream does not come back is taken back ([`reconfigure`]).
 //! 6. **No packet from the network and no panic of a connection ends the daemon**
 //!    ([`transport::srt`], [`supervisor`]).
 //! 7. **Secrets are in files** and in no log, answer or error.

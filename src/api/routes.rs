@@ -1,4 +1,8 @@
 //! Every route, and the document that describes them.
+//!
+//! A new route is a handler with `#[utoipa::path]` above it, which says each status that it answers, a line in
+//! `routes`, and a line in `Described`; `Everywhere` adds what the router answers by itself, and gives errors their
+//! form. Tests keep the three together, and `etc/openapi.json` up to date.
 
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;

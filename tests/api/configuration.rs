@@ -56,12 +56,7 @@ fn a_bad_document_has_lines_and_columns_and_touches_nothing() {
         let both = overrides(&daemon, "check", "[streams.main]\nx = 1\n[streams.main.rate]\ny = 2");
         assert_eq!(both.body["errors"].as_array().map(Vec::len), Some(2), "all at once: {:#}", both.body);
         let status = daemon.status();
-        let output = &status["outputs"][0];
-        assert_eq!(
-            (&output["state"], &output["connections"]),
-            (&json!("streaming"), &json!(1)),
-            "{status:#}"
-        );
+        assert_eq!(status["outputs"][0]["connections"], 1, "the same connection goes on: {status:#}");
         assert!(status["encoder"]["frames"].as_u64().expect("frames") >= frames, "the same encoder goes on");
         assert!(!daemon.state_directory().join("overrides.toml").exists());
     });

@@ -80,12 +80,7 @@ fn a_wrong_patch_names_the_field_and_changes_nothing() {
             assert!(answer.error()["fix"].as_str().is_some_and(|fix| !fix.is_empty()), "{:#}", answer.body);
         }
         let status = daemon.status();
-        let output = &status["outputs"][0];
-        assert_eq!(
-            (&output["state"], &output["connections"]),
-            (&json!("streaming"), &json!(1)),
-            "{status:#}"
-        );
+        assert_eq!(status["outputs"][0]["connections"], 1, "the same connection goes on: {status:#}");
         assert!(status["encoder"]["frames"].as_u64().expect("frames") >= frames, "the same encoder goes on");
         assert_eq!(get(&daemon, "/v1/streams/main").tag, tag);
         assert!(!daemon.state_directory().join("overrides.toml").exists());
