@@ -10,6 +10,7 @@ mod harness;
 mod lifecycle;
 mod listener;
 mod outage;
+mod page;
 mod peers;
 mod rate;
 mod source;
