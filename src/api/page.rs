@@ -3,6 +3,15 @@
 //! It is plain HTML, CSS and modules of JavaScript, in the binary as they stand in `page/`: nothing is built, and
 //! nothing is loaded from elsewhere. What it shows comes from the API, by the same requests that curl makes. Nothing
 //! of it is secret, so it is served to everybody; where the daemon wants a token, the page asks for it.
+//!
+//! ```text
+//! app.js ──▶ api.js, event-stream.js ──▶ the daemon
+//!   │
+//!   ├─▶ panels.js, chart-view.js, picture.js, bounds-form.js ──▶ dom.js ──▶ the document
+//!   │        │
+//!   └────────┴─▶ clock, contact, history, headline, facts, meters, events, bounds, chart, words:
+//!                what was measured in, what is to be seen out; no clock, no document
+//! ```
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

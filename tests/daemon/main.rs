@@ -15,6 +15,7 @@ mod lifecycle;
 mod listener;
 mod metrics;
 mod outage;
+mod page;
 mod peers;
 mod rate;
 mod security;

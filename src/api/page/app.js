@@ -40,7 +40,7 @@ class Page {
       scale: "rate",
       text: rate,
       series: [
-        { key: "acknowledged", name: "Acknowledged", shape: "area" },
+        { key: "acknowledged", name: "Acknowledged, with sound", shape: "area" },
         { key: "estimate", name: "Estimate of the link", shape: "line" },
         { key: "encoded", name: "Encoded", shape: "line" },
         { key: "target", name: "Target", shape: "steps" },
@@ -86,8 +86,13 @@ class Page {
   #take(streams, now) {
     this.#streams = streams;
     for (const stream of streams) this.#history(stream.id).add(sampleOf(stream, now));
-    const wanted = decodeURIComponent(location.hash.replace(/^#\/?/, ""));
-    const stream = streams.find(({ id }) => id === wanted) ?? streams[0];
+    this.#choose();
+  }
+
+  /** The stream that the address names, or the first. */
+  #choose() {
+    const wanted = location.hash.replace(/^#\/?/, "");
+    const stream = this.#streams.find(({ id }) => id === wanted) ?? this.#streams[0];
     this.#select(stream?.id ?? null);
   }
 
@@ -181,9 +186,11 @@ class Page {
   // What people do.
 
   #listen() {
-    window.addEventListener("hashchange", () => this.#take(this.#streams, Date.now()));
+    window.addEventListener("hashchange", () => (this.#choose(), this.#show()));
     document.addEventListener("visibilitychange", () => {
-      if (!this.#needsToken) this.#readEvents();
+      if (this.#needsToken) return;
+      this.#readEvents();
+      this.#ask(); // a browser may have let the page sleep
     });
     byId("actions").addEventListener("click", ({ target }) => {
       const button = target.closest("button");

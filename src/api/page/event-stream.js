@@ -32,7 +32,7 @@ export class EventStreamParser {
 
 /**
  * Reads events until `signal` aborts, and comes back with the last id where the connection ends. `open(id, signal)`
- * gives a response or throws; `onEvent` gets each event with its data as JSON; `onTrouble` gets the error, or `null`
+ * gives a response, whose body ends with `signal`, or throws; `onEvent` gets each event with its data as JSON; `onTrouble` gets the error, or `null`
  * when events come again. An error with `isFinal` ends it.
  */
 export async function follow({ open, onEvent, onTrouble, signal, lastId = null }) {
@@ -41,7 +41,7 @@ export async function follow({ open, onEvent, onTrouble, signal, lastId = null }
     try {
       const response = await open(id, signal);
       onTrouble(null);
-      for await (const event of eventsOf(response.body, signal)) {
+      for await (const event of eventsOf(response.body)) {
         id = event.id ?? id;
         onEvent({ ...event, data: JSON.parse(event.data) });
       }
@@ -50,17 +50,17 @@ export async function follow({ open, onEvent, onTrouble, signal, lastId = null }
       onTrouble(error);
       if (error.isFinal) return;
     }
-    await pause(RECONNECT, signal);
+    await new Promise((resolve) => setTimeout(resolve, RECONNECT));
   }
 }
 
 /** Gives up where nothing comes for a time: the daemon says something every 10 s. */
-async function* eventsOf(body, signal) {
+async function* eventsOf(body) {
   const parser = new EventStreamParser();
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   try {
     while (true) {
-      const { done, value } = await inTime(reader.read(), signal);
+      const { done, value } = await inTime(reader.read());
       if (done) return;
       yield* parser.push(value);
     }
@@ -69,21 +69,12 @@ async function* eventsOf(body, signal) {
   }
 }
 
-function inTime(promise, signal) {
+function inTime(promise) {
   let timer;
   const late = new Promise((_, reject) => {
-    const fail = (reason) => () => reject(new Error(reason));
-    timer = setTimeout(fail("no event for a long time"), SILENCE);
-    signal.addEventListener("abort", fail("ended"), { once: true });
+    timer = setTimeout(() => reject(new Error("nothing was heard for a long time")), SILENCE);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
-function pause(ms, signal) {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
-  });
 }
 
 // ms: three times what the daemon is silent for at most.

@@ -53,9 +53,9 @@ export function plain(name) {
   return String(name).replaceAll("_", " ");
 }
 
-/** With a capital letter, as a sentence begins. */
+/** With a capital letter, as a sentence begins; names such as `video.encoder` and `vah264enc` stay as they are. */
 export function sentence(text) {
-  return text && text[0].toUpperCase() + text.slice(1);
+  return /^[a-z]+(?![\w.-])/.test(text) ? text[0].toUpperCase() + text.slice(1) : text;
 }
 
 export function isNumber(value) {

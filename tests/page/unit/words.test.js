@@ -3,7 +3,7 @@ import test from "node:test";
 
 import { daemonTime, offsetAfter, viewerTime } from "../../../src/api/page/clock.js";
 import { answered, failed, label, opened, staleness, standing, warning } from "../../../src/api/page/contact.js";
-import { decibels, duration, milliseconds, rate, timeOfDay } from "../../../src/api/page/words.js";
+import { decibels, duration, milliseconds, rate, sentence, timeOfDay } from "../../../src/api/page/words.js";
 
 test("rates have two digits behind the point below 10 Mbit/s", () => {
   assert.deepEqual([0, 480_400, 999_499, 1e6, 2_345_678, 9.99e6, 9_996_000, 25e6].map(rate), [
@@ -36,6 +36,12 @@ test("a time of another day says the day", () => {
   const now = new Date(2026, 0, 2, 3, 4, 5).getTime();
   assert.equal(timeOfDay(now, now), "03:04:05");
   assert.equal(timeOfDay(now - 86_400_000, now), "2026-01-01 03:04:05");
+});
+
+test("sentences begin with a capital letter, names stay as they are", () => {
+  const texts = ["no signal", "output: gone", "video.encoder is software", "vah264enc crashed", "", "Nothing"];
+  const wanted = ["No signal", "Output: gone", "video.encoder is software", "vah264enc crashed", "", "Nothing"];
+  assert.deepEqual(texts.map(sentence), wanted);
 });
 
 test("decibels have a true minus", () => {
