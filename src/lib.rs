@@ -58,7 +58,8 @@
 //! - [`supervisor`]: the tasks that own all of the above, one a stream and one an output.
 //! - [`api`]: statuses out, commands in, over local HTTP.
 //! - [`demo`]: the whole job against an emulated link and a receiver that checks what arrives.
-//! - [`systemd`], [`telemetry`], [`causes`]: readiness and watchdog; the log; errors in one line.
+//! - [`systemd`], [`telemetry`], [`causes`], [`secrets`]: readiness and watchdog; the log; errors in one line; files
+//!   that only root may read.
 //! - [`cli`]: arguments, commands, exit codes.
 //!
 //! # Glossary
@@ -86,6 +87,7 @@ pub mod link;
 pub mod media;
 pub mod probe;
 pub mod rate;
+pub mod secrets;
 pub mod session;
 pub mod simulation;
 pub mod supervisor;
