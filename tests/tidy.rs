@@ -75,6 +75,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "media",
             "probe",
             "rate",
+            "secrets",
             "simulation",
             "supervisor",
             "systemd",
