@@ -80,8 +80,11 @@ fn section(command: &Command) -> String {
     let mut options = Vec::new();
     page.render_options_section(&mut options).unwrap();
     let options = String::from_utf8(options).unwrap();
-    let options = options.trim_start_matches(".SH OPTIONS\n").replace(" [default: ]", "");
-    let options = breakable(&options);
+    // Without its own heading, and the definitions that go with one.
+    let is_head = |line: &&str| [".SH OPTIONS", ".ie ", ".el "].iter().any(|head| line.starts_with(head));
+    let options: String =
+        options.lines().filter(|line| !is_head(line)).map(|line| format!("{line}\n")).collect();
+    let options = breakable(&options.replace(" [default: ]", ""));
     let about = command.get_about().unwrap().to_string();
     format!(".SS \"{}\"\n{}.\n{options}", escaped(usage), escaped(&about))
 }
