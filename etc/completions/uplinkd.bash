@@ -25,6 +25,9 @@ _uplinkd() {
             uplinkd,devices)
                 cmd="uplinkd__subcmd__devices"
                 ;;
+            uplinkd,report)
+                cmd="uplinkd__subcmd__report"
+                ;;
             uplinkd,run)
                 cmd="uplinkd__subcmd__run"
                 ;;
@@ -41,7 +44,7 @@ _uplinkd() {
 
     case "${cmd}" in
         uplinkd)
-            opts="-h -V --help --version run demo check-config devices simulate version"
+            opts="-h -V --help --version run demo check-config devices report simulate version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -105,6 +108,24 @@ _uplinkd() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__report)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

@@ -30,6 +30,7 @@ complete -c uplinkd -n "__fish_uplinkd_needs_command" -f -a "run" -d 'The daemon
 complete -c uplinkd -n "__fish_uplinkd_needs_command" -f -a "demo" -d 'The whole job on this machine, over an emulated link, to a receiver that checks what arrives'
 complete -c uplinkd -n "__fish_uplinkd_needs_command" -f -a "check-config" -d 'Parse a configuration and check it against this machine; all errors at once'
 complete -c uplinkd -n "__fish_uplinkd_needs_command" -f -a "devices" -d 'Cameras, sound inputs and encoders of this machine, with what probes say of each encoder'
+complete -c uplinkd -n "__fish_uplinkd_needs_command" -f -a "report" -d 'Everything that somebody who helps wants to know, in one archive without secrets'
 complete -c uplinkd -n "__fish_uplinkd_needs_command" -f -a "simulate" -d 'The rate controller over a simulated link, much faster than real time'
 complete -c uplinkd -n "__fish_uplinkd_needs_command" -f -a "version" -d 'Print the version'
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand run" -l config -r -F
@@ -44,6 +45,8 @@ complete -c uplinkd -n "__fish_uplinkd_using_subcommand check-config" -s h -l he
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand devices" -l json -d 'One JSON object instead of text'
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand devices" -l probe -d 'Try every encoder that is here, at 1280×720 with 30 pictures a second; takes seconds for each'
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand devices" -s h -l help -d 'Print help'
+complete -c uplinkd -n "__fish_uplinkd_using_subcommand report" -l config -d 'The daemon\'s configuration' -r -F
+complete -c uplinkd -n "__fish_uplinkd_using_subcommand report" -s h -l help -d 'Print help'
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand simulate" -l link -d 'The network: rate=6500k,delay=25ms,queue=375000,loss=0.02,jitter=10ms,seed=1,at=40s:rate=1500k,outage=30s+3s' -r
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand simulate" -l trace -d 'A recorded link\'s capacity in place of a rate: a Mahimahi trace, or "ms,kbit/s" a line' -r -F
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand simulate" -l config -d 'Take rates, latency, key frames and sound from a configuration' -r -F
