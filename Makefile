@@ -5,7 +5,9 @@
 
 CARGO := .ci/cargo
 ARGS :=
-TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUILT := $(or $(CARGO_TARGET_DIR),target)
+# Of `make cross` and `make deb`: a machine to build for, such as aarch64-unknown-linux-gnu.
+TARGET :=
 
 # Of `make scoreboard`: a built link lab (without one, the scenarios that the project ships run), names of
 # scenarios (all by default), ms, several seeds for medians, runs at a time (two fit on two cores),
@@ -19,7 +21,7 @@ REFERENCES := 1
 CONSTANT := 500
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check lab lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-page lab-metrics scoreboard bench fresh-root deny
+.PHONY: help run test setup check lab lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-page lab-metrics lab-package scoreboard bench fresh-root deny deb cross
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,7 +59,7 @@ lab: ## the long tests, which `make test` leaves out, in real time: an hour on a
 	@.ci/setup test
 	@echo "==> long tests"
 	@$(CARGO) test --locked -- --ignored
-	@$(MAKE) --no-print-directory -k lab-page lab-v4l2 lab-hot-plug lab-sound lab-formats lab-continuity lab-metrics
+	@$(MAKE) --no-print-directory -k lab-page lab-v4l2 lab-hot-plug lab-sound lab-formats lab-continuity lab-metrics lab-package
 
 lab-v4l2: ## the daemon with a kernel's camera and encoder, without hardware; the first time it builds that kernel
 lab-continuity: ## a camera that fails a hundred times, and a stream that does not; ARGS="--faults N"
@@ -83,10 +85,10 @@ scoreboard: ## how well the rate follows links, beside two references; LINKLAB=D
 	@$(if $(LINKLAB),,$(CARGO) build --locked --example linkrun)
 	@cd tests/scoreboard && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -q test_scoreboard
 	@echo "==> running, in real time"
-	@PYTHONDONTWRITEBYTECODE=1 python3 tests/scoreboard/scoreboard.py --binary $(TARGET)/release/uplinkd \
-		--linkrun $(TARGET)/debug/examples/linkrun $(if $(LINKLAB),--linklab "$(LINKLAB)") \
+	@PYTHONDONTWRITEBYTECODE=1 python3 tests/scoreboard/scoreboard.py --binary $(BUILT)/release/uplinkd \
+		--linkrun $(BUILT)/debug/examples/linkrun $(if $(LINKLAB),--linklab "$(LINKLAB)") \
 		--scenarios "$(SCENARIOS)" --latency $(LATENCY) --seeds "$(SEEDS)" --jobs $(JOBS) \
-		--references $(REFERENCES) --constant $(CONSTANT) --out $(TARGET)/scoreboard
+		--references $(REFERENCES) --constant $(CONSTANT) --out $(BUILT)/scoreboard
 
 bench: ## processor time and memory beside gst-launch-1.0 with srtsink; ARGS="--check" fails above the goals
 	@.ci/setup test
@@ -96,6 +98,16 @@ bench: ## processor time and memory beside gst-launch-1.0 with srtsink; ARGS="--
 
 fresh-root: ## `make run` and `make test` in a new Debian with nothing installed; ARGS="--suite trixie"
 	@tests/lab/fresh-root $(ARGS)
+
+deb: ## a Debian package of this machine, or of another: TARGET=aarch64-unknown-linux-gnu or armv7-unknown-linux-gnueabihf
+	@.ci/setup run
+	@systemd/deb/build $(TARGET)
+
+cross: ## build for another machine: TARGET=aarch64-unknown-linux-gnu or armv7-unknown-linux-gnueabihf
+	@cross/build $(or $(TARGET),aarch64-unknown-linux-gnu)
+
+lab-package: ## the package in a new Debian: installed, started, upgraded, purged (as root; needs mmdebstrap, systemd-container)
+	@tests/lab/package $(ARGS)
 
 deny: ## licences, advisories, bans and sources of the dependencies, by cargo-deny
 	@$(CARGO) deny --version >/dev/null 2>&1 || { \

@@ -60,7 +60,8 @@
 //! - [`reconfigure`]: changes of the configuration: kept, made, watched ●, and taken back.
 //! - [`api`]: statuses out, commands and changes in, over HTTP, for those who may; and a client of it.
 //! - [`demo`]: the whole job against an emulated link and a receiver that checks what arrives.
-//! - [`systemd`], [`telemetry`], [`causes`]: readiness and watchdog; the log; errors in one line.
+//! - [`systemd`], [`telemetry`], [`causes`], [`secrets`]: readiness and watchdog; the log; errors in one line; files
+//!   that only root may read.
 //! - [`cli`]: arguments, commands, exit codes.
 //!
 //! # Glossary
@@ -89,6 +90,7 @@ pub mod media;
 pub mod probe;
 pub mod rate;
 pub mod reconfigure;
+pub mod secrets;
 pub mod session;
 pub mod simulation;
 pub mod supervisor;

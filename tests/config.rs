@@ -68,7 +68,7 @@ fn each_setting_of_the_shipped_file_may_be_uncommented() {
 
     let without_path = uncommented.replace("path = \"/srv/loop.mp4\"", "#");
     let all = config::parse(&without_path).unwrap();
-    assert_eq!(all.api.tls.as_ref().unwrap().key, Path::new("/etc/uplinkd/api.key"));
+    assert_eq!(all.api.tls.as_ref().unwrap().key, Path::new("/etc/uplinkd/secrets/api.key"));
     assert_eq!(all.streams["main"].outputs[0].name.as_str(), "studio");
 
     let mut shown: Vec<String> = keys(&all.to_table());

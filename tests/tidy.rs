@@ -17,6 +17,7 @@ use source::{Named, Source};
 /// stand on earlier lines. `a::b` allows only what is named so.
 const LAYERS: &[(&str, &[&str])] = &[
     ("causes", &[]),
+    ("secrets", &[]),
     ("units", &[]),
     ("config", &["units"]),
     ("telemetry", &["causes", "config"]),
@@ -30,12 +31,23 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("probe", &["causes", "config", "media", "units"]), // runs children; what they find is for others to use
     (
         "supervisor",
-        &["capture", "causes", "config", "media", "probe", "rate", "session", "transport", "units"],
+        &[
+            "capture",
+            "causes",
+            "config",
+            "media",
+            "probe",
+            "rate",
+            "secrets",
+            "session",
+            "transport",
+            "units",
+        ],
     ),
     ("reconfigure", &["causes", "config", "media", "supervisor", "telemetry"]),
     // Reads Status, sends Commands, nothing else; and what probes have found and which devices there are, which
     // is no stream's.
-    ("api", &["capture", "causes", "config", "probe", "reconfigure", "supervisor", "units"]),
+    ("api", &["capture", "causes", "config", "probe", "reconfigure", "secrets", "supervisor", "units"]),
     ("systemd", &["causes", "config", "supervisor"]),
     (
         "demo",
@@ -65,6 +77,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "probe",
             "rate",
             "reconfigure",
+            "secrets",
             "simulation",
             "supervisor",
             "systemd",

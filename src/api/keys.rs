@@ -17,6 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use subtle::ConstantTimeEq;
 
 use crate::config::{self, SecretFile, TlsFiles};
+use crate::secrets;
 
 /// What was read.
 #[derive(Clone, Debug, Default)]
@@ -100,7 +101,7 @@ impl fmt::Debug for Token {
 fn token(file: &SecretFile, warnings: &mut Vec<String>) -> Result<Token, KeyError> {
     let wrong = |message, fix| KeyError { key: "api.token_file", message, fix };
     let path = match file {
-        SecretFile::Path(path) => path.clone(),
+        SecretFile::Path(path) => secrets::locate(path),
         SecretFile::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
             Some(directory) => PathBuf::from(directory).join(name),
             None => {
@@ -127,7 +128,7 @@ fn tls(files: &TlsFiles, warnings: &mut Vec<String>) -> Result<Arc<ServerConfig>
         let fix = "write the path of the certificate's key, in PEM and without a password";
         KeyError { key: "api.tls_key_file", message, fix }
     };
-    let path = &files.key;
+    let path = &secrets::locate(&files.key);
     let (text, metadata) = read(path).map_err(|error| wrong(unreadable(path, &error)))?;
     let key = PrivateKeyDer::from_pem_slice(&text)
         .map_err(|_| wrong(format!("{} holds no private key in PEM", path.display())))?;

@@ -32,14 +32,13 @@ pub fn run(arguments: &DevicesArguments) -> Result<(), Failure> {
     if arguments.probe {
         super::block_on(probe(&probes))?;
     }
-    let inputs = devices::Devices::of_this_machine().map_err(Failure::other)?;
-    let devices = Devices { inputs, capabilities: Capabilities::of(&probes.back_ends(USUAL_MODE)) };
-    let text = if arguments.json {
-        format!("{}\n", serde_json::to_string_pretty(&devices).map_err(Failure::other)?)
-    } else {
-        devices.text()
-    };
-    super::say(&text)
+    let devices = Devices::of(&probes)?;
+    super::say(&if arguments.json { devices.json()? } else { devices.text() })
+}
+
+/// What `--json` prints; GStreamer is there.
+pub fn json() -> Result<String, Failure> {
+    Devices::of(&Probes::of_this_machine().map_err(Failure::other)?)?.json()
 }
 
 /// One after the other, each with a line on a terminal, where somebody waits.
@@ -63,6 +62,15 @@ struct Devices {
 }
 
 impl Devices {
+    fn of(probes: &Probes) -> Result<Self, Failure> {
+        let inputs = devices::Devices::of_this_machine().map_err(Failure::other)?;
+        Ok(Devices { inputs, capabilities: Capabilities::of(&probes.back_ends(USUAL_MODE)) })
+    }
+
+    fn json(&self) -> Result<String, Failure> {
+        Ok(format!("{}\n", serde_json::to_string_pretty(self).map_err(Failure::other)?))
+    }
+
     fn text(&self) -> String {
         let mut text = String::from("Capture devices\n");
         let mut video: Vec<String> = self.inputs.video.iter().flat_map(video_lines).collect();

@@ -15,6 +15,7 @@ mod decode_sample;
 mod demo;
 mod devices;
 mod probe_encoder;
+mod report;
 mod simulate;
 
 use std::error::Error;
@@ -61,6 +62,8 @@ enum Command {
     /// What the daemon runs to decode a sample of what its encoder gives: units in, one line of JSON out
     #[command(hide = true)]
     DecodeSample(decode_sample::SampleArguments),
+    /// Everything that somebody who helps wants to know, in one archive without secrets
+    Report(report::ReportArguments),
     /// The rate controller over a simulated link, much faster than real time
     Simulate(Box<simulate::SimulateArguments>),
     /// Print the version
@@ -80,6 +83,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::ProbeEncoder(arguments) => probe_encoder::run(&arguments),
         Command::DecodeSample(arguments) => decode_sample::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Version => say(&format!("uplinkd {}\n", env!("CARGO_PKG_VERSION"))),
     };

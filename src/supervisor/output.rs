@@ -25,6 +25,7 @@ use crate::causes::with_causes;
 use crate::config::{self, OutputName, SrtMode};
 use crate::media::{self, Tracks};
 use crate::rate::{self, Decision};
+use crate::secrets;
 use crate::session::meter::Meter;
 use crate::session::output::{OutputMachine, OutputState, Progress, Setback};
 use crate::transport::gop_queue::LeftOut;
@@ -432,6 +433,8 @@ async fn passphrase(path: &Path) -> Result<Passphrase, OutputError> {
 
 /// A pipe would hang, a device would never end, and a large file is a wrong path: none of them is read.
 async fn read_secret(path: &Path) -> std::io::Result<String> {
+    let path = path.to_owned();
+    let path = &tokio::task::spawn_blocking(move || secrets::locate(&path)).await?;
     let metadata = tokio::fs::metadata(path).await?;
     if !metadata.is_file() || metadata.len() > LARGEST_SECRET {
         let problem = format!("it is not a plain file of at most {LARGEST_SECRET} bytes");

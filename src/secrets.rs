@@ -1,0 +1,68 @@
+//! Where a secret's file is read: its own place, or where systemd has handed it over.
+//!
+//! The service's user is nobody in particular and cannot open what belongs to root alone. systemd can: what lies in
+//! [`FOLDER`] when the service starts is there for it to read in `$CREDENTIALS_DIRECTORY`. The configuration and its
+//! owner know only the file's own path.
+
+use std::env;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The path at which the file that the configuration calls `path` can be read: this one, unless it may not be opened
+/// and systemd has handed over a copy. A file that may be opened comes first, since what was handed over is as old as
+/// the process. Blocks on the file system.
+pub fn locate(path: &Path) -> PathBuf {
+    let refused =
+        |path: &Path| File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+    let handed_over = || copy(path, Path::new(&env::var_os("CREDENTIALS_DIRECTORY")?));
+    if refused(path) { handed_over().unwrap_or_else(|| path.to_owned()) } else { path.to_owned() }
+}
+
+/// The name of `path` among the credentials, where it is there.
+fn copy(path: &Path, credentials: &Path) -> Option<PathBuf> {
+    let name = path.strip_prefix(FOLDER).ok()?.to_str()?;
+    // systemd names what it finds in a folder ID_NAME, and ID_FOLDER_NAME further below.
+    let copy = credentials.join(format!("{ID}_{}", name.replace('/', "_")));
+    copy.is_file().then_some(copy)
+}
+
+/// What `LoadCredential=` of systemd/uplinkd.service names.
+const FOLDER: &str = "/etc/uplinkd/secrets";
+const ID: &str = "secret";
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_has_its_own_name_among_the_credentials() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = |path: &str| copy(Path::new(path), folder.path());
+        fs::write(folder.path().join("secret_studio.pass"), "correct horse").unwrap();
+        fs::write(folder.path().join("secret_north_b.pass"), "battery staple").unwrap();
+        assert_eq!(found("/etc/uplinkd/secrets/studio.pass"), Some(folder.path().join("secret_studio.pass")));
+        assert_eq!(
+            found("/etc/uplinkd/secrets/north/b.pass"),
+            Some(folder.path().join("secret_north_b.pass"))
+        );
+        assert_eq!(found("/etc/uplinkd/secrets/other.pass"), None);
+        assert_eq!(found("/etc/uplinkd/studio.pass"), None, "it lies where systemd does not look");
+    }
+
+    #[test]
+    fn a_file_that_is_readable_or_missing_is_looked_for_where_it_was_said_to_be() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(locate(file.path()), file.path());
+        let missing = Path::new("/etc/uplinkd/secrets/nonexistent.pass");
+        assert_eq!(locate(missing), missing);
+    }
+
+    #[test]
+    fn the_unit_hands_over_what_is_looked_for() {
+        let unit = include_str!("../systemd/uplinkd.service");
+        assert!(unit.contains(&format!("\nLoadCredential={ID}:{FOLDER}\n")), "{unit}");
+    }
+}
