@@ -71,7 +71,8 @@ fn every_example_is_good() {
         let text = fs::read_to_string(path).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(text.starts_with("# "), "{name} begins without a word on what it is for");
-        let config = config::parse(&text).unwrap_or_else(|problems| panic!("{}", problems.render(|_| name)));
+        let config = config::parse(&text)
+            .unwrap_or_else(|problems| panic!("{}", problems.render(|_| name.to_string())));
         assert!(!config.streams.is_empty());
         for (stream, settings) in &config.streams {
             assert!(settings.enabled && !settings.outputs.is_empty(), "{name}: {stream} sends nothing");

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 
 use super::body::{self, JSON, MERGE_PATCH};
+use super::configuration::Outcome;
 use super::problem::Problem;
 use super::settings::StreamSettings;
 use super::{Facts, wire};
@@ -100,6 +101,37 @@ pub async fn merge(
     let stream = existing(&facts, id)?;
     let patch = body::json(&headers, body, &[MERGE_PATCH, JSON])?;
     changed(&facts, &headers, stream.clone(), Change::Merge { stream, patch }).await
+}
+
+/// Nothing is changed: this is what the same `PATCH` would do.
+#[utoipa::path(post, path = "/v1/streams/{id}/plan", operation_id = "plan_stream", tag = "streams",
+    params(
+        ("id" = String, Path, description = "The stream's name."),
+        ("If-Match" = Option<String>, Header, description = "An `ETag` that was given for this stream."),
+    ),
+    request_body(description = "A JSON merge patch (RFC 7396) of the stream's configuration.", content(
+        (serde_json::Value = "application/merge-patch+json"),
+        (serde_json::Value = "application/json"),
+    )),
+    responses(
+        (status = 200, description = "What it would change, and what that would restart.", body = Outcome),
+        (status = 404, description = "There is no such stream."),
+        (status = 412, description = "The configuration is not the one that was meant."),
+        (status = 422, description = "The configuration would be wrong."),
+        (status = 503, description = "The daemon is busy, or has no configuration file."),
+    )
+)]
+pub async fn plan(
+    State(facts): State<Facts>,
+    id: Segments<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Outcome>, Problem> {
+    let stream = existing(&facts, id)?;
+    let patch = body::json(&headers, body, &[MERGE_PATCH, JSON])?;
+    let change = Change::Merge { stream, patch };
+    let done = facts.configuration()?.change(change, body::guard(&headers), Mode::Plan).await?;
+    Ok(Json(Outcome::from(&done)))
 }
 
 /// The stream sends what it has, and is gone; one of the configuration file too, until the overrides are removed.

@@ -22,6 +22,8 @@ pub struct Streams {
 #[derive(Serialize, ToSchema)]
 pub struct Stream {
     id: String,
+    /// Since the stream was looked at: 50 at most while its task is alive. All else here is as old.
+    age_ms: u64,
     state: &'static str,
     /// RFC 3339.
     since: Option<String>,
@@ -187,6 +189,7 @@ impl From<&Status> for Stream {
     fn from(status: &Status) -> Self {
         Stream {
             id: status.name.to_string(),
+            age_ms: millis(status.at.elapsed()),
             state: status.state.as_str(),
             since: rfc3339(status.since),
             reason: status.reason.clone(),
