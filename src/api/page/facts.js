@@ -126,6 +126,7 @@ const RULES = {
   refill: "the queue is empty again, it comes back",
   compete: "holding its share beside others",
   stall: "the link carries nothing",
+  no_output: "at rest, no output is connected",
 };
 
 function rows(all) {
