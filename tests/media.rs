@@ -217,21 +217,19 @@ fn a_file_without_sound_says_so_and_gets_silence() {
 
 #[test]
 fn what_is_no_film_is_refused_with_a_reason() {
-    calmly(3, || {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("notes.mp4");
-        std::fs::write(&path, "these are no pictures\n".repeat(100)).unwrap();
-        let mut rig =
-            Rig::start(&stream(&format!("source = 'file'\npath = '{}'", path.display()), "source = 'none'"));
-        rig.run(1.0);
-        let events = rig.capture_events();
-        assert!(matches!(events.as_slice(), [MediaEvent::CaptureFailed { .. }]), "{events:?}");
-        assert_eq!(rig.encode_events(), [], "the encoder does not notice");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes.mp4");
+    std::fs::write(&path, "these are no pictures\n".repeat(100)).unwrap();
+    let mut rig =
+        Rig::start(&stream(&format!("source = 'file'\npath = '{}'", path.display()), "source = 'none'"));
+    rig.run(1.0);
+    let events = rig.capture_events();
+    assert!(matches!(events.as_slice(), [MediaEvent::CaptureFailed { .. }]), "{events:?}");
+    assert_eq!(rig.encode_events(), [], "the encoder does not notice");
 
-        let missing = stream("source = 'file'\npath = '/nonexistent/film.mp4'", "source = 'none'");
-        let error = Capture::start(&missing, &rig.encode.inputs(), media::events().0).err().unwrap();
-        assert_eq!(error.to_string(), "cannot read /nonexistent/film.mp4");
-    });
+    let missing = stream("source = 'file'\npath = '/nonexistent/film.mp4'", "source = 'none'");
+    let error = Capture::start(&missing, &rig.encode.inputs(), media::events().0).err().unwrap();
+    assert_eq!(error.to_string(), "cannot read /nonexistent/film.mp4");
 }
 
 #[test]
@@ -389,81 +387,74 @@ fn frame_rate_and_size_change_while_it_runs() {
 
 #[test]
 fn a_mux_stands_pauses_and_missing_groups_of_pictures() {
-    calmly(3, || {
-        let rig = Rig::start(&stream("source = 'test'\nkeyframe_interval_ms = 500", "source = 'test'"));
-        rig.run(6.0);
-        let units = rig.stop();
-        let start = units[0].captured;
-        let mut is_wanted = false;
-        let packets = mux(&units, |unit, mux| {
-            let at = unit.captured.saturating_duration_since(start).as_secs_f64();
-            if (2.0..3.5).contains(&at) {
-                return false; // nothing at all: an outage, after which the receiver starts anew
+    let rig = Rig::start(&stream("source = 'test'\nkeyframe_interval_ms = 500", "source = 'test'"));
+    rig.run(6.0);
+    let units = rig.stop();
+    let start = units[0].captured;
+    let mut is_wanted = false;
+    let packets = mux(&units, |unit, mux| {
+        let at = unit.captured.saturating_duration_since(start).as_secs_f64();
+        if (2.0..3.5).contains(&at) {
+            return false; // nothing at all: an outage, after which the receiver starts anew
+        }
+        if unit.track == Track::Video {
+            if unit.key {
+                // Every third group is left out; sound goes on.
+                is_wanted = (at / 0.5) as u32 % 3 != 1;
+                mux.resend_tables();
             }
-            if unit.track == Track::Video {
-                if unit.key {
-                    // Every third group is left out; sound goes on.
-                    is_wanted = (at / 0.5) as u32 % 3 != 1;
-                    mux.resend_tables();
-                }
-                return is_wanted;
-            }
-            true
-        });
-        let ts = File::of(&packets);
-        assert_eq!(ts.decode_complaints(), "");
-        assert_eq!(ts.codecs(), ["aac", "h264"]);
-        assert!(ts.times("v").is_sorted() && ts.times("a").is_sorted());
+            return is_wanted;
+        }
+        true
     });
+    let ts = File::of(&packets);
+    assert_eq!(ts.decode_complaints(), "");
+    assert_eq!(ts.codecs(), ["aac", "h264"]);
+    assert!(ts.times("v").is_sorted() && ts.times("a").is_sorted());
 }
 
 #[test]
 fn what_the_machine_lacks_is_told_beforehand() {
-    calmly(3, || {
-        media::init().unwrap();
-        let good = stream("source = 'test'", "source = 'silence'");
-        assert_eq!(media::check(&good), []);
-        let bad = stream(
-            "source = 'file'\npath = '/nonexistent.mp4'\nencoder = 'vaapi'\nslate = '/nonexistent.png'",
-            "source = 'file'",
-        );
-        let keys: Vec<&str> = media::check(&bad).iter().map(|finding| finding.key).collect();
-        assert_eq!(keys, ["video.encoder", "video.path", "video.slate"]);
-        let encoder = &media::check(&bad)[0];
-        assert_eq!(encoder.severity, Severity::Warning, "another encoder takes its place");
-        assert!(
-            encoder.fix.ends_with("until then the stream runs with x264enc and is degraded"),
-            "{encoder:?}"
-        );
-        let nowhere = stream("source = 'test'\ncodec = 'h265'\nencoder = 'vaapi'", "source = 'silence'");
-        assert_eq!(media::check(&nowhere)[0].severity, Severity::Error, "there is none of H.265");
-        assert!(Encode::start(&bad, media::events().0, |_| ()).is_err());
+    media::init().unwrap();
+    let good = stream("source = 'test'", "source = 'silence'");
+    assert_eq!(media::check(&good), []);
+    let bad = stream(
+        "source = 'file'\npath = '/nonexistent.mp4'\nencoder = 'vaapi'\nslate = '/nonexistent.png'",
+        "source = 'file'",
+    );
+    let keys: Vec<&str> = media::check(&bad).iter().map(|finding| finding.key).collect();
+    assert_eq!(keys, ["video.encoder", "video.path", "video.slate"]);
+    let encoder = &media::check(&bad)[0];
+    assert_eq!(encoder.severity, Severity::Warning, "another encoder takes its place");
+    assert!(encoder.fix.ends_with("until then the stream runs with x264enc and is degraded"), "{encoder:?}");
+    let nowhere = stream("source = 'test'\ncodec = 'h265'\nencoder = 'vaapi'", "source = 'silence'");
+    assert_eq!(media::check(&nowhere)[0].severity, Severity::Error, "there is none of H.265");
+    assert!(Encode::start(&bad, media::events().0, |_| ()).is_err());
 
-        let directory = tempfile::tempdir().unwrap();
-        let no_picture = directory.path().join("slate.png");
-        std::fs::write(&no_picture, "this is no picture\n".repeat(100)).unwrap();
-        let undecodable =
-            stream(&format!("source = 'test'\nslate = '{}'", no_picture.display()), "source = 'none'");
-        let findings = media::check(&undecodable);
-        assert_eq!(findings.len(), 1, "{findings:?}");
-        assert!(findings[0].message.contains("is no picture that GStreamer decodes"), "{findings:?}");
-        let started = Instant::now();
-        drop(Encode::start(&undecodable, media::events().0, |_| ()).expect("it streams, with a dark slate"));
-        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    let directory = tempfile::tempdir().unwrap();
+    let no_picture = directory.path().join("slate.png");
+    std::fs::write(&no_picture, "this is no picture\n".repeat(100)).unwrap();
+    let undecodable =
+        stream(&format!("source = 'test'\nslate = '{}'", no_picture.display()), "source = 'none'");
+    let findings = media::check(&undecodable);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].message.contains("is no picture that GStreamer decodes"), "{findings:?}");
+    let started = Instant::now();
+    drop(Encode::start(&undecodable, media::events().0, |_| ()).expect("it streams, with a dark slate"));
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 
-        let camera = stream("source = 'v4l2'\ndevice = 'by-id:usb-none'", "source = 'none'");
-        let findings = media::check(&camera);
-        assert_eq!(findings.len(), 1);
-        assert_eq!(findings[0].severity, media::Severity::Warning);
+    let camera = stream("source = 'v4l2'\ndevice = 'by-id:usb-none'", "source = 'none'");
+    let findings = media::check(&camera);
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].severity, media::Severity::Warning);
 
-        let spare = stream(
-            "source = 'test'\nfallback = [{ source = 'file', path = '/no/such/film.mp4' }]",
-            "source = 'none'",
-        );
-        let findings = media::check(&spare);
-        assert_eq!(findings.len(), 1);
-        assert_eq!((findings[0].key, findings[0].severity), ("video.fallback", media::Severity::Warning));
-    });
+    let spare = stream(
+        "source = 'test'\nfallback = [{ source = 'file', path = '/no/such/film.mp4' }]",
+        "source = 'none'",
+    );
+    let findings = media::check(&spare);
+    assert_eq!(findings.len(), 1);
+    assert_eq!((findings[0].key, findings[0].severity), ("video.fallback", media::Severity::Warning));
 }
 
 /// An encode pipeline with a capture, and all that came out.

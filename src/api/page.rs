@@ -31,6 +31,11 @@ pub fn routes() -> Router<Facts> {
     })
 }
 
+/// Whether a path is the page's, which everybody may see.
+pub fn is_of_page(path: &str) -> bool {
+    PARTS.iter().any(|part| part.path == path)
+}
+
 /// A file of the page.
 struct Part {
     path: &'static str,

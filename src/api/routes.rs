@@ -50,6 +50,7 @@ fn routes() -> Routes {
         .route(Method::PUT, "/v1/streams/{id}", streams::replace)
         .route(Method::PATCH, "/v1/streams/{id}", streams::merge)
         .route(Method::DELETE, "/v1/streams/{id}", streams::remove)
+        .route(Method::POST, "/v1/streams/{id}/plan", streams::plan)
         .route(Method::POST, "/v1/streams/{id}/actions/{action}", streams::act)
         .route(Method::GET, "/v1/streams/{id}/rate", rate::decisions)
         .route(Method::GET, "/v1/streams/{id}/snapshot.jpg", snapshot::answer)
@@ -111,6 +112,7 @@ impl Routes {
         streams::replace,
         streams::merge,
         streams::remove,
+        streams::plan,
         streams::act,
         rate::decisions,
         snapshot::answer,

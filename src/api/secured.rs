@@ -30,6 +30,7 @@ use utoipa::ToSchema;
 use super::access::Access;
 use super::connection::Visit;
 use super::guard;
+use super::page;
 use super::problem::Problem;
 use super::seat::Occupied;
 
@@ -169,7 +170,7 @@ pub mod described {
 
 /// What everybody may see: that the daemon is there, and the page, which asks for the token.
 fn is_open(method: &Method, path: &str) -> bool {
-    matches!(*method, Method::GET | Method::HEAD) && (OPEN.contains(&path) || path.starts_with(PAGE))
+    matches!(*method, Method::GET | Method::HEAD) && (OPEN.contains(&path) || page::is_of_page(path))
 }
 
 /// The whole body: no route wants to begin before it is there.
@@ -260,10 +261,7 @@ impl hyper::body::Body for Guarded {
 /// The login of pages. It is answered here, since it is about who may use the routes.
 const SESSION: &str = "/v1/session";
 
-const OPEN: [&str; 4] = ["/", "/healthz", "/readyz", "/favicon.ico"];
-
-/// The page's parts.
-const PAGE: &str = "/page/";
+const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Bytes: a configuration with hundreds of streams has less.
 const LARGEST_BODY: usize = 1024 * 1024;

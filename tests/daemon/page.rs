@@ -75,3 +75,17 @@ fn the_page_is_whole_and_asks_nobody_else() {
     assert!(seen.len() > 15, "{seen:?}");
     assert_eq!(fetch(&daemon, "/page/no-such.js", None).status, 404);
 }
+
+#[test]
+fn the_page_asks_for_the_token_itself() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("token");
+    std::fs::write(&file, "correct-horse-battery-staple\n").expect("the token is written");
+    let daemon = Daemon::start(&format!("token_file = \"{}\"\n", file.display()));
+    for path in ["/", "/page/app.js", "/page/style.css"] {
+        assert_eq!(fetch(&daemon, path, None).status, 200, "{path}");
+    }
+    for path in ["/v1/streams", "/v1/info", "/page/../v1/streams", "/page/no-such.js"] {
+        assert_eq!(fetch(&daemon, path, None).status, 401, "{path}");
+    }
+}
