@@ -19,6 +19,9 @@ _uplinkd() {
             uplinkd,check-config)
                 cmd="uplinkd__subcmd__check__subcmd__config"
                 ;;
+            uplinkd,ctl)
+                cmd="uplinkd__subcmd__ctl"
+                ;;
             uplinkd,demo)
                 cmd="uplinkd__subcmd__demo"
                 ;;
@@ -37,6 +40,54 @@ _uplinkd() {
             uplinkd,version)
                 cmd="uplinkd__subcmd__version"
                 ;;
+            uplinkd__subcmd__ctl,config)
+                cmd="uplinkd__subcmd__ctl__subcmd__config"
+                ;;
+            uplinkd__subcmd__ctl,events)
+                cmd="uplinkd__subcmd__ctl__subcmd__events"
+                ;;
+            uplinkd__subcmd__ctl,get)
+                cmd="uplinkd__subcmd__ctl__subcmd__get"
+                ;;
+            uplinkd__subcmd__ctl,keyframe)
+                cmd="uplinkd__subcmd__ctl__subcmd__keyframe"
+                ;;
+            uplinkd__subcmd__ctl,rate)
+                cmd="uplinkd__subcmd__ctl__subcmd__rate"
+                ;;
+            uplinkd__subcmd__ctl,restart)
+                cmd="uplinkd__subcmd__ctl__subcmd__restart"
+                ;;
+            uplinkd__subcmd__ctl,start)
+                cmd="uplinkd__subcmd__ctl__subcmd__start"
+                ;;
+            uplinkd__subcmd__ctl,status)
+                cmd="uplinkd__subcmd__ctl__subcmd__status"
+                ;;
+            uplinkd__subcmd__ctl,stop)
+                cmd="uplinkd__subcmd__ctl__subcmd__stop"
+                ;;
+            uplinkd__subcmd__ctl__subcmd__config,apply)
+                cmd="uplinkd__subcmd__ctl__subcmd__config__subcmd__apply"
+                ;;
+            uplinkd__subcmd__ctl__subcmd__config,check)
+                cmd="uplinkd__subcmd__ctl__subcmd__config__subcmd__check"
+                ;;
+            uplinkd__subcmd__ctl__subcmd__config,confirm)
+                cmd="uplinkd__subcmd__ctl__subcmd__config__subcmd__confirm"
+                ;;
+            uplinkd__subcmd__ctl__subcmd__config,forget)
+                cmd="uplinkd__subcmd__ctl__subcmd__config__subcmd__forget"
+                ;;
+            uplinkd__subcmd__ctl__subcmd__config,plan)
+                cmd="uplinkd__subcmd__ctl__subcmd__config__subcmd__plan"
+                ;;
+            uplinkd__subcmd__ctl__subcmd__config,rollback)
+                cmd="uplinkd__subcmd__ctl__subcmd__config__subcmd__rollback"
+                ;;
+            uplinkd__subcmd__ctl__subcmd__config,show)
+                cmd="uplinkd__subcmd__ctl__subcmd__config__subcmd__show"
+                ;;
             *)
                 ;;
         esac
@@ -44,7 +95,7 @@ _uplinkd() {
 
     case "${cmd}" in
         uplinkd)
-            opts="-h -V --help --version run demo check-config devices report simulate version"
+            opts="-h -V --help --version run demo check-config ctl devices report simulate version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -60,6 +111,268 @@ _uplinkd() {
         uplinkd__subcmd__check__subcmd__config)
             opts="-h --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl)
+            opts="-h --config --url --token-file --ca-file --json --help status start stop restart keyframe rate events config get"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__config)
+            opts="-h --json --help show check plan apply confirm rollback forget"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__config__subcmd__apply)
+            opts="-h --confirm-within-s --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --confirm-within-s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__config__subcmd__check)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__config__subcmd__confirm)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__config__subcmd__forget)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__config__subcmd__plan)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__config__subcmd__rollback)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__config__subcmd__show)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__events)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__get)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__keyframe)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__rate)
+            opts="-h --last-s --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --last-s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__restart)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__start)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__status)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        uplinkd__subcmd__ctl__subcmd__stop)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
