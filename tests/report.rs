@@ -48,7 +48,7 @@ fn a_report_is_made_without_a_daemon_and_over_no_other_file() {
     let archive = folder.path().join("report.tar.gz");
     assert!(report(&config, &archive).status.success());
     let text = tar(&["-xzOf"], &archive);
-    assert!(text.contains("no answer: cannot connect to the API at unix:"), "{text}");
+    assert!(text.contains("no answer: cannot reach the daemon at unix:"), "{text}");
 
     let again = report(&config, &archive);
     assert_eq!(again.status.code(), Some(1));

@@ -279,6 +279,8 @@ struct TextPainter {
     outlet: gst_app::AppSink,
     /// So many were begun; each carries its number as its time.
     drawings: u64,
+    /// The one that has not come out yet.
+    under_way: Option<gst::ClockTime>,
 }
 
 impl TextPainter {
@@ -301,7 +303,8 @@ impl TextPainter {
         let outlet = gst_app::AppSink::builder().sync(false).async_(false).enable_last_sample(false).build();
         graph.chain(&[inlet.upcast_ref(), &text, outlet.upcast_ref()])?;
         graph.play(gst::ClockTime::ZERO)?;
-        let mut painter = TextPainter { background, _graph: graph, inlet, text, outlet, drawings: 0 };
+        let mut painter =
+            TextPainter { background, _graph: graph, inlet, text, outlet, drawings: 0, under_way: None };
         painter
             .try_draw("", "00:00:00", DRAWING_LIMIT)
             .ok_or_else(|| Error::Slate { reason: "no text can be drawn".to_owned() })?;
@@ -324,27 +327,43 @@ impl TextPainter {
 
     fn try_draw(&mut self, reason: &str, time: &str, limit: gst::ClockTime) -> Option<gst::Buffer> {
         let number = self.begin(reason, time)?;
-        // An earlier drawing that came too late is still to be taken away, or even to come.
         let deadline = clock::now() + limit;
         loop {
             let sample = self.outlet.try_pull_sample(deadline.saturating_sub(clock::now()))?;
             let drawn = sample.buffer_owned()?;
             drop(sample);
             if drawn.pts() == Some(number) {
+                self.under_way = None;
                 return Some(drawn);
             }
         }
     }
 
+    /// Whether every drawing has come out; one that came too late is thrown away.
+    fn is_idle(&mut self) -> bool {
+        while let Some(number) = self.under_way {
+            let Some(late) = self.outlet.try_pull_sample(gst::ClockTime::ZERO) else { return false };
+            if late.buffer().and_then(|drawn| drawn.pts()) == Some(number) {
+                self.under_way = None;
+            }
+        }
+        true
+    }
+
     /// Has a drawing made, and gives its number. None: the one before is not drawn yet.
     fn begin(&mut self, reason: &str, time: &str) -> Option<gst::ClockTime> {
+        // textoverlay forgets a text that is set while it draws another.
+        if !self.is_idle() {
+            return None;
+        }
         let reason = gst::glib::markup_escape_text(reason);
         self.text.set_property("text", format!("{reason}\n<small>{time}</small>"));
         self.drawings += 1;
         let number = gst::ClockTime::from_nseconds(self.drawings);
         let mut blank = self.background.clone();
         blank.make_mut().set_pts(number);
-        offer(&self.inlet, blank).ok()?.then_some(number)
+        self.under_way = offer(&self.inlet, blank).ok()?.then_some(number);
+        self.under_way
     }
 }
 
@@ -455,7 +474,7 @@ mod tests {
         let expected = painter.try_draw("second", "00:00:00", DRAWING_LIMIT).unwrap();
         assert!(painter.begin("first", "00:00:00").is_some(), "begun, and not waited for");
         let drawn = loop {
-            // While the first is still waiting to be drawn there is no room for another.
+            // While the first is still being drawn there is no room for another.
             if let Some(drawn) = painter.try_draw("second", "00:00:00", DRAWING_LIMIT) {
                 break drawn;
             }

@@ -26,7 +26,7 @@ pub fn send(daemon: &Daemon, method: &str, path: &str, headers: &[(&str, &str)],
         ureq::Agent::config_builder().http_status_as_error(false).allow_non_standard_methods(true).build(),
     );
     let response = match body {
-        "" => agent.run(request.body(()).expect("a request")),
+        "" => agent.run(request.body(&[][..]).expect("a request")), // of no length, where `()` is of any
         body => agent.run(request.body(body.to_owned()).expect("a request")),
     };
     let mut response = response.expect("an answer");

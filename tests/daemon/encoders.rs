@@ -49,7 +49,7 @@ fn one_that_gives_far_too_much_is_replaced_on_air() {
 #[test]
 fn one_whose_pictures_break_is_replaced_on_air() {
     in_turn(|| {
-        breaks("corrupt_after=60", "a sample of the stream does not decode", "avdec_h264 does not decode it");
+        breaks("corrupt_after=60", "a sample of the stream was not decoded", "avdec_h264 does not decode it");
     });
 }
 

@@ -171,7 +171,7 @@ fn a_place_that_waits_for_a_restart_keeps_its_token() {
     std::fs::write(daemon.configuration(), elsewhere).expect("written");
     daemon.signal("HUP");
     eventually("the reload is told of", Duration::from_secs(5), || {
-        daemon.log().contains("when the daemon is restarted")
+        daemon.log().contains("wait for a restart")
     });
     eventually("it has ended", Duration::from_secs(5), || daemon.log().contains("reloaded"));
     assert_eq!(get(daemon.url("/v1/info"), &[]).0, 401);

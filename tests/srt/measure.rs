@@ -149,11 +149,12 @@ async fn arrivals_in_spite_of_holes() {
             count += 1;
         }
     }
-    let (unknown, unacknowledged) = (unknown / count, unacknowledged / count);
+    let average = |sum: u64| sum as f64 / f64::from(count);
+    let (unknown, unacknowledged) = (average(unknown), average(unacknowledged));
     eprintln!(
-        "delivered {TRIP:?} ago: on average {unknown} not known to have arrived, {unacknowledged} not acknowledged"
+        "delivered {TRIP:?} ago: on average {unknown:.1} not known to have arrived, {unacknowledged:.1} not acknowledged"
     );
-    assert!(unknown * 3 < unacknowledged, "{unknown} and {unacknowledged}");
+    assert!(unknown * 2.0 < unacknowledged, "{unknown} and {unacknowledged}");
     let (known, delivered) = (
         last.measured.arrived.packets - first.measured.arrived.packets,
         last.delivered() - first.delivered(),
