@@ -236,8 +236,11 @@ impl Output {
                 }
                 Ok(()) = reported.changed() => {
                     let measurement = reported.borrow_and_update().clone();
-                    let before = machine.state();
-                    machine.progress(Instant::now(), &progress(&measurement));
+                    let (before, progress) = (machine.state(), progress(&measurement));
+                    // An output that ends and has nothing left to deliver is not stalled.
+                    if !finishing || progress.in_flight {
+                        machine.progress(Instant::now(), &progress);
+                    }
                     publisher.measured(machine, &measurement, latency, queue.left_out(), before != machine.state());
                     if !finishing {
                         let decision = steering.steer(&mut course, &measurement, feed);

@@ -18,6 +18,7 @@ fn ends_in_order(signal: &str) {
     daemon.signal(signal);
     let exit = daemon.wait(Duration::from_secs(3)); // the latency and two seconds
     assert_eq!(exit.code(), Some(0), "{}", daemon.log());
+    assert!(!daemon.log().contains("stalled"), "what ends is not stalled\n{}", daemon.log());
     let sent = daemon.logged_number("sent_bytes");
     eventually(&format!("all {sent} bytes arrive\n{}", daemon.log()), Duration::from_secs(4), || {
         peer.received().len() as u64 == sent
