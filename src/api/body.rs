@@ -11,7 +11,7 @@ use crate::reconfigure::Guard;
 /// A JSON body of one of these content types.
 ///
 /// # Errors
-/// 413, 415, or 400 with the place where it is no JSON.
+/// 415, or 400 with the place where it is no JSON.
 pub fn json(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -25,7 +25,7 @@ pub fn json(
 /// A TOML document, as text.
 ///
 /// # Errors
-/// 413, 415, or 400 where it is no text.
+/// 415, or 400 where it is no text.
 pub fn toml(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<String, Problem> {
     let body = of_type(headers, body, &[TOML])?;
     String::from_utf8(body.into())
@@ -44,12 +44,7 @@ fn of_type(
         let detail = format!("the body is to be {wanted}: send it with that Content-Type");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, &detail));
     }
-    body.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than any configuration")
-        }
-        _ => Problem::new(StatusCode::BAD_REQUEST, "the body cannot be read"),
-    })
+    body.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body cannot be read")) // its size was seen to
 }
 
 /// What `If-Match` and `If-None-Match` ask for. A weak tag is equal to none, as RFC 9110 has it for changes.

@@ -33,8 +33,8 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     super::block_on(serve(path, start))?
 }
 
-/// GStreamer 1.22's v4l2src leaks five descriptors each time that it is opened: with the usual limit of 1024 a
-/// camera with a bad cable would end the daemon after some two hundred losses.
+/// What loses descriptors (v4l2src of GStreamer 1.22 does, where a camera does not begin) must not end the daemon at
+/// the usual limit of 1024.
 fn allow_all_descriptors() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {

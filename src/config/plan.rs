@@ -144,11 +144,10 @@ fn effected(old: &Stream, new: &Stream, effect: &Effect) -> (Option<OutputName>,
     }
 }
 
-/// Why connections cannot be kept, as the supervisor decides it: muxes are made for their tracks, send buffers
-/// and queues for the highest rate.
-fn reconnection(old: &Stream, new: &Stream) -> Option<&'static str> {
+/// Why a stream's connections cannot be kept: muxes are made for their tracks, send buffers and queues for the
+/// highest rate. `None` where they are.
+pub fn reconnection(old: &Stream, new: &Stream) -> Option<&'static str> {
     let sound = |stream: &Stream| (stream.audio.source != AudioSource::None).then_some(stream.audio.codec);
-    let peak = |stream: &Stream| stream.rate.max + stream.audio.bitrate;
     let lead = |stream: &Stream| stream.audio.offset_ms.min(0);
     if old.video.codec != new.video.codec {
         Some("the picture's codec is another")
@@ -156,7 +155,7 @@ fn reconnection(old: &Stream, new: &Stream) -> Option<&'static str> {
         Some("there is another sound track")
     } else if lead(old) != lead(new) {
         Some("the sound's place before the picture is another")
-    } else if peak(old) < peak(new) {
+    } else if old.peak() < new.peak() {
         Some("its buffers are made for the highest rate, which rises")
     } else {
         None

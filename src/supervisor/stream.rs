@@ -274,9 +274,7 @@ impl<'a> StreamTask<'a> {
         }
         let is_configured = |name: &OutputName| self.memory.config.outputs.iter().any(|it| it.name == *name);
         self.recorders.keep(is_configured);
-        // Muxes are made for their tracks, send buffers and queues for their peak.
-        let config = &self.memory.config;
-        if Tracks::of(config) != Tracks::of(&before) || peak(config) > peak(&before) {
+        if config::plan::reconnection(&before, &self.memory.config).is_some() {
             let names: Vec<_> = self.outputs.keys().cloned().collect();
             names.iter().for_each(|name| self.close_output(name));
         }
@@ -396,7 +394,7 @@ impl<'a> StreamTask<'a> {
             let context = StreamContext {
                 name: self.name.clone(),
                 tracks: Tracks::of(config),
-                peak: peak(config),
+                peak: config.peak(),
                 fanout: self.fanout.clone(),
                 key_frame_wanted: self.key_frame_wanted.clone(),
                 rate: self.rate_settings.subscribe(),
@@ -634,11 +632,6 @@ fn resting(config: &config::Stream) -> RateStatus {
         false => (config.rate.start, rate::Rule::Fixed.as_str()),
     };
     RateStatus { target, estimate: None, rule, output: None, queue: Duration::ZERO, thin: 0.0 }
-}
-
-/// The most that the encoders together give: a key frame's peak is the send buffer's to bear.
-fn peak(config: &config::Stream) -> Bitrate {
-    config.rate.max + config.audio.bitrate
 }
 
 /// How often machines are looked at: a twentieth of a second is what the slate's half second allows.
