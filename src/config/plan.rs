@@ -71,6 +71,13 @@ impl Plan {
         if changes.log_level {
             say(None, (None, Reach::Live, "what is logged changes at once".into()));
         }
+        if changes.mqtt {
+            let what = match new.mqtt {
+                Some(_) => "the connection to the MQTT broker is made anew; streams go on",
+                None => "the MQTT broker is told goodbye; streams go on",
+            };
+            say(None, (None, Reach::Live, what.into()));
+        }
         for (name, change) in &changes.streams {
             let all = match (change, old.streams.get(name), new.streams.get(name)) {
                 (StreamChange::Modified { effects, .. }, Some(old), Some(new)) => {
@@ -219,5 +226,6 @@ mod tests {
         assert_eq!(plan("", OLD)[0].0, "starts");
         assert_eq!(plan("", "log.level = 'debug'")[0].0, "live");
         assert_eq!(plan("", "api.listen = '127.0.0.1:80'")[0].0, "next_start");
+        assert_eq!(plan("", "mqtt.url = 'mqtt://localhost'")[0].0, "live");
     }
 }
