@@ -87,6 +87,7 @@ pub mod config;
 pub mod demo;
 pub mod link;
 pub mod media;
+pub mod mqtt;
 pub mod probe;
 pub mod rate;
 pub mod reconfigure;

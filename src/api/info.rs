@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Facts;
+use super::broker::Shown;
 use super::wire::rfc3339;
 
 /// Its answer.
@@ -30,6 +31,8 @@ pub struct Info {
     /// RFC 3339.
     started: Option<String>,
     uptime_s: u64,
+    /// The connection to the MQTT broker; `null` where none is configured.
+    mqtt: Option<Shown>,
 }
 
 /// What runs here, and where.
@@ -37,20 +40,28 @@ pub struct Info {
     (status = 200, description = "What this daemon is, and since when it runs.", body = Info),
 ))]
 pub async fn answer(State(facts): State<Facts>) -> Json<Info> {
-    let machine = uname();
-    let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
-    Json(Info {
-        name: env!("CARGO_PKG_NAME"),
-        version: env!("CARGO_PKG_VERSION"),
-        gstreamer: facts.gstreamer,
-        host: text(machine.nodename()),
-        kernel: format!("{} {}", text(machine.sysname()), text(machine.release())),
-        architecture: text(machine.machine()),
-        time: rfc3339(Instant::now()),
-        clock_synchronised: clock_synchronised(Path::new(TIMESYNC)),
-        started: rfc3339(facts.started),
-        uptime_s: facts.started.elapsed().as_secs(),
-    })
+    Json(Info::new(&facts))
+}
+
+impl Info {
+    /// As of now.
+    pub fn new(facts: &Facts) -> Info {
+        let machine = uname();
+        let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+        Info {
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            gstreamer: facts.gstreamer.clone(),
+            host: text(machine.nodename()),
+            kernel: format!("{} {}", text(machine.sysname()), text(machine.release())),
+            architecture: text(machine.machine()),
+            time: rfc3339(Instant::now()),
+            clock_synchronised: clock_synchronised(Path::new(TIMESYNC)),
+            started: rfc3339(facts.started),
+            uptime_s: facts.started.elapsed().as_secs(),
+            mqtt: facts.broker.borrow().as_ref().map(Shown::from),
+        }
+    }
 }
 
 /// systemd-timesyncd makes its folder when it starts, and the file in it when it has set the clock.

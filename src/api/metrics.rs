@@ -31,6 +31,14 @@ pub async fn answer(State(facts): State<Facts>) -> Response {
     of_encoders(&mut page, &streams);
     of_outputs(&mut page, &streams);
     of_events(&mut page, facts.streams.events());
+    if let Some(broker) = facts.broker.borrow().as_ref() {
+        page.family(
+            "uplinkd_mqtt_connected",
+            Kind::Gauge,
+            "Whether there is a connection to the MQTT broker.",
+        )
+        .sample(&[], broker.is_connected());
+    }
     match Process::of_this(facts.started) {
         Ok(process) => of_process(&mut page, &process),
         Err(error) => log::warn!(error:%; "metrics go without those of the process"),

@@ -8,8 +8,8 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::{
-    AudioCodec, AudioDevice, Channels, Codec, EncoderChoice, Framerate, KeyLength, Ladder, Listen,
-    MqttUrl, MqttVersion, OutputName, SecretFile, Slate, SrtMode, SrtUrl, StreamName, Video, VideoDevice, VideoSource,
+    AudioCodec, AudioDevice, Channels, Codec, EncoderChoice, Framerate, KeyLength, Ladder, Listen, MqttUrl,
+    MqttVersion, OutputName, SecretFile, Slate, SrtMode, SrtUrl, StreamName, Video, VideoDevice, VideoSource,
 };
 
 /// A value that is written as one of a few words.

@@ -153,6 +153,11 @@ impl Handle {
         self.current.borrow().clone()
     }
 
+    /// The same, for those who live by it.
+    pub fn watch(&self) -> watch::Receiver<Arc<Current>> {
+        self.current.clone()
+    }
+
     /// Checks a change, plans it, or makes it.
     ///
     /// # Errors

@@ -26,7 +26,8 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Option<Mqtt>> {
     let tls = files::tls(&mut section);
     let insecure = section.read("insecure", convert::boolean).or(false);
     let commands = section.read("commands", convert::boolean).or(false);
-    let interval = section.read("interval_s", |value| convert::seconds(value, INTERVAL_S)).or(DEFAULT_INTERVAL);
+    let interval =
+        section.read("interval_s", |value| convert::seconds(value, INTERVAL_S)).or(DEFAULT_INTERVAL);
 
     if let (Some(None), Some(Some(_))) = (&username, &password_file) {
         let fix = "write username = \"…\", whose password it is";
@@ -81,7 +82,9 @@ fn url(value: &Value<'_>) -> Result<MqttUrl, Complaints> {
             return Err(Complaint::new("begins with tcp://", "write mqtt:// in its place").into());
         }
         "ssl" | "tls" => {
-            return Err(Complaint::new(format!("begins with {scheme}://"), "write mqtts:// in its place").into());
+            return Err(
+                Complaint::new(format!("begins with {scheme}://"), "write mqtts:// in its place").into()
+            );
         }
         "ws" | "wss" => {
             let message = "asks for MQTT over WebSocket, which is not spoken here";
@@ -128,7 +131,8 @@ fn url(value: &Value<'_>) -> Result<MqttUrl, Complaints> {
         Host::Missing => Err(Complaint::new("names no host", format!("write {EXAMPLE}"))),
     };
     let host = host.map_err(|complaint| complaints.push(complaint)).ok();
-    let port = port.unwrap_or(Ok(MqttUrl::usual_port(tls))).map_err(|complaint| complaints.push(complaint)).ok();
+    let port =
+        port.unwrap_or(Ok(MqttUrl::usual_port(tls))).map_err(|complaint| complaints.push(complaint)).ok();
     match (host, port, complaints.is_empty()) {
         (Some(host), Some(port), true) => Ok(MqttUrl { host, port, tls }),
         _ => Err(Complaints(complaints)),
@@ -183,7 +187,9 @@ fn one_line(value: &Value<'_>) -> Result<String, Complaint> {
     let text = convert::text(value)?;
     match (1..=LONGEST_ID).contains(&text.len()) && !text.contains(char::is_control) {
         true => Ok(text.to_owned()),
-        false => Err(Complaint::new("is not 1 to 64 bytes in one line", format!("write another {}", value.key))),
+        false => {
+            Err(Complaint::new("is not 1 to 64 bytes in one line", format!("write another {}", value.key)))
+        }
     }
 }
 

@@ -156,6 +156,16 @@ pub enum Event {
     ConfigurationRefused {
         errors: Vec<String>,
     },
+    /// The broker is told from now on, in this version of the protocol.
+    MqttConnected {
+        broker: String,
+        version: &'static str,
+    },
+    /// It is not, or no longer. Attempts that fail like the one before are not told again.
+    MqttLost {
+        broker: String,
+        reason: String,
+    },
     /// A part of the daemon failed and is made anew.
     PartFailed {
         part: String,
@@ -230,6 +240,8 @@ impl Event {
                 Level::Error,
                 "configuration refused, the running configuration stays",
             ),
+            Event::MqttConnected { .. } => ("mqtt_connected", Level::Info, "MQTT broker connected"),
+            Event::MqttLost { .. } => ("mqtt_lost", Level::Warn, "no connection to the MQTT broker"),
             Event::PartFailed { .. } => ("part_failed", Level::Error, "a part failed, it is made anew"),
             Event::Draining {} => ("draining", Level::Info, "draining"),
         };
