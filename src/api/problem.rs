@@ -57,6 +57,14 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, detail)
     }
 
+    pub fn bad_request(detail: &str) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub fn busy(detail: &str) -> Self {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
     pub fn forbidden(detail: &str) -> Self {
         Problem::new(StatusCode::FORBIDDEN, detail)
     }
@@ -116,10 +124,6 @@ impl From<&Fault> for FieldError {
 }
 
 impl Problem {
-    pub fn status(&self) -> StatusCode {
-        self.status
-    }
-
     /// As it is sent.
     pub fn into_body(self) -> Body {
         Body {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -16,7 +17,7 @@ use crate::config::store::Store;
 use crate::reconfigure::{self, Handle, Start};
 use crate::supervisor::Streams;
 use crate::supervisor::events::Event;
-use crate::{media, systemd, telemetry};
+use crate::{media, mqtt, systemd, telemetry};
 
 /// Runs until SIGTERM or SIGINT, and then until everything is drained.
 pub fn run(path: &Path) -> Result<(), Failure> {
@@ -50,13 +51,17 @@ async fn serve(path: &Path, start: Start) -> Result<(), Failure> {
     let (urls, locks) = (api.urls().join(" "), api.locks());
     let (configuration, streams, mut keeper) = reconfigure::spawn(start);
     let ready = Arc::new(AtomicBool::new(true));
-    let mut api = tokio::spawn(api.serve(Facts {
+    let (broker, broker_shown) = watch::channel(None);
+    let facts = Facts {
         streams: streams.clone(),
         configuration: Some(configuration.clone()),
+        broker: broker_shown,
         ready: ready.clone(),
         started,
         gstreamer: media::version(),
-    }));
+    };
+    let mqtt = mqtt::spawn(facts.clone(), &configuration, broker);
+    let mut api = tokio::spawn(api.serve(facts));
     log::info!(api = urls, version = env!("CARGO_PKG_VERSION"), streams = streams.statuses().len(); "ready");
     systemd::ready();
 
@@ -76,7 +81,10 @@ async fn serve(path: &Path, start: Start) -> Result<(), Failure> {
     systemd::stopping();
     ready.store(false, Ordering::Relaxed);
     tokio::select! {
-        () = configuration.shut_down() => log::info!("drained"),
+        () = async {
+            configuration.shut_down().await;
+            mqtt.shut_down().await; // the last, so that it can tell how the streams ended
+        } => log::info!("drained"),
         () = asked_to_stop(&mut terminate, &mut interrupt) => {
             result = Err(Failure::plain("second signal: what was not delivered yet is lost"));
         }

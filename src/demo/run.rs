@@ -92,6 +92,7 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
     let facts = Facts {
         streams,
         configuration: None, // the command line is
+        broker: tokio::sync::watch::channel(None).1,
         ready: Arc::new(AtomicBool::new(true)),
         started: Instant::now(),
         gstreamer: media::version(),

@@ -80,8 +80,8 @@ pub enum Incoming {
     Delivery(Delivery, Option<u16>),
     /// With why the broker did not take it.
     Acknowledged(u16, Option<String>),
-    /// Some of the topics are not for us; the reason.
-    Subscribed(Option<String>),
+    /// With why some of the topics are not for us.
+    Subscribed(u16, Option<String>),
     Unsubscribed,
     Pong,
     /// Version 5 only.
@@ -322,7 +322,7 @@ fn read_v3(frame: &mut BytesMut) -> Result<Incoming, Malformed> {
         v3::Packet::PubAck(ack) => Incoming::Acknowledged(ack.pkid, None),
         v3::Packet::SubAck(ack) => {
             let refused = ack.return_codes.contains(&v3::SubscribeReasonCode::Failure);
-            Incoming::Subscribed(refused.then(|| "it refuses the subscription".to_owned()))
+            Incoming::Subscribed(ack.pkid, refused.then(|| "it refuses the subscription".to_owned()))
         }
         v3::Packet::UnsubAck(_) => Incoming::Unsubscribed,
         v3::Packet::PingResp => Incoming::Pong,
@@ -363,7 +363,7 @@ fn read_v5(frame: &mut BytesMut) -> Result<Incoming, Malformed> {
         v5::Packet::SubAck(ack) => {
             let refused =
                 |code: &&v5::SubscribeReasonCode| !matches!(code, v5::SubscribeReasonCode::Success(_));
-            Incoming::Subscribed(ack.return_codes.iter().find(refused).map(words))
+            Incoming::Subscribed(ack.pkid, ack.return_codes.iter().find(refused).map(words))
         }
         v5::Packet::UnsubAck(_) => Incoming::Unsubscribed,
         v5::Packet::PingResp(_) => Incoming::Pong,

@@ -142,15 +142,6 @@ impl Publisher {
         (told.at, told.is_news) = (Some(now), false);
         Some(Due::Status(stream.clone()))
     }
-
-    /// When something is due by itself.
-    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let is_due = self.online || self.info || !self.gone.is_empty() || !self.answers.is_empty();
-        if is_due {
-            return Some(now);
-        }
-        self.streams.values().map(|told| told.due(self.interval).unwrap_or(now)).min()
-    }
 }
 
 impl Told {
@@ -211,7 +202,6 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut publisher = connected(&["a", "b"], start);
         assert_eq!(all(&mut publisher, at(9_999)), []);
-        assert_eq!(publisher.next_deadline(start), Some(at(10_000)));
         assert_eq!(all(&mut publisher, at(10_000)), [status("a"), status("b")]);
         publisher.observe([(name("a"), face(State::Starting)), (name("b"), face(State::Stopped))]);
         assert_eq!(all(&mut publisher, at(12_000)), [status("a")]);

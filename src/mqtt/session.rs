@@ -51,7 +51,9 @@ pub enum News {
         topic: String,
         reason: String,
     },
+    /// The broker does not deliver what was asked for under this number.
     NotSubscribed {
+        id: u16,
         reason: String,
     },
 }
@@ -135,7 +137,9 @@ impl Session {
                     .zip(refused)
                     .map(|((_, Message { topic, .. }), reason)| News::NotTaken { topic, reason }))
             }
-            (Incoming::Subscribed(refused), _) => Ok(refused.map(|reason| News::NotSubscribed { reason })),
+            (Incoming::Subscribed(id, refused), _) => {
+                Ok(refused.map(|reason| News::NotSubscribed { id, reason }))
+            }
             (Incoming::Pong, _) => {
                 self.pinged = None;
                 Ok(None)
@@ -169,13 +173,14 @@ impl Session {
         Ok(None)
     }
 
-    /// Asks for messages to these topics.
+    /// Asks for messages to these topics; under a number.
     ///
     /// # Errors
     /// Where the protocol has no such topic.
-    pub fn subscribe(&mut self, now: Instant, filters: &[String]) -> Result<(), Malformed> {
+    pub fn subscribe(&mut self, now: Instant, filters: &[String]) -> Result<u16, Malformed> {
         let id = self.next_id();
-        self.say(now, &Outgoing::Subscribe(id, filters))
+        self.say(now, &Outgoing::Subscribe(id, filters))?;
+        Ok(id)
     }
 
     /// Asks for them no longer.

@@ -94,6 +94,17 @@ impl Topics {
         Some(Asked { stream: stream.to_owned(), what })
     }
 
+    /// Where an answer goes: where it is wanted, but never where it would be somebody's command.
+    pub fn response(&self, wanted: Option<&str>) -> String {
+        let may_be = |topic: &&str| {
+            let levels: Vec<_> = topic.rsplit('/').collect();
+            let is_command =
+                matches!(levels.as_slice(), [_, "actions", _, "streams", ..] | ["patch", _, "streams", ..]);
+            !topic.is_empty() && !topic.contains(['+', '#', '\0']) && !is_command
+        };
+        wanted.filter(may_be).map_or_else(|| self.responses(), str::to_owned)
+    }
+
     fn below<'a>(&self, topic: &'a str) -> Option<Vec<&'a str>> {
         Some(topic.strip_prefix(&self.base)?.strip_prefix('/')?.split('/').collect())
     }
@@ -135,6 +146,21 @@ mod tests {
             "uplinkd/a",
         ] {
             assert_eq!(topics.asked(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_answer_goes_where_it_is_wanted_but_never_commands() {
+        let topics = Topics::new("uplinkd", "a");
+        assert_eq!(topics.response(Some("operator/7")), "operator/7");
+        for wrong in [
+            None,
+            Some(""),
+            Some("operator/+"),
+            Some("uplinkd/b/streams/main/actions/stop"),
+            Some("site/uplinkd/b/streams/main/patch"),
+        ] {
+            assert_eq!(topics.response(wrong), "uplinkd/a/responses", "{wrong:?}");
         }
     }
 
