@@ -10,7 +10,7 @@
 //!                               ▲                                         │ Measurement, every 20 ms
 //!                               └── target ── rate, in supervisor ◀───────┘
 //!                                                ▲      │ Status
-//!                                        api, systemd, demo
+//!                                     api, mqtt, systemd, demo
 //! ```
 //!
 //! Data goes one way, measurements come back one way, commands come from one place.
@@ -59,6 +59,8 @@
 //! - [`supervisor`]: the tasks that own all of the above, one a stream and one an output.
 //! - [`reconfigure`]: changes of the configuration: kept, made, watched ●, and taken back.
 //! - [`api`]: statuses out, commands and changes in, over HTTP, for those who may; and a client of it.
+//! - [`mqtt`]: the same to a broker and from it: packets, conversation, what is told when ●, and a task for which nobody
+//!   waits.
 //! - [`demo`]: the whole job against an emulated link and a receiver that checks what arrives.
 //! - [`systemd`], [`telemetry`], [`causes`], [`secrets`]: readiness and watchdog; the log; errors in one line; files
 //!   that only root may read.

@@ -48,6 +48,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Reads Status, sends Commands, nothing else; and what probes have found and which devices there are, which
     // is no stream's.
     ("api", &["capture", "causes", "config", "probe", "reconfigure", "secrets", "supervisor", "units"]),
+    // Says what the API says, and asks for what the API is asked for.
+    ("mqtt", &["api", "config", "reconfigure", "session::backoff", "supervisor"]),
     ("systemd", &["causes", "config", "supervisor"]),
     (
         "demo",
@@ -74,6 +76,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "demo",
             "link",
             "media",
+            "mqtt",
             "probe",
             "rate",
             "reconfigure",
@@ -114,6 +117,11 @@ const PURE: &[(&str, &[&str])] = &[
     ("media::resample", &[]),
     ("media::strip", &[]),
     ("media::ts", &[]),
+    ("mqtt::dialling", &[]),
+    ("mqtt::packet", &[]),
+    ("mqtt::publisher", &[]),
+    ("mqtt::session", &[]),
+    ("mqtt::topics", &[]),
     ("probe::plan", &[]),
     ("probe::ranking", &[]),
     ("probe::verdict", &[]),
@@ -180,8 +188,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["api"]),
     ("hyper", &["api"]),
     ("hyper_util", &["api"]),
-    ("rustls", &["api"]),
-    ("tokio_rustls", &["api"]),
+    ("rumqttc", &["mqtt::packet"]),
+    ("rustls", &["api", "mqtt"]),
+    ("tokio_rustls", &["api", "mqtt"]),
     ("utoipa", &["api"]),
     ("mpeg2ts_reader", &["demo"]),
 ];

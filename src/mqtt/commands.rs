@@ -77,7 +77,6 @@ impl Commands {
                           without the retain flag, and take this one away with an empty retained message";
             return Some(message(&self.topics, &asked, &delivery, Err(Problem::bad_request(detail))));
         }
-        log::info!(command; "MQTT command");
         self.orders.try_send(Order { asked, delivery }).err().map(|error| {
             let Order { asked, delivery } = error.into_inner();
             let problem = Problem::busy("earlier commands are still being carried out");
@@ -96,6 +95,7 @@ impl Commands {
 
 async fn carry_out(facts: &Facts, asked: &Asked, delivery: &Delivery) -> Result<Vec<u8>, Problem> {
     let command = asked.to_string();
+    log::info!(command; "MQTT command");
     match &asked.what {
         What::Action(action) => {
             let stream = streams::ask(facts, &asked.stream, action)?;

@@ -105,9 +105,9 @@ impl<'a> Link<'a> {
             tokio::pin!(again);
             tokio::select! {
                 () = &mut again => {}
-                order = self.task.orders.next() => match self.exit_of(order) {
-                    Some(exit) => return exit,
-                    None => {} // somebody has seen to something: is it that?
+                // Where it is none: somebody has seen to something, and it is tried at once.
+                order = self.task.orders.next() => if let Some(exit) = self.exit_of(order) {
+                    return exit;
                 }
             }
         }

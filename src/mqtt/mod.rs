@@ -123,9 +123,8 @@ impl Orders {
             changed = self.configuration.changed() => match changed {
                 Ok(()) => Order::Look,
                 // The configuration has an end, at the daemon's, and after it comes the order to close.
-                Err(_) => {
-                    self.closing.changed().await.ok();
-                    Order::Close
+                Err(_) => match self.closing.changed().await {
+                    Ok(()) | Err(_) => Order::Close, // or nobody is left to give orders
                 }
             }
         }
