@@ -152,13 +152,6 @@ pub struct Stream {
     pub outputs: Vec<Output>,
 }
 
-impl Stream {
-    /// The most that its encoders together give: a key frame's peak is the send buffer's to bear.
-    pub fn peak(&self) -> Bitrate {
-        self.rate.max + self.audio.bitrate
-    }
-}
-
 /// `[streams.NAME.video]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Video {

@@ -250,11 +250,7 @@ impl<'a> StreamTask<'a> {
                 Effect::Output(name) => self.close_output(name), // `step` opens it again if it is still wanted
                 Effect::Lead => self.follow_link(),
                 Effect::Fallback => self.choose_sources_anew(),
-                Effect::Sound => {
-                    if let Some(program) = &self.program {
-                        program.set_sound(&self.memory.config.audio);
-                    }
-                }
+                Effect::Sound | Effect::Slate => self.set_sound_and_slate(),
                 Effect::Controls => {
                     if let (Some(program), VideoSource::V4l2(camera)) =
                         (&self.program, &self.memory.config.video.source)
@@ -262,7 +258,7 @@ impl<'a> StreamTask<'a> {
                         program.adjust_camera(0, &camera.controls);
                     }
                 }
-                Effect::Slate | Effect::RestartStream => {
+                Effect::RestartStream => {
                     self.rate_settings.send_replace(rate_settings(&self.memory.config));
                     self.abandon_program();
                     self.selection.forget();
@@ -277,6 +273,15 @@ impl<'a> StreamTask<'a> {
         if config::plan::reconnection(&before, &self.memory.config).is_some() {
             let names: Vec<_> = self.outputs.keys().cloned().collect();
             names.iter().for_each(|name| self.close_output(name));
+        }
+    }
+
+    /// Tells the program, which may have been begun with others.
+    fn set_sound_and_slate(&mut self) {
+        let Some(program) = &self.program else { return };
+        program.set_sound(&self.memory.config.audio);
+        if let Err(error) = program.set_slate(&self.memory.config.video.slate) {
+            log::warn!(stream = self.name.as_str(), error:%; "the slate stays as it was");
         }
     }
 
@@ -394,7 +399,6 @@ impl<'a> StreamTask<'a> {
             let context = StreamContext {
                 name: self.name.clone(),
                 tracks: Tracks::of(config),
-                peak: config.peak(),
                 fanout: self.fanout.clone(),
                 key_frame_wanted: self.key_frame_wanted.clone(),
                 rate: self.rate_settings.subscribe(),

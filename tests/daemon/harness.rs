@@ -185,6 +185,11 @@ impl Daemon {
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
     }
 
+    /// How many of its threads (`task`) or open descriptors (`fd`) there are.
+    pub fn count(&self, kind: &str) -> usize {
+        std::fs::read_dir(format!("/proc/{}/{kind}", self.child.id())).expect("it runs").count()
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("the daemon can be waited for").is_none()
     }

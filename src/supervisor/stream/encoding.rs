@@ -90,6 +90,7 @@ impl StreamTask<'_> {
                 self.silences.clear();
                 self.glimpse.send_replace(Some(program.glimpse()));
                 self.program = Some(program);
+                self.set_sound_and_slate();
                 return;
             }
             Err(error) => error,
