@@ -1,7 +1,7 @@
 //! Where the API listens, and who comes in.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -263,6 +263,9 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    if UdpSocket::bind((address.ip(), 0)).is_err() {
+        log::warn!(address:%; "this machine does not have the API's address; it is served there once it has");
+    }
     TcpListener::from_std(socket.into())
 }
 
@@ -311,3 +314,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// What was sent is not acknowledged for so long: whoever was there is there no more.
 const DEAD_PEER: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_is_not_here_yet_is_listened_on_and_one_that_is_taken_is_not() {
+        assert!(bind_tcp("192.0.2.7:0".parse().unwrap()).is_ok());
+        let first = bind_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = first.local_addr().unwrap();
+        let source = bind_tcp(address).unwrap_err();
+        assert!(BindError::Tcp { address, source }.is_taken());
+    }
+}

@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Failure;
 use crate::api::{Api, BindError, Facts, Locks};
 use crate::causes::with_causes;
+use crate::config::file;
 use crate::config::store::Store;
 use crate::reconfigure::{self, Handle, Start};
 use crate::supervisor::Streams;
@@ -23,7 +24,10 @@ use crate::{media, systemd, telemetry};
 pub fn run(path: &Path, sys: PathBuf) -> Result<(), Failure> {
     let store = Store::of_this_machine();
     // Held until the end: of what another daemon keeps nothing is to be taken back here.
-    let hold = store.hold().map_err(|held| Failure::in_the_way(format!("{held}; {LET_GO}")))?;
+    let hold = store.hold().map_err(|held| match file::load(path) {
+        Err(wrong) => Failure::configuration(wrong), // it would not start alone, either
+        Ok(_) => Failure::in_the_way(format!("{held}; {LET_GO}")),
+    })?;
     let start = Start::read(path, store, &hold).map_err(Failure::configuration)?;
     telemetry::init(start.layers.config.log.level).map_err(Failure::other)?;
     media::init().map_err(Failure::gstreamer)?;
