@@ -54,6 +54,7 @@
 //!   of an encoder, of SRT's sender and of its receiver.
 //! - [`capture`]: which cameras and sound inputs there are, which one is meant, and ● the mode that it is set to.
 //! - [`media`]: all of GStreamer: sources, slate, encoders; and the mux.
+//! - [`machine`]: whether the machine lacks voltage or is slowed down ●, as its kernel says.
 //! - [`probe`]: whether an encoder works here: measured in a child process, judged ●, remembered; and whether
 //!   what one gives on air can be decoded.
 //! - [`supervisor`]: the tasks that own all of the above, one a stream and one an output.
@@ -88,6 +89,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod link;
+pub mod machine;
 pub mod media;
 pub mod mqtt;
 pub mod probe;

@@ -23,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["causes", "config"]),
     ("rate", &["config", "units"]), // never media: it decides from numbers
     ("session", &["config", "rate", "units"]),
+    ("machine", &[]),
     ("capture", &["config", "units"]),
     ("transport", &["config", "units"]),
     ("link", &["config", "units"]),
@@ -35,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "capture",
             "causes",
             "config",
+            "machine",
             "media",
             "probe",
             "rate",
@@ -47,7 +49,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("reconfigure", &["causes", "config", "media", "supervisor", "telemetry"]),
     // Reads Status, sends Commands, nothing else; and what probes have found and which devices there are, which
     // is no stream's.
-    ("api", &["capture", "causes", "config", "probe", "reconfigure", "secrets", "supervisor", "units"]),
+    (
+        "api",
+        &["capture", "causes", "config", "machine", "probe", "reconfigure", "secrets", "supervisor", "units"],
+    ),
     // Says what the API says, and asks for what the API is asked for.
     ("mqtt", &["api", "config", "reconfigure", "session::backoff", "supervisor"]),
     ("systemd", &["causes", "config", "supervisor"]),
@@ -59,6 +64,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "causes",
             "config",
             "link",
+            "machine",
             "media",
             "session",
             "supervisor",
@@ -75,6 +81,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "demo",
             "link",
+            "machine",
             "media",
             "mqtt",
             "probe",
@@ -109,6 +116,8 @@ const PURE: &[(&str, &[&str])] = &[
     ("demo::alignment", &[]),
     ("demo::checker", &[]),
     ("link", &["link::relay"]),
+    ("machine::judgement", &[]),
+    ("machine::readings", &[]),
     ("media::device_clock", &[]),
     ("media::form", &[]),
     ("media::headers", &[]),
@@ -129,6 +138,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("reconfigure::trial", &[]),
     ("session", &[]),
     ("simulation", &[]),
+    ("telemetry::catalogue", &[]),
     ("supervisor::events::event", &[]),
     ("supervisor::events::notable", &[]),
     ("supervisor::events::ring", &[]),

@@ -35,6 +35,7 @@ use super::status::{AudioStatus, EncoderStatus, RateStatus, SourceStatus, Status
 use crate::capture::changes::Changes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName, VideoSource};
+use crate::machine::Machine;
 use crate::media::{self, Glimpse, MediaEvent, Tracks};
 use crate::rate::{self, Decision, Mode};
 use crate::session::failover::Failover;
@@ -74,6 +75,7 @@ pub struct Surroundings {
     pub recorders: Recorders,
     /// Where the pictures on air can be looked at; `None` while nothing is encoded.
     pub glimpse: watch::Sender<Option<Glimpse>>,
+    pub machine: watch::Receiver<Machine>,
 }
 
 /// One stream, until it is shut down.
@@ -103,6 +105,7 @@ pub struct StreamTask<'a> {
     events: Teller,
     recorders: Recorders,
     glimpse: watch::Sender<Option<Glimpse>>,
+    machine: watch::Receiver<Machine>,
     cameras: Cameras,
     /// What each source gives, as it said itself.
     formats: BTreeMap<usize, String>,
@@ -124,7 +127,7 @@ impl<'a> StreamTask<'a> {
     ) -> Self {
         let now = Instant::now();
         let (settings, rate) = (rate_settings(&memory.config), resting(&memory.config));
-        let (life, Surroundings { events, recorders, glimpse }) =
+        let (life, Surroundings { events, recorders, glimpse, machine }) =
             (Life::new(now, memory.wanted), surroundings);
         glimpse.send_replace(None); // of a task that panicked there may be one left
         StreamTask {
@@ -151,6 +154,7 @@ impl<'a> StreamTask<'a> {
             events,
             recorders,
             glimpse,
+            machine,
             cameras: Cameras::default(),
             formats: BTreeMap::new(),
             refrain: Refrain::default(),

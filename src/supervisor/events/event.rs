@@ -148,6 +148,20 @@ pub enum Event {
         estimate_bps: Option<u64>,
         thinned_percent: f64,
     },
+    /// The machine lacks voltage: a Raspberry Pi's power supply is too weak, or its cable.
+    UnderVoltage {
+        reason: String,
+    },
+    VoltageRestored {
+        lasted_s: u64,
+    },
+    /// The machine's processor is slowed down, or will be in a moment.
+    Throttled {
+        reason: String,
+    },
+    ThrottlingEnded {
+        lasted_s: u64,
+    },
     /// The daemon works by another configuration now; an empty list says that nothing was different.
     ConfigurationTaken {
         changes: Vec<String>,
@@ -234,6 +248,14 @@ impl Event {
                 ("sample_doubted", Level::Warn, "a sample of the stream was not decoded")
             }
             Event::Rate { .. } => ("rate", Level::Info, "rate changed"),
+            Event::UnderVoltage { .. } => ("under_voltage", Level::Warn, "the machine lacks voltage"),
+            Event::VoltageRestored { .. } => {
+                ("voltage_restored", Level::Info, "the machine has its voltage again")
+            }
+            Event::Throttled { .. } => ("throttled", Level::Warn, "the machine is slowed down"),
+            Event::ThrottlingEnded { .. } => {
+                ("throttling_ended", Level::Info, "the machine is no longer slowed down")
+            }
             Event::ConfigurationTaken { .. } => ("configuration_taken", Level::Info, "configuration taken"),
             Event::ConfigurationRefused { .. } => (
                 "configuration_refused",

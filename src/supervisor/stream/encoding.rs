@@ -108,6 +108,7 @@ impl StreamTask<'_> {
         let Some(seen) = self.program.as_ref().and_then(|program| program.observation(counters)) else {
             return;
         };
+        self.selection.strained(self.machine.borrow().throttled.reason().map(str::to_owned));
         let action = self.selection.observe(now, &seen);
         self.act(now, action);
     }
