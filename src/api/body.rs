@@ -99,7 +99,8 @@ mod tests {
             let lines: Vec<_> = lines.iter().map(|line| (header::IF_NONE_MATCH, *line)).collect();
             is_known(&headers(&lines), "\"b\"")
         };
-        for lines in [&["\"b\""][..], &["\"a\", \"b\""], &["W/\"b\""], &["*"], &["\"a\"", "W/\"a\",W/\"b\" "]] {
+        for lines in [&["\"b\""][..], &["\"a\", \"b\""], &["W/\"b\""], &["*"], &["\"a\"", "W/\"a\",W/\"b\" "]]
+        {
             assert!(knows(lines), "{lines:?}");
         }
         for lines in [&[][..], &["b"], &["\"a\""], &["\"ab\""], &["w/\"b\""]] {

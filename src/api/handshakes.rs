@@ -99,7 +99,12 @@ mod tests {
     const OWNER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
     /// How many of a thousand a second begin within so many seconds.
-    fn begun(handshakes: &mut Handshakes, peers: impl Fn(u32) -> IpAddr, start: Instant, seconds: u32) -> usize {
+    fn begun(
+        handshakes: &mut Handshakes,
+        peers: impl Fn(u32) -> IpAddr,
+        start: Instant,
+        seconds: u32,
+    ) -> usize {
         let end = start + Duration::from_secs(seconds.into());
         let turns = (0..seconds * 1000).filter_map(|number| {
             let now = start + Duration::from_millis(number.into());

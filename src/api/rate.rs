@@ -127,8 +127,10 @@ pub async fn decisions(
 ) -> Result<Response, Problem> {
     let UrlPath(id) = id.map_err(unreadable)?;
     let Query(asked) = asked.map_err(|error| {
-        let detail =
-            format!("{}: last_s is a number of seconds, format is json, series or recording", error.body_text());
+        let detail = format!(
+            "{}: last_s is a number of seconds, format is json, series or recording",
+            error.body_text()
+        );
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, &detail)
     })?;
     let stream = find(&facts, &id)?;

@@ -19,7 +19,11 @@ pub fn blocks(document: &str) -> Vec<Block> {
             Some(_) if is_open => is_open = false,
             Some(language) => {
                 is_open = true;
-                blocks.push(Block { language: language.trim().to_owned(), line: index + 1, text: String::new() });
+                blocks.push(Block {
+                    language: language.trim().to_owned(),
+                    line: index + 1,
+                    text: String::new(),
+                });
             }
             None if is_open => {
                 let block = blocks.last_mut().expect("one is open");
@@ -36,7 +40,8 @@ pub fn blocks(document: &str) -> Vec<Block> {
 /// The commands of a shell's block: a line each, without comments, and those that go on behind a `\` in one.
 pub fn commands(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
-    let lines = joined.lines().map(|line| without_comment(line).split_whitespace().collect::<Vec<_>>().join(" "));
+    let lines =
+        joined.lines().map(|line| without_comment(line).split_whitespace().collect::<Vec<_>>().join(" "));
     lines.filter(|line| !line.is_empty()).collect()
 }
 
@@ -66,6 +71,7 @@ fn commands_are_lines_without_comments() {
 #[test]
 fn blocks_have_language_and_line() {
     let found = blocks("a\n```sh\nb\nc\n```\n  ```\n  d\n  ```\n");
-    let told: Vec<_> = found.iter().map(|block| (block.language.as_str(), block.line, block.text.as_str())).collect();
+    let told: Vec<_> =
+        found.iter().map(|block| (block.language.as_str(), block.line, block.text.as_str())).collect();
     assert_eq!(told, [("sh", 2, "b\nc\n"), ("", 6, "  d\n")]);
 }

@@ -23,8 +23,9 @@ pub struct Reader {
     api: u16,
     tls: u16,
     receiver: u16,
-    spare: Peer,
     spare_port: u16,
+    /// At this port, and at the receiver's once the example of one has been tried: that ends with its connection.
+    peers: Vec<Peer>,
     running: Vec<Running>,
     is_on_air: bool,
 }
@@ -46,13 +47,15 @@ impl Reader {
             api: free_tcp_port(),
             tls: free_tcp_port(),
             receiver: free_port(),
-            spare: Peer::srt_live_transmit(spare_port, ""),
             spare_port,
+            peers: vec![Peer::srt_live_transmit(spare_port, "")],
             running: Vec::new(),
             is_on_air: false,
         };
         let root = reader.root();
-        for folder in ["bin", "target/release", "etc/uplinkd/secrets", "run/uplinkd", "state", "state-with-tls"] {
+        for folder in
+            ["bin", "target/release", "etc/uplinkd/secrets", "run/uplinkd", "state", "state-with-tls"]
+        {
             fs::create_dir_all(root.join(folder)).expect("a folder");
         }
         for program in ["bin/uplinkd", "target/release/uplinkd"] {
@@ -99,7 +102,11 @@ impl Reader {
         });
         let output = running.output();
         assert!(ended.is_some(), "not within {PATIENCE:?}: {command}\n{output}");
-        assert!(status.is_some_and(|status| status.success()), "{command}\n{status:?}\n{output}\n{}", self.logs());
+        assert!(
+            status.is_some_and(|status| status.success()),
+            "{command}\n{status:?}\n{output}\n{}",
+            self.logs()
+        );
         if let Some(says) = says {
             assert!(output.contains(says), "{command}\ndoes not say {says:?}:\n{output}");
         }
@@ -121,9 +128,16 @@ impl Reader {
 
     /// Runs it until it says so.
     pub fn run_until(&mut self, command: &str, says: &str) {
+        if command.starts_with("curl ") {
+            self.wait_until_on_air();
+        }
         let running = self.start(command);
         let said = eventually_or(PATIENCE, || running.output().contains(says));
         assert!(said.is_some(), "{command}\ndoes not say {says:?}:\n{}\n{}", running.output(), self.logs());
+        if command.contains("mode=listener") {
+            drop(running);
+            self.peers.push(Peer::srt_live_transmit(self.receiver, ""));
+        }
     }
 
     /// Starts it, and has it run until all is read.
@@ -145,10 +159,16 @@ impl Reader {
         fs::write(self.root().join(name), self.here(text)).expect("written");
         self.run(&format!("uplinkd check-config {name}"), None);
         if is_for_others {
-            self.leave_running(&format!("STATE_DIRECTORY={}/state-with-tls uplinkd run --config {name}", self.root().display()));
-            eventually("the API speaks TLS", PATIENCE, || TcpStream::connect(("127.0.0.1", self.tls)).is_ok());
+            self.leave_running(&format!(
+                "STATE_DIRECTORY={}/state-with-tls uplinkd run --config {name}",
+                self.root().display()
+            ));
+            eventually("the API speaks TLS", PATIENCE, || {
+                TcpStream::connect(("127.0.0.1", self.tls)).is_ok()
+            });
             for file in ["api.crt", "api.token"] {
-                fs::copy(self.root().join("etc/uplinkd/secrets").join(file), self.root().join(file)).expect("copied");
+                fs::copy(self.root().join("etc/uplinkd/secrets").join(file), self.root().join(file))
+                    .expect("copied");
             }
         }
     }
@@ -259,8 +279,9 @@ latency_ms = 500
         assert!(self.is_on_air, "README.md asks for a daemon before it has started one");
         let url = format!("http://127.0.0.1:{}/v1/streams/main", self.api);
         let state = || -> Option<Value> { ureq::get(&url).call().ok()?.body_mut().read_json().ok() };
-        let streams = eventually_or(PATIENCE, || state().is_some_and(|stream| stream["state"] == "streaming"));
-        assert!(streams.is_some(), "it does not stream: {:#?}\n{}\n{}", state(), self.spare.log(), self.logs());
+        let streams =
+            eventually_or(PATIENCE, || state().is_some_and(|stream| stream["state"] == "streaming"));
+        assert!(streams.is_some(), "it does not stream: {:#?}\n{}", state(), self.logs());
     }
 
     /// What those say that are left running.
