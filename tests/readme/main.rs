@@ -42,7 +42,7 @@ const SAYS: &[(&str, &str)] = &[
     ("uplinkd simulate --link rate=6500k", "of what is usable"),
     ("uplinkd simulate --link rate=3M", "\"queue_delay_ms\""),
     ("uplinkd simulate --link delay=30ms", "of what is usable"),
-    ("uplinkd simulate --replay", "decisions"),
+    ("uplinkd simulate --replay", "\"rule\":"),
     ("uplinkd ctl status", "main: streaming"),
     ("uplinkd ctl get", "\"version\""),
     ("curl -s localhost:9980/v1/streams ", "\"state\":\"streaming\""),
