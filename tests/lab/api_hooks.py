@@ -25,6 +25,8 @@ def before_call(_context, case, _arguments):
             names["id"] = "other" if changes or chance % 8 < 4 else "main"
     if "action" in names and chance % 3:
         names["action"] = ("start", "stop", "restart", "keyframe")[chance % 4]
+    if case.operation.path.endswith("/rate") and chance % 2:
+        case.query = {**(case.query or {}), "format": ("json", "series", "recording")[chance % 3]}
     if case.media_type == "application/toml" and chance % 3:
         case.body = overrides(chance)
     elif isinstance(case.body, dict):
