@@ -43,7 +43,7 @@ const SAYS: &[(&str, &str)] = &[
     ("uplinkd simulate --link rate=3M", "\"queue_delay_ms\""),
     ("uplinkd simulate --link delay=30ms", "of what is usable"),
     ("uplinkd simulate --replay", "\"rule\":"),
-    ("uplinkd ctl status", "main: streaming"),
+    ("uplinkd ctl status", "output   studio: "),
     ("uplinkd ctl get", "\"version\""),
     ("curl -s localhost:9980/v1/streams ", "\"state\":\"streaming\""),
     ("curl -s localhost:9980/v1/streams/main ", "\"state\":\"streaming\""),

@@ -209,8 +209,9 @@ enabled = true
 
 [streams.main.video]
 source = "test"
-width = 320
-height = 180
+width = 160
+height = 90
+framerate = 15
 encoder = "software"
 
 [streams.main.audio]
@@ -274,14 +275,18 @@ latency_ms = 500
         Running { command: command.to_owned(), child, output }
     }
 
-    /// As somebody would who sees in the log that it has just begun.
+    /// As somebody would who sees in the log that it has just begun. On a machine that is busy it may be degraded.
     fn wait_until_on_air(&self) {
         assert!(self.is_on_air, "README.md asks for a daemon before it has started one");
         let url = format!("http://127.0.0.1:{}/v1/streams/main", self.api);
-        let state = || -> Option<Value> { ureq::get(&url).call().ok()?.body_mut().read_json().ok() };
-        let streams =
-            eventually_or(PATIENCE, || state().is_some_and(|stream| stream["state"] == "streaming"));
-        assert!(streams.is_some(), "it does not stream: {:#?}\n{}", state(), self.logs());
+        let stream = || -> Option<Value> { ureq::get(&url).call().ok()?.body_mut().read_json().ok() };
+        let is_on_air = |stream: Value| {
+            let outputs = stream["outputs"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let receives = |output: &Value| output["state"] == "streaming";
+            !stream["encoder"].is_null() && !outputs.is_empty() && outputs.iter().all(receives)
+        };
+        let begins = eventually_or(PATIENCE, || stream().is_some_and(is_on_air));
+        assert!(begins.is_some(), "it is not on air: {:#?}\n{}", stream(), self.logs());
     }
 
     /// What those say that are left running.
