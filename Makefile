@@ -25,7 +25,7 @@ REFERENCES := 1
 CONSTANT := 500
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check lab lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-page lab-metrics lab-package lab-soak scoreboard bench fresh-root deny deb cross
+.PHONY: help run test setup check lab lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-page lab-api lab-metrics lab-package lab-soak scoreboard bench fresh-root deny deb cross
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,7 +63,7 @@ lab: ## the long tests, which `make test` leaves out, in real time: two hours on
 	@.ci/setup test
 	@echo "==> long tests"
 	@$(CARGO) test --locked -- --ignored
-	@$(MAKE) --no-print-directory -k lab-page lab-v4l2 lab-hot-plug lab-sound lab-formats lab-continuity lab-metrics lab-package
+	@$(MAKE) --no-print-directory -k lab-page lab-api lab-v4l2 lab-hot-plug lab-sound lab-formats lab-continuity lab-metrics lab-package
 
 lab-v4l2: ## the daemon with a kernel's camera and encoder, without hardware; the first time it builds that kernel
 lab-continuity: ## a camera that fails a hundred times, and a stream that does not; ARGS="--faults N"
@@ -71,7 +71,8 @@ lab-formats: ## every pixel format that a camera may have
 lab-hot-plug: ## USB cameras plugged in and out
 lab-sound: ## a sound card unplugged, taken and let go, and with a clock that is off; ARGS="--minutes N"
 lab-page: ## the page in Chromium: its states, by eye and by axe; ARGS="--keep DIR" keeps the pictures
-lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-page:
+lab-api: ## 200 questions a second for a minute, and schemathesis, while a stream goes out; ARGS="--seconds N"
+lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-page lab-api:
 	@.ci/setup test
 	@echo "==> building"
 	@$(CARGO) build --locked --bin uplinkd --example tscheck

@@ -104,6 +104,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("api::admission", &[]),
     ("api::attempts", &[]),
     ("api::guard", &[]),
+    ("api::handshakes", &[]),
     ("api::session", &[]),
     ("capture::changes", &[]),
     ("capture::description", &[]),

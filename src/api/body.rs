@@ -1,4 +1,4 @@
-//! What comes with a request that changes something: its body, and the conditions that it names.
+//! What comes with a request: its body, and the conditions that it names.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -72,6 +72,16 @@ pub fn tags<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     tags.map(|tag| tag.trim_matches('"').to_owned()).collect()
 }
 
+/// Whether `If-None-Match` names this tag, so that who reads has what it stands for. Proxies may have made it a weak
+/// one, which is as good for that.
+pub fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    let lists = headers.get_all(header::IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|known| {
+        let known = known.trim();
+        known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag
+    })
+}
+
 pub const JSON: &str = "application/json";
 pub const MERGE_PATCH: &str = "application/merge-patch+json";
 const TOML: &str = "application/toml";
@@ -93,6 +103,21 @@ mod tests {
         assert!(guard(&headers(&[(header::IF_NONE_MATCH, "*")])).is_new);
         assert!(!guard(&headers(&[(header::IF_NONE_MATCH, "\"a\"")])).is_new);
         assert_eq!(guard(&headers(&[(header::IF_MATCH, "*")])).is_one_of, Some(vec!["*".to_owned()]));
+    }
+
+    #[test]
+    fn who_reads_knows_a_tag_in_any_list_and_a_weak_one_too() {
+        let knows = |lines: &[&str]| {
+            let lines: Vec<_> = lines.iter().map(|line| (header::IF_NONE_MATCH, *line)).collect();
+            is_known(&headers(&lines), "\"b\"")
+        };
+        for lines in [&["\"b\""][..], &["\"a\", \"b\""], &["W/\"b\""], &["*"], &["\"a\"", "W/\"a\",W/\"b\" "]]
+        {
+            assert!(knows(lines), "{lines:?}");
+        }
+        for lines in [&[][..], &["b"], &["\"a\""], &["\"ab\""], &["w/\"b\""]] {
+            assert!(!knows(lines), "{lines:?}");
+        }
     }
 
     #[test]

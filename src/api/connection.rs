@@ -5,9 +5,9 @@ use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,6 +18,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::guard::Door;
+use super::handshakes::Handshakes;
 use super::seat::Seat;
 use super::secured::Secured;
 
@@ -30,15 +31,34 @@ pub struct Visit {
     pub seat: Arc<Seat>,
 }
 
+/// What a connection needs to speak TLS.
+#[derive(Debug)]
+pub struct Tls {
+    pub config: Arc<ServerConfig>,
+    /// Of all listeners together: they have the same processor.
+    pub handshakes: Arc<Mutex<Handshakes>>,
+}
+
+impl Tls {
+    fn turn(&self, peer: IpAddr) -> Option<Duration> {
+        let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner); // whole after each turn
+        handshakes.turn(peer, Instant::now())
+    }
+}
+
 /// Serves a connection until it ends. What it ends with is the visitor's business: nothing here is an
 /// error of the daemon's.
-pub async fn serve<S>(stream: S, tls: Option<Arc<ServerConfig>>, visit: Visit, secured: Secured)
+pub async fn serve<S>(stream: S, tls: Option<Tls>, visit: Visit, secured: Secured)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let stream = Impatient { inner: stream, stalled: None };
     let Some(tls) = tls else { return serve_http(stream, visit, secured).await };
-    match timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(stream)).await {
+    let Some(wait) = visit.peer.map_or(Some(Duration::ZERO), |peer| tls.turn(peer)) else {
+        return log::debug!(peer:? = visit.peer; "a visitor of the API comes too often for TLS");
+    };
+    sleep(wait).await;
+    match timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls.config).accept(stream)).await {
         Ok(Ok(stream)) => serve_http(stream, visit, secured).await,
         Ok(Err(error)) => log::debug!(peer:? = visit.peer, error:%; "no TLS with this visitor of the API"),
         Err(_) => log::debug!(peer:? = visit.peer; "a visitor of the API was too slow for TLS"),

@@ -145,8 +145,7 @@ fn content_type(request: &request::Parts) -> Result<(), Problem> {
     }
     let mut types = request.headers.get_all(header::CONTENT_TYPE).iter();
     let Some(kind) = types.next() else {
-        let empty = !has_body(&request.headers);
-        return if empty { Ok(()) } else { refused("a body wants a Content-Type: application/json") };
+        return if announces_body(&request.headers) { Err(untyped()) } else { Ok(()) };
     };
     let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if types.next().is_none() && CONTENT_TYPES.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
@@ -155,10 +154,27 @@ fn content_type(request: &request::Parts) -> Result<(), Problem> {
     refused("changes are application/json, application/merge-patch+json or application/toml")
 }
 
-/// Whether the header announces a body that is not empty.
+/// Whether a body that has come is one whose type was told; one that came in chunks was let through [`check`] without.
+///
+/// # Errors
+/// 415.
+pub fn is_typed(headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
+    if body.is_empty() || headers.contains_key(header::CONTENT_TYPE) { Ok(()) } else { Err(untyped()) }
+}
+
+fn untyped() -> Problem {
+    let detail = "a body wants a Content-Type: application/json";
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+}
+
+/// Whether a body may come.
 pub fn has_body(headers: &HeaderMap) -> bool {
-    let length = headers.get(header::CONTENT_LENGTH);
-    headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
+    headers.contains_key(header::TRANSFER_ENCODING) || announces_body(headers)
+}
+
+/// Whether the header says that the body is not empty. In chunks, only the body itself says it.
+fn announces_body(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
 }
 
 const CONTENT_TYPES: [&str; 3] = ["application/json", "application/merge-patch+json", "application/toml"];
@@ -303,7 +319,9 @@ mod tests {
         assert_eq!(change("POST", &[]), 200, "an action has no body");
         assert_eq!(change("POST", &[("content-length", "0")]), 200);
         assert_eq!(change("POST", &[("content-length", "2")]), 415);
-        assert_eq!(change("POST", &[("transfer-encoding", "chunked")]), 415);
+        assert_eq!(change("POST", &[("transfer-encoding", "chunked")]), 200, "it may be empty");
+        let chunked = HeaderMap::from_iter([(header::TRANSFER_ENCODING, "chunked".parse().unwrap())]);
+        assert!(is_typed(&chunked, b"").is_ok() && is_typed(&chunked, b"{}").is_err());
         for kind in [
             "application/json",
             "application/json; charset=utf-8",

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::ServerConfig;
@@ -14,8 +14,9 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
 use super::access::Access;
-use super::connection::{self, Visit};
+use super::connection::{self, Tls, Visit};
 use super::guard::Door;
+use super::handshakes::Handshakes;
 use super::keys::{KeyError, Keys};
 use super::seat::Seats;
 use super::secured::{Secured, secured};
@@ -48,6 +49,7 @@ pub struct Locks {
     section: Arc<config::Api>,
     access: Arc<Access>,
     tls: Arc<RwLock<Option<Arc<ServerConfig>>>>,
+    handshakes: Arc<Mutex<Handshakes>>,
 }
 
 /// Why the API cannot listen.
@@ -106,6 +108,7 @@ impl Api {
             section: Arc::new(api.clone()),
             access: Arc::new(Access::new(token)),
             tls: Arc::new(RwLock::new(tls)),
+            handshakes: Arc::default(),
         };
         Ok(Api { listeners, locks })
     }
@@ -156,8 +159,9 @@ impl Locks {
         }
     }
 
-    fn tls(&self) -> Option<Arc<ServerConfig>> {
-        self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn tls(&self) -> Option<Tls> {
+        let config = self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some(Tls { config, handshakes: self.handshakes.clone() })
     }
 }
 

@@ -20,7 +20,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::Facts;
+use super::{Facts, body};
 
 /// The routes.
 pub fn routes() -> Router<Facts> {
@@ -51,7 +51,7 @@ impl Part {
             (header::CACHE_CONTROL, "no-cache"),
             (header::CONTENT_SECURITY_POLICY, POLICY),
         ];
-        if is_known(headers, etag) {
+        if body::is_known(headers, etag) {
             return (StatusCode::NOT_MODIFIED, always).into_response();
         }
         (always, [(header::CONTENT_TYPE, self.content_type)], self.text).into_response()
@@ -63,15 +63,6 @@ impl Part {
         self.text.hash(&mut hasher);
         format!("\"{:016x}\"", hasher.finish())
     }
-}
-
-/// Whether `If-None-Match` names this tag; proxies may have made it a weak one.
-fn is_known(headers: &HeaderMap, etag: &str) -> bool {
-    let lists = headers.get_all(header::IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).any(|known| {
-        let known = known.trim();
-        known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag
-    })
 }
 
 const HTML: &str = "text/html; charset=utf-8";

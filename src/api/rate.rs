@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::Facts;
 use super::problem::Problem;
+use super::series::Series;
 use super::streams::{Segments, find, unreadable};
 use super::wire::{fine_millis, millis, rfc3339};
 use crate::supervisor::StreamHandle;
@@ -38,13 +39,23 @@ enum Format {
     /// The decisions that changed something, and at least one a second.
     #[default]
     Json,
+    /// One value a second, as columns: what charts show.
+    Series,
     /// The whole recording as `uplinkd simulate --replay` takes it, a JSON value a line.
     Recording,
 }
 
+/// What is told, by the format that was asked for.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Told {
+    Decisions(Decisions),
+    Series(Series),
+}
+
 /// What the rate control decided for an output, the oldest first.
 #[derive(Serialize, ToSchema)]
-pub struct Decisions {
+struct Decisions {
     output: String,
     items: Vec<Item>,
 }
@@ -97,12 +108,12 @@ struct Inputs {
         ("output" = Option<String>, Query,
             description = "An output's name; the one whose link the rate follows unless told."),
         ("format" = Option<String>, Query,
-            description = "`json`: decisions that changed something, and one a second. `recording`: all of them, for \
-                `uplinkd simulate --replay`."),
+            description = "`json`: decisions that changed something, and one a second. `series`: one value a second, as \
+                columns for a chart. `recording`: all decisions, for `uplinkd simulate --replay`."),
     ),
     responses(
         (status = 200, description = "The decisions and what they were made from.", content(
-            (Decisions = "application/json"),
+            (Told = "application/json"),
             (String = "application/jsonl"),
         )),
         (status = 404, description = "There is no such stream, or no such output has run."),
@@ -116,17 +127,20 @@ pub async fn decisions(
 ) -> Result<Response, Problem> {
     let UrlPath(id) = id.map_err(unreadable)?;
     let Query(asked) = asked.map_err(|error| {
-        let detail =
-            format!("{}: last_s is a number of seconds, format is json or recording", error.body_text());
+        let detail = format!(
+            "{}: last_s is a number of seconds, format is json, series or recording",
+            error.body_text()
+        );
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, &detail)
     })?;
     let stream = find(&facts, &id)?;
     let (output, recorder) = recorder(&stream, asked.output)?;
+    let last = Duration::from_secs(asked.last_s.into());
     Ok(match asked.format {
         Format::Json => {
-            let last = Duration::from_secs(asked.last_s.into());
-            Json(Decisions { output, items: telling(&recorder.steps(last)) }).into_response()
+            Json(Told::Decisions(Decisions { output, items: telling(&recorder.steps(last)) })).into_response()
         }
+        Format::Series => Json(Told::Series(Series::new(output, &recorder.steps(last)))).into_response(),
         Format::Recording => recording(recorder.lines()),
     })
 }

@@ -77,6 +77,9 @@ impl Secured {
         let limit = if admitted { LARGEST_BODY } else { 0 };
         let body = read(body, &parts.headers, limit).await.map_err(IntoResponse::into_response)?;
         let changes = !parts.method.is_safe();
+        if changes {
+            guard::is_typed(&parts.headers, &body).map_err(IntoResponse::into_response)?;
+        }
         let routed = self.routes.call(Request::from_parts(parts, Body::from(body)));
         // Whoever asks for a change and hangs up must not leave half of it: it is carried out by itself.
         let answer = match changes {
@@ -104,6 +107,7 @@ impl Secured {
             Method::POST if !guarded => Ok(StatusCode::NO_CONTENT.into_response()),
             Method::POST => {
                 let body = read(body, headers, LARGEST_LOGIN).await.map_err(IntoResponse::into_response)?;
+                guard::is_typed(headers, &body).map_err(IntoResponse::into_response)?;
                 let Ok(Login { token }) = serde_json::from_slice(&body) else {
                     let detail = "the body is to be {\"token\": \"…\"}";
                     return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).into_response());

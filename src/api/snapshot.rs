@@ -6,10 +6,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::Facts;
 use super::problem::Problem;
 use super::streams::{Segments, find, unreadable};
 use super::wire::rfc3339;
+use super::{Facts, body};
 
 /// What is asked for.
 #[derive(Debug, Deserialize)]
@@ -58,9 +58,7 @@ pub async fn answer(
         (header::CACHE_CONTROL, "no-store".to_owned()),
         (header::CONTENT_TYPE, "image/jpeg".to_owned()),
     ];
-    let is_known =
-        headers.get_all(header::IF_NONE_MATCH).iter().any(|known| known.as_bytes() == tag.as_bytes());
-    if is_known {
+    if body::is_known(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, always).into_response());
     }
     let time = [(CAPTURED, rfc3339(snapshot.at).unwrap_or_default())];

@@ -182,6 +182,47 @@ mod tests {
         }
     }
 
+    /// What a camera gives with memory that only the kernel knows, as far as a process sees it: a descriptor to map.
+    fn dmabuf(contents: &[u8]) -> gst::Memory {
+        use std::os::unix::fs::FileExt;
+
+        let file = File::from(rustix::fs::memfd_create("picture", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+        file.write_all_at(contents, 0).unwrap();
+        let allocator = gst_allocators::DmaBufAllocator::new();
+        // SAFETY: the descriptor is that of memory of this size, and from here on GStreamer's.
+        unsafe { allocator.alloc_dmabuf(OwnedFd::from(file), contents.len()) }.unwrap()
+    }
+
+    #[test]
+    fn a_picture_in_a_dmabuf_can_be_looked_at_where_only_its_video_meta_says_where_its_lines_are() {
+        crate::media::init().unwrap();
+        let (width, height, stride, lines) = (64, 18, 96, 32);
+        let (luma, chroma) = (stride * lines, stride * lines / 2);
+        let mut bytes = vec![63; luma];
+        bytes.extend([102, 240].repeat(chroma / 2)); // red, by BT.709
+        let mut picture = gst::Buffer::new();
+        let header = picture.make_mut();
+        header.append_memory(dmabuf(&bytes));
+        let info = VideoInfo::builder(gst_video::VideoFormat::Nv12, width, height)
+            .colorimetry(&"bt709".parse().unwrap())
+            .fps(gst::Fraction::new(30, 1))
+            .build()
+            .unwrap();
+        let planes = (&[0, luma][..], &[96, 96][..]);
+        let none = VideoFrameFlags::empty();
+        VideoMeta::add_full(header, none, info.format(), width, height, planes.0, planes.1).unwrap();
+        let mut caps = info.to_caps().unwrap();
+        caps.make_mut().set_features_simple(Some(gst::CapsFeatures::new(["memory:DMABuf"])));
+
+        let seen = crate::media::Seen { picture, caps }.copied().unwrap();
+        assert!(
+            !seen.picture.peek_memory(0).is_memory_type::<gst_allocators::DmaBufMemory>(),
+            "the camera has its own"
+        );
+        let jpeg = seen.jpeg(640).unwrap();
+        assert!(jpeg.starts_with(&[0xff, 0xd8]) && jpeg.ends_with(&[0xff, 0xd9]), "{} bytes", jpeg.len());
+    }
+
     #[test]
     fn lines_are_copied_to_where_the_layout_has_them() {
         gst::init().unwrap();

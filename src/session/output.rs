@@ -167,7 +167,7 @@ impl OutputMachine {
             OutputState::Connecting | OutputState::Streaming | OutputState::Stalled if stalled => {
                 // Packets that are too late are given up, so that after a while nothing is in flight.
                 let what = if progress.in_flight { "" } else { " (and nothing is in flight)" };
-                let reason = format!("nothing acknowledged for {} ms{what}", silence.as_millis());
+                let reason = format!("nothing acknowledged for {:.1} s{what}", silence.as_secs_f64());
                 self.enter(now, OutputState::Stalled, Some(reason));
             }
             OutputState::Connecting | OutputState::Streaming | OutputState::Stalled => {}
@@ -322,7 +322,7 @@ mod tests {
         let nothing = Progress { in_flight: false, ..progress(1316) };
         machine.progress(now + Duration::from_secs(6), &nothing);
         assert_eq!(machine.state(), OutputState::Stalled);
-        assert_eq!(machine.reason(), Some("nothing acknowledged for 6000 ms (and nothing is in flight)"));
+        assert_eq!(machine.reason(), Some("nothing acknowledged for 6.0 s (and nothing is in flight)"));
     }
 
     #[test]

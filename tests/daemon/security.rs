@@ -1,8 +1,11 @@
 //! Who is let in to the API, and on which ways.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -258,6 +261,78 @@ fn tls_is_spoken_and_its_certificate_changes_at_a_reload() {
         over_tls(&daemon, "second", &token).is_ok_and(|status| status == 200)
     });
     assert!(over_tls(&daemon, "first", &token).is_err());
+}
+
+#[test]
+fn a_flood_of_handshakes_is_held_back_and_its_neighbours_get_in() {
+    calmly(3, || {
+        let (folder, token) = token_file(TOKEN);
+        let configuration = format!("token_file = {token:?}\n{}", tls(folder.path(), "first"));
+        let daemon = Daemon::start(&configuration);
+        let flood = Duration::from_secs(4);
+        let answered: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| greetings_answered(daemon.address(), flood))).collect();
+            std::thread::sleep(Duration::from_secs(1));
+            for _ in 0..5 {
+                let start = Instant::now();
+                assert_eq!(over_tls(&daemon, "first", &token).expect("an answer"), 200);
+                assert!(
+                    start.elapsed() < Duration::from_secs(2),
+                    "the owner waits for {:?}",
+                    start.elapsed()
+                );
+            }
+            threads.into_iter().map(|thread| thread.join().expect("it ends")).sum()
+        });
+        // Thirty at once and ten a second; those that began to wait before the end are answered after it.
+        assert!((30..=100).contains(&answered), "{answered} handshakes in {flood:?}");
+    });
+}
+
+/// How many TLS handshakes the API enters upon for somebody at 127.0.0.2 who begins one after the other.
+fn greetings_answered(address: &str, lasting: Duration) -> usize {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions of TLS")
+        .with_root_certificates(rustls::RootCertStore::empty()) // it does not come to trust
+        .with_no_client_auth();
+    let config = Arc::new(config);
+    let api: SocketAddr = address.parse().expect("an address");
+    let (mut answered, start) = (0, Instant::now());
+    while start.elapsed() < lasting {
+        let mut greeting = Vec::new();
+        let name = "localhost".try_into().expect("a name");
+        let mut client = rustls::ClientConnection::new(config.clone(), name).expect("a client");
+        client.write_tls(&mut greeting).expect("a greeting");
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).expect("another address");
+        socket.connect(&api.into()).expect("connected");
+        let mut stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time limit");
+        if stream.write_all(&greeting).is_ok() && stream.read(&mut [0; 64]).is_ok_and(|read| read > 0) {
+            answered += 1;
+        }
+    }
+    answered
+}
+
+#[test]
+fn an_empty_body_needs_no_type_however_it_comes() {
+    let daemon = Daemon::start("[streams.main]\n");
+    let post = |body: &str| {
+        let head = "POST /v1/streams/main/actions/stop HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+        let answer = crate::hostile::exchange(daemon.address(), format!("{head}{body}").as_bytes());
+        answer.split_whitespace().nth(1).map(str::to_owned)
+    };
+    let status = |code: &str| Some(code.to_owned());
+    assert_eq!(post("\r\n"), status("202"));
+    assert_eq!(post("Content-Length: 0\r\n\r\n"), status("202"));
+    assert_eq!(post("Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), status("202"));
+    assert_eq!(post("Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"), status("415"));
+    assert_eq!(post("Content-Length: 2\r\n\r\n{}"), status("415"));
 }
 
 #[test]

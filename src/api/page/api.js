@@ -49,9 +49,9 @@ export class Api {
     return this.#json("POST", `${path(id)}/actions/${action}`);
   }
 
-  async decisions(id, seconds) {
-    const timeout = SLOW_TIMEOUT;
-    return (await this.#json("GET", `${path(id)}/rate?last_s=${seconds}`, { timeout })).items;
+  /** What was measured, a value a second. */
+  series(id, seconds) {
+    return this.#json("GET", `${path(id)}/rate?last_s=${seconds}&format=series`, { timeout: SLOW_TIMEOUT });
   }
 
   /** What a merge patch of the stream's configuration would do. */

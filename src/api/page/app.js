@@ -142,8 +142,8 @@ class Page {
 
   async #readHistory(id) {
     try {
-      const decisions = await this.#api.decisions(id, SPAN / 1000);
-      this.#history(id).prepend(samplesOf(decisions, (time) => viewerTime(this.#offset, time)));
+      const series = await this.#api.series(id, SPAN / 1000);
+      this.#history(id).prepend(samplesOf(series, (time) => viewerTime(this.#offset, time)));
     } catch (error) {
       // Without what was recorded, the charts begin now; a daemon that is gone is told of elsewhere.
       console.info(`no recording of ${id}: ${error.message}`);

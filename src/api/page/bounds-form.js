@@ -54,7 +54,7 @@ export class BoundsForm {
     show(this.#form, bounds !== null);
     show(this.#section.querySelector(".unchangeable"), bounds === null);
     if (bounds !== null) for (const field of FIELDS) this.#input(field).value = bounds[field];
-    this.#forgetPlan();
+    this.#closePlan(); // what was said last stays: a change is told of by an event too, and that fills the form again
   }
 
   async #ask() {
@@ -131,10 +131,14 @@ export class BoundsForm {
   }
 
   #forgetPlan() {
+    this.#closePlan();
+    this.#say("");
+  }
+
+  #closePlan() {
     this.#patch = null;
     show(this.#plan, false);
     this.#showErrors({});
-    this.#say("");
   }
 
   #isEdited() {

@@ -74,7 +74,7 @@ export class ChartView {
     const { width, height } = this.#figure.getBoundingClientRect();
     if (this.#history === null || width === 0) return;
     const em = parseFloat(getComputedStyle(this.#figure).fontSize);
-    const margin = { left: 5.2 * em, right: 0.3 * em, top: 0.6 * em, bottom: 1.7 * em };
+    const margin = { left: 6.2 * em, right: 0.3 * em, top: 0.6 * em, bottom: 1.7 * em };
     const { samples } = this.#history;
     const size = { width, height };
     this.#layout = layout({ samples, series: this.#series, now: this.#now, size, margin, scale: this.#scale });

@@ -57,40 +57,28 @@ export function followed(stream) {
   return stream.outputs.find(({ name }) => name === stream.rate.output) ?? stream.outputs[0] ?? null;
 }
 
-/** Of the decisions that the daemon has recorded; `viewerTime` brings its clock's times to ours. */
-export function samplesOf(decisions, viewerTime) {
-  const samples = [];
-  let second = [];
-  for (const { time, after_bps, estimate_bps, inputs } of decisions) {
-    const at = viewerTime(Date.parse(time));
-    second.push({ at, arrived: inputs.arrived_bytes });
-    if (samples.length && at - samples.at(-1).at < SPACING) continue;
-    second = second.slice(Math.max(0, second.findLastIndex((point) => at - point.at >= RATE_WINDOW)));
-    samples.push({
-      at,
-      target: after_bps,
-      encoded: inputs.encoded_bps,
-      acknowledged: rateBetween(second[0], second.at(-1)),
-      estimate: estimate_bps,
-      rtt: inputs.rtt_ms,
-      buffer: inputs.oldest_ms,
-    });
-  }
-  return samples;
+/** Of what the daemon has recorded, in columns; `viewerTime` brings its clock's times to ours. */
+export function samplesOf(series, viewerTime) {
+  const began = Date.parse(series.time);
+  const columns = Object.entries(COLUMNS).map(([key, name]) => [key, series[name]]);
+  const samples = series.target_bps.map((_, second) => {
+    const values = columns.map(([key, column]) => [key, column[second]]);
+    return { at: viewerTime(began + second * series.step_ms), ...Object.fromEntries(values) };
+  });
+  return samples.filter(({ target }) => target !== null);
 }
 
-/** Bits per second; `null` where a connection began between, which counts anew. */
-function rateBetween(before, after) {
-  const ms = after.at - before.at;
-  const bytes = after.arrived - before.arrived;
-  return ms < RATE_WINDOW || ms > GAP || bytes < 0 ? null : (bytes * 8000) / ms;
-}
+const COLUMNS = {
+  target: "target_bps",
+  encoded: "encoded_bps",
+  acknowledged: "acked_bps",
+  estimate: "estimate_bps",
+  rtt: "rtt_ms",
+  buffer: "send_buffer_ms",
+};
 
 /** ms without a sample: nothing was measured. */
 export const GAP = 3500;
 
 // ms between samples that are kept: less than the charts can show.
 const SPACING = 500;
-
-// ms: rates in the status are of a second too.
-const RATE_WINDOW = 950;

@@ -115,16 +115,25 @@ test("a sample is of the output that the rate follows", () => {
   assert.deepEqual([stopped.target, stopped.acknowledged, stopped.rtt], [null, null, null]);
 });
 
-test("acknowledged rates of a recording are of a second, and none is across connections", () => {
-  const step = (ms, arrived) => ({
-    time: new Date(ms).toISOString(),
-    after_bps: 1e6,
-    estimate_bps: null,
-    inputs: { arrived_bytes: arrived, encoded_bps: 9e5, rtt_ms: 40, oldest_ms: 50 },
-  });
-  const steps = [step(0, 1000), step(20, 1000), step(1000, 126_000), step(1100, 126_000), step(2000, 251_000), step(3000, 10)];
-  const samples = samplesOf(steps, (ms) => ms + 100);
-  assert.deepEqual(samples.map(({ at }) => at), [100, 1100, 2100, 3100]);
-  assert.deepEqual(samples.map(({ acknowledged }) => acknowledged && Math.round(acknowledged / 1e4)), [null, 102, 100, null]);
-  assert.deepEqual([samples[1].rtt, samples[1].buffer, samples[1].encoded], [40, 50, 9e5]);
+test("a recording is a value a second, and none where nothing was measured", () => {
+  const samples = samplesOf(
+    {
+      output: "studio",
+      time: new Date(5000).toISOString(),
+      step_ms: 1000,
+      target_bps: [1e6, null, 2e6],
+      encoded_bps: [9e5, null, 19e5],
+      acked_bps: [null, null, 2e6],
+      estimate_bps: [null, null, null],
+      rtt_ms: [40, null, 41.5],
+      send_buffer_ms: [50, null, 60],
+    },
+    (ms) => ms + 100,
+  );
+  assert.deepEqual(samples, [
+    { at: 5100, target: 1e6, encoded: 9e5, acknowledged: null, estimate: null, rtt: 40, buffer: 50 },
+    { at: 7100, target: 2e6, encoded: 19e5, acknowledged: 2e6, estimate: null, rtt: 41.5, buffer: 60 },
+  ]);
+  const none = { time: null, step_ms: 1000, target_bps: [], encoded_bps: [], acked_bps: [], estimate_bps: [], rtt_ms: [], send_buffer_ms: [] };
+  assert.deepEqual(samplesOf(none, (ms) => ms), []);
 });
