@@ -35,14 +35,26 @@ fn a_stream_does_not_care_for_its_broker() {
         broker.go();
         eventually("it is noticed", SOON, || shown(&daemon)["connected"] == false);
         broker.come();
-        let listener = broker.listen();
         wait_until_connected(&daemon);
-        // What happened while nobody could be told is told now.
-        listener.wait("uplinkd/box/events", |event| parsed(event)["event"] == "mqtt_lost");
-        let status = listener.wait("uplinkd/box/streams/main/status", |_| true);
-        assert_eq!(parsed(&status)["state"], "streaming");
+        eventually("its status is told", SOON, || {
+            let status = broker.kept_at("uplinkd/box/streams/main/status");
+            status.is_some_and(|status| parsed(&status)["state"] == "streaming")
+        });
         assert_eq!(daemon.state(), "streaming");
         assert_eq!(daemon.status()["since"], since, "it has streamed all the time");
+
+        // What happens while nobody can be told is told later: here by a daemon that waits until somebody listens.
+        broker.go();
+        eventually("it is noticed", SOON, || shown(&daemon)["connected"] == false);
+        daemon.signal("STOP");
+        broker.come();
+        let listener = broker.listen();
+        eventually("somebody listens", SOON, || {
+            broker.publish("the/beginning", "x", &[]);
+            !listener.heard().is_empty()
+        });
+        daemon.signal("CONT");
+        listener.wait("uplinkd/box/events", |event| parsed(event)["event"] == "mqtt_lost");
     });
 }
 
