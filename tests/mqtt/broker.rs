@@ -91,10 +91,6 @@ impl Broker {
         }
     }
 
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     pub fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
     }
