@@ -227,7 +227,8 @@ fn warn_of_readers(key: &str, path: &Path, metadata: &Metadata, warnings: &mut V
     }
 }
 
-const KEY_FIX: &str = "write the path of the certificate's key, in PEM and without a password";
+/// What to do about a private key that is of no use.
+pub const KEY_FIX: &str = "write the path of the certificate's key, in PEM and without a password";
 
 /// Read, write, execute.
 const OTHERS: u32 = 0o007;

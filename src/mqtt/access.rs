@@ -71,7 +71,7 @@ fn tls(mqtt: &config::Mqtt, warnings: &mut Vec<String>) -> Result<Arc<ClientConf
     let config = config.with_client_auth_cert(chain, key).map_err(|error| KeyError {
         key: PRIVATE_KEY_KEY,
         message: keys::mismatch(files, &path, &error),
-        fix: "write the path of the certificate's key, in PEM and without a password",
+        fix: keys::KEY_FIX,
     })?;
     Ok(Arc::new(config))
 }
@@ -93,7 +93,10 @@ fn known_authorities() -> Result<Arc<dyn ServerCertVerifier>, KeyError> {
     }
     let provider = Arc::new(ring::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    Ok(verifier.map_err(|error| unusable(&error))?)
+    match verifier {
+        Ok(verifier) => Ok(verifier),
+        Err(error) => Err(unusable(&error)),
+    }
 }
 
 fn unusable(error: &dyn std::fmt::Display) -> KeyError {

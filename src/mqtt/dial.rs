@@ -64,6 +64,12 @@ fn in_words(error: &rustls::Error) -> String {
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "the broker's certificate is not valid yet, or this machine's clock is wrong".to_owned()
             }
+            // One that its owner has signed himself, and that is not in the file, is such.
+            CertificateError::Other(problem) => {
+                format!(
+                    "the broker's certificate is none that is known here ({problem}): set mqtt.tls_ca_file"
+                )
+            }
             other => format!("the broker's certificate is not good: {other}"),
         },
         rustls::Error::AlertReceived(

@@ -8,7 +8,7 @@ use crate::calm::calmly;
 use crate::harness::{Daemon, eventually};
 
 fn certificate(name: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/daemon/tls").join(name).display().to_string()
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mqtt/tls").join(name).display().to_string()
 }
 
 fn wait_for_reason(daemon: &Daemon, part: &str) {
@@ -45,25 +45,24 @@ fn a_wrong_password_is_told_and_a_right_one_taken_at_a_reload() {
 #[test]
 fn tls_is_spoken_with_the_right_broker_and_with_a_certificate_where_it_wants_one() {
     calmly(3, || {
-        let [crt, key, known] = ["first.crt", "first.key", "second.crt"].map(certificate);
+        let [authority, crt, key] = ["authority.crt", "broker.crt", "broker.key"].map(certificate);
+        let other =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/daemon/tls/first.crt").display().to_string();
         let lines = format!(
-            "allow_anonymous true\ncertfile {crt}\nkeyfile {key}\ncafile {known}\nrequire_certificate true\n"
+            "allow_anonymous true\ncertfile {crt}\nkeyfile {key}\ncafile {authority}\nrequire_certificate true\n"
         );
         let broker = Broker::start_with(&lines, &[]);
         let section = |authority: &str, own: &str| {
             let section = broker.section("").replace("mqtt://127.0.0.1", "mqtts://localhost");
             format!("{section}tls_ca_file = {authority:?}\n{own}{IDLE}")
         };
-        let own = format!(
-            "tls_certificate_file = {:?}\ntls_key_file = {:?}\n",
-            certificate("second.crt"),
-            certificate("second.key")
-        );
-        let daemon = Daemon::start(&section(&known, &own));
+        let [crt, key] = ["encoder.crt", "encoder.key"].map(certificate);
+        let own = format!("tls_certificate_file = {crt:?}\ntls_key_file = {key:?}\n");
+        let daemon = Daemon::start(&section(&other, &own));
         wait_for_reason(&daemon, "from an authority that is not known here");
-        daemon.reload(&section(&crt, ""));
+        daemon.reload(&section(&authority, ""));
         wait_for_reason(&daemon, "misses one");
-        daemon.reload(&section(&crt, &own));
+        daemon.reload(&section(&authority, &own));
         wait_until_connected(&daemon);
     });
 }

@@ -91,10 +91,6 @@ impl Broker {
         }
     }
 
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     pub fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
     }
@@ -145,7 +141,6 @@ impl Broker {
     /// What is kept there now.
     pub fn kept(&self) -> Vec<Heard> {
         let listener = self.listen();
-        self.publish("the/end", "", &[]);
         // What is kept comes before anything that is published later.
         let mut kept = Vec::new();
         eventually("everything has come", SOON, || {
