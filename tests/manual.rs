@@ -50,9 +50,21 @@ fn visible() -> Command {
         .about(all.get_about().unwrap().clone())
         .disable_help_subcommand(true)
         .subcommand_required(true)
-        .subcommands(all.get_subcommands().filter(|command| !command.is_hide_set()).cloned());
+        .subcommands(all.get_subcommands().filter(|command| !command.is_hide_set()).map(without_hidden));
     command.build();
     command
+}
+
+/// clap's completions offer hidden arguments, too, and a command lets go of none.
+fn without_hidden(command: &Command) -> Command {
+    if !command.get_arguments().any(|argument| argument.is_hide_set()) {
+        return command.clone();
+    }
+    assert!(!command.has_subcommands(), "{}: these would be lost", command.get_name());
+    let name: &'static str = command.get_name().to_owned().leak(); // clap takes no other
+    Command::new(name)
+        .about(command.get_about().unwrap().clone())
+        .args(command.get_arguments().filter(|argument| !argument.is_hide_set()).cloned())
 }
 
 fn manual() -> String {

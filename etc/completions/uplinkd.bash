@@ -447,17 +447,13 @@ _uplinkd() {
             return 0
             ;;
         uplinkd__subcmd__run)
-            opts="-h --config --sys --help"
+            opts="-h --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --sys)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -469,7 +465,7 @@ _uplinkd() {
             return 0
             ;;
         uplinkd__subcmd__simulate)
-            opts="-h --link --trace --config --stream --latency --seconds --min-kbps --max-kbps --start-kbps --streams --apart --encoder --law --json --svg --record --replay --help"
+            opts="-h --link --trace --config --stream --latency --seconds --min-kbps --max-kbps --start-kbps --streams --apart --encoder --json --svg --record --replay --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -520,10 +516,6 @@ _uplinkd() {
                     return 0
                     ;;
                 --encoder)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --law)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -35,7 +35,6 @@ complete -c uplinkd -n "__fish_uplinkd_needs_command" -f -a "report" -d 'Everyth
 complete -c uplinkd -n "__fish_uplinkd_needs_command" -f -a "simulate" -d 'The rate controller over a simulated link, much faster than real time'
 complete -c uplinkd -n "__fish_uplinkd_needs_command" -f -a "version" -d 'Print the version'
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand run" -l config -r -F
-complete -c uplinkd -n "__fish_uplinkd_using_subcommand run" -l sys -d 'Where the kernel tells how the machine does: another place in tests' -r -F
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand run" -s h -l help -d 'Print help'
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand demo" -l seconds -d 'How long; an interrupt (Ctrl-C) ends it earlier, with the summary' -r
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand demo" -l link -d 'The network between: rate=6500k,delay=25ms,queue=375000,loss=0.02,jitter=10ms,seed=1,at=40s:rate=1500k,outage=30s+3s' -r
@@ -102,7 +101,6 @@ complete -c uplinkd -n "__fish_uplinkd_using_subcommand simulate" -l start-kbps 
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand simulate" -l streams -d 'So many streams on the same link; the figures are the first one\'s' -r
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand simulate" -l apart -d 'Each begins so long after the one before' -r
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand simulate" -l encoder -d 'How the encoder behaves: follow=1s,rise=1s,overshoot=0.3,noise=0.15,peak=3.5,floor=110k,keys-on-change=yes,still=20s+60s' -r
-complete -c uplinkd -n "__fish_uplinkd_using_subcommand simulate" -l law -d 'Other constants of the law, as its source names them, to look for better ones: growth=0.5,drain=900ms' -r
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand simulate" -l svg -d 'Draw what happened' -r -F
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand simulate" -l record -d 'Keep every sample and decision, as the flight recorder does' -r -F
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand simulate" -l replay -d 'Decide again what a flight recorder has kept, and compare; no link is simulated' -r -F
