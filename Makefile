@@ -9,6 +9,10 @@ BUILT := $(or $(CARGO_TARGET_DIR),target)
 # Of `make cross` and `make deb`: a machine to build for, such as aarch64-unknown-linux-gnu.
 TARGET :=
 
+# Of `make lab-soak`: how long, and which faults.
+MINUTES := 60
+SEED := 1
+
 # Of `make scoreboard`: a built link lab (without one, the scenarios that the project ships run), names of
 # scenarios (all by default), ms, several seeds for medians, runs at a time (two fit on two cores),
 # 0 for the daemon alone, and the kbit/s of the reference with a constant rate.
@@ -21,7 +25,7 @@ REFERENCES := 1
 CONSTANT := 500
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check lab lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-page lab-api lab-metrics lab-package scoreboard bench fresh-root deny deb cross
+.PHONY: help run test setup check lab lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-page lab-api lab-metrics lab-package lab-soak scoreboard bench fresh-root deny deb cross
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,7 +59,7 @@ check: ## what a change must pass: formatting, lints, documentation, tests
 	@echo "==> testing"
 	@$(CARGO) test --locked
 
-lab: ## the long tests, which `make test` leaves out, in real time: an hour on a quiet machine
+lab: ## the long tests, which `make test` leaves out, in real time: two hours on a quiet machine
 	@.ci/setup test
 	@echo "==> long tests"
 	@$(CARGO) test --locked -- --ignored
@@ -77,6 +81,10 @@ lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-page lab-api:
 lab-metrics: ## Prometheus' own tool looks at the metrics, the scrape configuration and the dashboard
 	@.ci/setup test
 	@tests/lab/metrics
+
+lab-soak: ## an hour of faults, and nothing grows: MINUTES=60 SEED=1
+	@.ci/setup test
+	@UPLINKD_SOAK_MINUTES=$(MINUTES) UPLINKD_SOAK_SEED=$(SEED) $(CARGO) test --locked --test soak -- --ignored --nocapture
 
 scoreboard: ## how well the rate follows links, beside two references; LINKLAB=DIR SCENARIOS="…" LATENCY=2000 SEEDS="1 2 3" JOBS=1 REFERENCES=1
 	@.ci/setup test

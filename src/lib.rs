@@ -10,7 +10,7 @@
 //!                               ▲                                         │ Measurement, every 20 ms
 //!                               └── target ── rate, in supervisor ◀───────┘
 //!                                                ▲      │ Status
-//!                                        api, systemd, demo
+//!                                     api, mqtt, systemd, demo
 //! ```
 //!
 //! Data goes one way, measurements come back one way, commands come from one place.
@@ -54,11 +54,14 @@
 //!   of an encoder, of SRT's sender and of its receiver.
 //! - [`capture`]: which cameras and sound inputs there are, which one is meant, and ● the mode that it is set to.
 //! - [`media`]: all of GStreamer: sources, slate, encoders; and the mux.
+//! - [`machine`]: whether the machine lacks voltage or is slowed down ●, as its kernel says.
 //! - [`probe`]: whether an encoder works here: measured in a child process, judged ●, remembered; and whether
 //!   what one gives on air can be decoded.
 //! - [`supervisor`]: the tasks that own all of the above, one a stream and one an output.
 //! - [`reconfigure`]: changes of the configuration: kept, made, watched ●, and taken back.
 //! - [`api`]: statuses out, commands and changes in, over HTTP, for those who may; and a client of it.
+//! - [`mqtt`]: the same to a broker and from it: packets, conversation, what is told when ●, and a task for which nobody
+//!   waits.
 //! - [`demo`]: the whole job against an emulated link and a receiver that checks what arrives.
 //! - [`systemd`], [`telemetry`], [`causes`], [`secrets`]: readiness and watchdog; the log; errors in one line; files
 //!   that only root may read.
@@ -86,7 +89,9 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod link;
+pub mod machine;
 pub mod media;
+pub mod mqtt;
 pub mod probe;
 pub mod rate;
 pub mod reconfigure;

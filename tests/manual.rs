@@ -143,6 +143,9 @@ Something else went wrong: the message says what.
 .B 69
 GStreamer cannot be used. A camera or a network that is not there is never a reason to exit.
 .TP
+.B 75
+Another daemon is in the way: it keeps its state in the same folder, or something listens where the API is to.
+.TP
 .B 78
 The configuration is wrong: each mistake has a line, with its place and what to write instead.
 .SH SIGNALS

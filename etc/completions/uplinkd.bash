@@ -447,13 +447,17 @@ _uplinkd() {
             return 0
             ;;
         uplinkd__subcmd__run)
-            opts="-h --config --help"
+            opts="-h --config --sys --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sys)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -17,8 +17,15 @@ pub fn json(
     body: Result<Bytes, BytesRejection>,
     accepted: &[&str],
 ) -> Result<Value, Problem> {
-    let body = of_type(headers, body, accepted)?;
-    serde_json::from_slice(&body)
+    parse(&of_type(headers, body, accepted)?)
+}
+
+/// Bytes that are JSON.
+///
+/// # Errors
+/// 400 with the place where they are none.
+pub fn parse(body: &[u8]) -> Result<Value, Problem> {
+    serde_json::from_slice(body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, &format!("the body is no JSON: {error}")))
 }
 
@@ -49,14 +56,13 @@ fn of_type(
 
 /// What `If-Match` and `If-None-Match` ask for. A weak tag is equal to none, as RFC 9110 has it for changes.
 pub fn guard(headers: &HeaderMap) -> Guard {
-    let listed = |name: HeaderName| {
+    let lines = |name: HeaderName| {
         let lines = headers.get_all(name).into_iter();
-        let tags = lines.flat_map(|line| line.to_str().unwrap_or_default().split(',')).map(str::trim);
-        tags.map(|tag| tag.trim_matches('"').to_owned()).collect::<Vec<_>>()
+        lines.map(|line| line.to_str().unwrap_or_default()).collect::<Vec<_>>()
     };
     Guard {
-        is_one_of: headers.contains_key(header::IF_MATCH).then(|| listed(header::IF_MATCH)),
-        is_new: listed(header::IF_NONE_MATCH).iter().any(|tag| tag == "*"),
+        is_one_of: headers.contains_key(header::IF_MATCH).then(|| tags(lines(header::IF_MATCH))),
+        is_new: tags(lines(header::IF_NONE_MATCH)).iter().any(|tag| tag == "*"),
     }
 }
 
@@ -68,6 +74,12 @@ pub fn is_known(headers: &HeaderMap, etag: &str) -> bool {
         let known = known.trim();
         known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag
     })
+}
+
+/// The tags of some lines, without their quotes.
+pub fn tags<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let tags = lines.into_iter().flat_map(|line| line.split(',')).map(str::trim);
+    tags.map(|tag| tag.trim_matches('"').to_owned()).collect()
 }
 
 pub const JSON: &str = "application/json";

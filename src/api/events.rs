@@ -46,7 +46,7 @@ struct Snapshot {
 
 /// Each of the others; its own fields follow.
 #[derive(Serialize)]
-struct Told {
+pub struct Told {
     time: Option<String>,
     event: &'static str,
     /// `info`, `warn` or `error`.

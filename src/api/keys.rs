@@ -99,7 +99,27 @@ impl fmt::Debug for Token {
 }
 
 fn token(file: &SecretFile, warnings: &mut Vec<String>) -> Result<Token, KeyError> {
-    let wrong = |message, fix| KeyError { key: "api.token_file", message, fix };
+    const KEY: &str = "api.token_file";
+    let fix = "write a token into it: head -c 32 /dev/urandom | base64 -w0";
+    let (path, text) = secret(KEY, file, fix, warnings)?;
+    Token::new(&text).map_err(|problem| KeyError {
+        key: KEY,
+        message: format!("{} {problem}", path.display()),
+        fix,
+    })
+}
+
+/// The text of a secret's file, as it stands there, and where that is. Blocks on the file system.
+///
+/// # Errors
+/// Where it cannot be read, or is no text; with what to do in the words of whoever wants it.
+pub fn secret(
+    key: &'static str,
+    file: &SecretFile,
+    fix: &'static str,
+    warnings: &mut Vec<String>,
+) -> Result<(PathBuf, String), KeyError> {
+    let wrong = |message, fix| KeyError { key, message, fix };
     let path = match file {
         SecretFile::Path(path) => secrets::locate(path),
         SecretFile::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
@@ -113,53 +133,63 @@ fn token(file: &SecretFile, warnings: &mut Vec<String>) -> Result<Token, KeyErro
             }
         },
     };
-    let fix = "write a token into it: head -c 32 /dev/urandom | base64 -w0";
     let (text, metadata) = read(&path).map_err(|error| wrong(unreadable(&path, &error), fix))?;
-    let text =
-        std::str::from_utf8(&text).map_err(|_| wrong(format!("{} is no text", path.display()), fix))?;
-    let token = Token::new(text).map_err(|problem| wrong(format!("{} {problem}", path.display()), fix))?;
-    warn_of_readers("api.token_file", &path, &metadata, warnings);
-    Ok(token)
+    let text = String::from_utf8(text).map_err(|_| wrong(format!("{} is no text", path.display()), fix))?;
+    warn_of_readers(key, &path, &metadata, warnings);
+    Ok((path, text))
 }
 
 fn tls(files: &TlsFiles, warnings: &mut Vec<String>) -> Result<Arc<ServerConfig>, KeyError> {
-    let chain = certificates(&files.certificate)?;
-    let wrong = |message| {
-        let fix = "write the path of the certificate's key, in PEM and without a password";
-        KeyError { key: "api.tls_key_file", message, fix }
-    };
-    let path = &secrets::locate(&files.key);
-    let (text, metadata) = read(path).map_err(|error| wrong(unreadable(path, &error)))?;
-    let key = PrivateKeyDer::from_pem_slice(&text)
-        .map_err(|_| wrong(format!("{} holds no private key in PEM", path.display())))?;
-    warn_of_readers("api.tls_key_file", path, &metadata, warnings);
+    let chain = certificates("api.tls_certificate_file", &files.certificate)?;
+    let (path, key) = private_key("api.tls_key_file", &files.key, warnings)?;
+    let wrong = |message| KeyError { key: "api.tls_key_file", message, fix: KEY_FIX };
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong(format!("TLS cannot be set up: {error}")))?
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                let certificate = files.certificate.display();
-                wrong(format!("{} is not the key of the certificate in {certificate}", path.display()))
-            }
-            error => {
-                let (certificate, key) = (files.certificate.display(), path.display());
-                wrong(format!("{certificate} with {key} cannot be used: {error}"))
-            }
-        })?;
+        .map_err(|error| wrong(mismatch(files, &path, &error)))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
-/// The certificates of `api.tls_certificate_file`, the server's own first. Blocks on the file system.
+/// Why a certificate and a key are of no use together.
+pub fn mismatch(files: &TlsFiles, key: &Path, error: &rustls::Error) -> String {
+    let (certificate, key) = (files.certificate.display(), key.display());
+    match error {
+        rustls::Error::InconsistentKeys(_) => {
+            format!("{key} is not the key of the certificate in {certificate}")
+        }
+        error => format!("{certificate} with {key} cannot be used: {error}"),
+    }
+}
+
+/// A private key, and where it was read. Blocks on the file system.
 ///
 /// # Errors
 /// Where the file cannot be read, or holds none.
-pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, KeyError> {
+pub fn private_key(
+    key: &'static str,
+    path: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<(PathBuf, PrivateKeyDer<'static>), KeyError> {
+    let wrong = |message| KeyError { key, message, fix: KEY_FIX };
+    let path = secrets::locate(path);
+    let (text, metadata) = read(&path).map_err(|error| wrong(unreadable(&path, &error)))?;
+    let private = PrivateKeyDer::from_pem_slice(&text)
+        .map_err(|_| wrong(format!("{} holds no private key in PEM", path.display())))?;
+    warn_of_readers(key, &path, &metadata, warnings);
+    Ok((path, private))
+}
+
+/// The certificates of a file, the owner's own first. Blocks on the file system.
+///
+/// # Errors
+/// Where the file cannot be read, or holds none.
+pub fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, KeyError> {
     let wrong = |message| {
         let fix = "write the path of a certificate in PEM, with those between it and its authority below";
-        KeyError { key: "api.tls_certificate_file", message, fix }
+        KeyError { key, message, fix }
     };
     let (text, _) = read(path).map_err(|error| wrong(unreadable(path, &error)))?;
     let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
@@ -196,6 +226,8 @@ fn warn_of_readers(key: &str, path: &Path, metadata: &Metadata, warnings: &mut V
         warnings.push(format!("{key}: every user of this machine may read {path}; chmod o= {path}"));
     }
 }
+
+const KEY_FIX: &str = "write the path of the certificate's key, in PEM and without a password";
 
 /// Read, write, execute.
 const OTHERS: u32 = 0o007;

@@ -1,14 +1,14 @@
 //! Where the API listens, and who comes in.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::sleep;
@@ -67,6 +67,18 @@ pub enum BindError {
     Reading(#[from] JoinError),
 }
 
+impl BindError {
+    /// Whether somebody else listens there.
+    pub fn is_taken(&self) -> bool {
+        match self {
+            BindError::Tcp { source, .. } | BindError::Unix { source, .. } => {
+                source.kind() == io::ErrorKind::AddrInUse
+            }
+            BindError::Keys(_) | BindError::Reading(_) => false,
+        }
+    }
+}
+
 impl Api {
     /// Reads token and certificate, and binds every address and socket.
     ///
@@ -83,7 +95,7 @@ impl Api {
                 Listen::Tcp(address) => {
                     let door = Door::Tcp { public: listen.is_public(), tls: tls.is_some() };
                     let wrong = |source| BindError::Tcp { address: *address, source };
-                    Listener::Tcp(TcpListener::bind(address).await.map_err(wrong)?, door)
+                    Listener::Tcp(bind_tcp(*address).map_err(wrong)?, door)
                 }
                 Listen::Unix(path) => {
                     let wrong = |source| BindError::Unix { path: path.clone(), source };
@@ -244,6 +256,23 @@ fn note(ended: Result<(), JoinError>) {
     }
 }
 
+/// Binds an address that this machine may not have yet: a network that comes later is no reason not to start.
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    if UdpSocket::bind((address.ip(), 0)).is_err() {
+        log::warn!(address:%; "this machine does not have the API's address; it is served there once it has");
+    }
+    TcpListener::from_std(socket.into())
+}
+
 /// Binds a Unix socket for owner and group, the group being its folder's. One that a killed daemon left
 /// behind is replaced, one that somebody listens on is not.
 async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
@@ -275,6 +304,9 @@ impl Drop for SocketFile {
     }
 }
 
+/// Connections that wait to be accepted, which is done at once; as tokio has it.
+const BACKLOG: i32 = 1024;
+
 /// Owner and group.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -286,3 +318,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// What was sent is not acknowledged for so long: whoever was there is there no more.
 const DEAD_PEER: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_is_not_here_yet_is_listened_on_and_one_that_is_taken_is_not() {
+        assert!(bind_tcp("192.0.2.7:0".parse().unwrap()).is_ok());
+        let first = bind_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = first.local_addr().unwrap();
+        let source = bind_tcp(address).unwrap_err();
+        assert!(BindError::Tcp { address, source }.is_taken());
+    }
+}

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use super::Facts;
 use super::exposition::{self, Exposition, Family, Kind, Value};
 use super::process::Process;
+use crate::machine::{LimitKind, Machine, Zone};
 use crate::supervisor::events::Events;
 use crate::supervisor::lasting::OutputCounts;
 use crate::supervisor::status::{
@@ -31,6 +32,15 @@ pub async fn answer(State(facts): State<Facts>) -> Response {
     of_encoders(&mut page, &streams);
     of_outputs(&mut page, &streams);
     of_events(&mut page, facts.streams.events());
+    if let Some(broker) = facts.broker.borrow().as_ref() {
+        page.family(
+            "uplinkd_mqtt_connected",
+            Kind::Gauge,
+            "Whether there is a connection to the MQTT broker.",
+        )
+        .sample(&[], broker.is_connected());
+    }
+    of_machine(&mut page, &facts.streams.machine());
     match Process::of_this(facts.started) {
         Ok(process) => of_process(&mut page, &process),
         Err(error) => log::warn!(error:%; "metrics go without those of the process"),
@@ -348,6 +358,43 @@ fn of_events(page: &mut Exposition, events: &Events) {
     }
     page.family("uplinkd_event_readers", Kind::Gauge, "Connections that events are told to.")
         .sample(&[], events.readers() as u64);
+}
+
+fn of_machine(page: &mut Exposition, machine: &Machine) {
+    let (gauge, counter) = (Kind::Gauge, Kind::Counter);
+    let Machine { under_voltage, throttled, zones, clock, .. } = machine;
+    page.family("uplinkd_machine_under_voltage", gauge, "Whether the machine lacks voltage.")
+        .sample(&[], under_voltage.is_the_case());
+    let help = "Whether the machine's processor is slowed down, or about to be.";
+    page.family("uplinkd_machine_throttled", gauge, help).sample(&[], throttled.is_the_case());
+    page.family(
+        "uplinkd_machine_under_voltage_total",
+        counter,
+        "Times that the machine began to lack voltage.",
+    )
+    .sample(&[], under_voltage.times);
+    page.family("uplinkd_machine_throttled_total", counter, "Times that the machine was slowed down.")
+        .sample(&[], throttled.times);
+    if let Some(clock) = clock {
+        page.family("uplinkd_machine_clock_hertz", gauge, "Clock of the fastest processor.")
+            .sample(&[], clock.now_khz as f64 * 1e3);
+    }
+    let mut each = |name, help, celsius: &dyn Fn(&Zone) -> Option<f64>| {
+        let mut family = page.family(name, gauge, help);
+        for zone in zones {
+            let labels = [("zone", zone.number.to_string()), ("type", zone.name.clone())];
+            let labels = labels.each_ref().map(|(name, text)| (*name, text.as_str()));
+            family.sample(&labels, celsius(zone).unwrap_or(f64::NAN));
+        }
+    };
+    each("uplinkd_thermal_zone_celsius", "Temperature, as the kernel measures it.", &|zone| {
+        Some(zone.celsius)
+    });
+    each(
+        "uplinkd_thermal_zone_critical_celsius",
+        "Temperature at which the kernel switches the machine off.",
+        &|zone| zone.limit(LimitKind::Critical),
+    );
 }
 
 fn of_process(page: &mut Exposition, process: &Process) {

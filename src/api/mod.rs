@@ -7,22 +7,23 @@
 mod access;
 mod admission;
 mod attempts;
-mod body;
+pub mod body;
+mod broker;
 pub mod capabilities;
 pub mod client;
 mod configuration;
 mod connection;
 pub mod devices;
-mod events;
+pub mod events;
 mod exposition;
 mod guard;
 mod handshakes;
-mod info;
+pub mod info;
 pub mod keys;
 mod listen;
 mod metrics;
 mod page;
-mod problem;
+pub mod problem;
 mod process;
 mod rate;
 mod routes;
@@ -32,14 +33,17 @@ mod series;
 mod session;
 mod settings;
 mod snapshot;
-mod streams;
-mod trust;
-mod wire;
+pub mod streams;
+pub mod trust;
+pub mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use tokio::sync::watch;
+
+pub use self::broker::Broker;
 pub use self::listen::{Api, BindError, Locks};
 pub use self::routes::description;
 use crate::reconfigure::Handle;
@@ -51,6 +55,8 @@ pub struct Facts {
     pub streams: Streams,
     /// `None` where the configuration is a command line's, and nobody can change it.
     pub configuration: Option<Handle>,
+    /// The connection to the MQTT broker; `None` where none is configured.
+    pub broker: watch::Receiver<Option<Broker>>,
     /// Raised while the daemon is up and not draining.
     pub ready: Arc<AtomicBool>,
     pub started: Instant,

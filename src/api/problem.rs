@@ -57,6 +57,14 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, detail)
     }
 
+    pub fn bad_request(detail: &str) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub fn busy(detail: &str) -> Self {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
     pub fn forbidden(detail: &str) -> Self {
         Problem::new(StatusCode::FORBIDDEN, detail)
     }
@@ -115,19 +123,26 @@ impl From<&Fault> for FieldError {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let body = Body {
+impl Problem {
+    /// As it is sent.
+    pub fn into_body(self) -> Body {
+        Body {
             kind: "about:blank", // as RFC 9457 section 4.2.1 has it
             title: self.status.canonical_reason().unwrap_or("error"),
             status: self.status.as_u16(),
             detail: self.detail,
             errors: self.errors,
-        };
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status;
         let headers = [(header::CONTENT_TYPE, CONTENT_TYPE)];
-        match serde_json::to_vec(&body) {
-            Ok(json) => (self.status, headers, json).into_response(),
-            Err(_) => self.status.into_response(), // cannot happen for texts and numbers; the status is told all the same
+        match serde_json::to_vec(&self.into_body()) {
+            Ok(json) => (status, headers, json).into_response(),
+            Err(_) => status.into_response(), // cannot happen for texts and numbers; the status is told all the same
         }
     }
 }

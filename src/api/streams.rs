@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::settings::StreamSettings;
 use super::{Facts, wire};
 use crate::config::StreamName;
-use crate::reconfigure::{Change, Current, Mode, tag};
+use crate::reconfigure::{Change, Current, Guard, Mode, tag};
 use crate::supervisor::{Command, Refusal, StreamHandle};
 
 #[utoipa::path(get, path = "/v1/streams", operation_id = "list_streams", tag = "streams", responses(
@@ -35,7 +35,8 @@ pub async fn read(State(facts): State<Facts>, id: Segments<String>) -> Result<Re
     let UrlPath(id) = id.map_err(unreadable)?;
     let stream = find(&facts, &id)?;
     let current = facts.configuration.as_ref().map(|configuration| configuration.current());
-    Ok(one(StatusCode::OK, &stream, current.as_deref()))
+    let (body, tag) = one(&stream, current.as_deref());
+    Ok(response(StatusCode::OK, body, tag))
 }
 
 /// What is not said has its default. What the configuration file says already is not repeated in the overrides.
@@ -98,7 +99,7 @@ pub async fn merge(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let stream = existing(&facts, id)?;
+    let stream = existing(&facts, &text(id)?)?;
     let patch = body::json(&headers, body, &[MERGE_PATCH, JSON])?;
     changed(&facts, &headers, stream.clone(), Change::Merge { stream, patch }).await
 }
@@ -127,7 +128,7 @@ pub async fn plan(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Outcome>, Problem> {
-    let stream = existing(&facts, id)?;
+    let stream = existing(&facts, &text(id)?)?;
     let patch = body::json(&headers, body, &[MERGE_PATCH, JSON])?;
     let change = Change::Merge { stream, patch };
     let done = facts.configuration()?.change(change, body::guard(&headers), Mode::Plan).await?;
@@ -155,7 +156,7 @@ pub async fn remove(
     id: Segments<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let stream = existing(&facts, id)?;
+    let stream = existing(&facts, &text(id)?)?;
     let mode = Mode::Apply { confirm_within: None };
     facts.configuration()?.change(Change::Remove { stream }, body::guard(&headers), mode).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -179,8 +180,13 @@ pub async fn act(
     segments: Segments<(String, String)>,
 ) -> Result<(StatusCode, Json<wire::Stream>), Problem> {
     let UrlPath((id, action)) = segments.map_err(unreadable)?;
-    let stream = find(&facts, &id)?;
-    let command = match action.as_str() {
+    Ok((StatusCode::ACCEPTED, Json(ask(&facts, &id, &action)?)))
+}
+
+/// Hands a command over, and shows how the stream does. For HTTP, and for MQTT.
+pub fn ask(facts: &Facts, id: &str, action: &str) -> Result<wire::Stream, Problem> {
+    let stream = find(facts, id)?;
+    let command = match action {
         "start" => Command::Start,
         "stop" => Command::Stop,
         "restart" => Command::Restart,
@@ -194,7 +200,40 @@ pub async fn act(
         Refusal::Gone => Problem::not_found(&refusal.to_string()),
         Refusal::Busy => Problem::new(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()),
     })?;
-    Ok((StatusCode::ACCEPTED, Json(wire::Stream::from(&stream.status()))))
+    Ok(wire::Stream::from(&stream.status()))
+}
+
+/// What became of a change, and the stream as it is with it.
+pub struct Changed {
+    pub created: bool,
+    pub stream: wire::OneStream,
+    /// Of its configuration; `None` where there is none.
+    pub tag: Option<String>,
+}
+
+/// Makes a change of a stream. For HTTP, and for MQTT.
+pub async fn change(
+    facts: &Facts,
+    stream: StreamName,
+    change: Change,
+    guard: Guard,
+) -> Result<Changed, Problem> {
+    let mode = Mode::Apply { confirm_within: None };
+    let done = facts.configuration()?.change(change, guard, mode).await?;
+    let (stream, tag) = one(&find(facts, stream.as_str())?, Some(&done.current));
+    Ok(Changed { created: done.created, stream, tag })
+}
+
+/// The name of a stream that there is: whoever asks for another learns that before what else is wrong.
+pub fn existing(facts: &Facts, id: &str) -> Result<StreamName, Problem> {
+    find(facts, id).map(|stream| stream.status().name)
+}
+
+/// A stream with its configuration, where that is known, and the configuration's tag.
+pub fn one(stream: &StreamHandle, current: Option<&Current>) -> (wire::OneStream, Option<String>) {
+    let status = stream.status();
+    let config = current.and_then(|current| current.layers.config.streams.get(&status.name));
+    (wire::OneStream::new(&status, config), config.map(|config| tag(config.fingerprint())))
 }
 
 /// Parts of a path, if they are text.
@@ -208,46 +247,36 @@ pub fn find(facts: &Facts, id: &str) -> Result<StreamHandle, Problem> {
     facts.streams.stream(id).ok_or_else(|| Problem::not_found(&format!("there is no stream {id:?}")))
 }
 
+fn text(id: Segments<String>) -> Result<String, Problem> {
+    id.map(|UrlPath(id)| id).map_err(unreadable)
+}
+
 fn name(id: Segments<String>) -> Result<StreamName, Problem> {
-    let UrlPath(id) = id.map_err(unreadable)?;
+    let id = text(id)?;
     StreamName::new(&id).map_err(|error| {
         Problem::of_field("id", "is no name for a stream", &format!("take another: {error}"))
     })
-}
-
-/// The name of a stream that there is: whoever asks for another learns that before what else is wrong.
-fn existing(facts: &Facts, id: Segments<String>) -> Result<StreamName, Problem> {
-    let UrlPath(id) = id.map_err(unreadable)?;
-    find(facts, &id).map(|stream| stream.status().name)
 }
 
 async fn changed(
     facts: &Facts,
     headers: &HeaderMap,
     stream: StreamName,
-    change: Change,
+    wanted: Change,
 ) -> Result<Response, Problem> {
-    let mode = Mode::Apply { confirm_within: None };
-    let done = facts.configuration()?.change(change, body::guard(headers), mode).await?;
-    let handle = find(facts, stream.as_str())?;
-    let status = if done.created { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = one(status, &handle, Some(&done.current));
-    if done.created
-        && let Ok(location) = format!("/v1/streams/{stream}").parse()
-    {
+    let Changed { created, stream: body, tag } =
+        change(facts, stream.clone(), wanted, body::guard(headers)).await?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = response(status, body, tag);
+    if created && let Ok(location) = format!("/v1/streams/{stream}").parse() {
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
 }
 
-/// A stream with its configuration, where that is known, and the configuration's tag.
-fn one(status: StatusCode, stream: &StreamHandle, current: Option<&Current>) -> Response {
-    let state = stream.status();
-    let config = current.and_then(|current| current.layers.config.streams.get(&state.name));
-    let body = wire::OneStream::new(&state, config);
-    let tag = config.map(|config| format!("\"{}\"", tag(config.fingerprint())));
+fn response(status: StatusCode, body: wire::OneStream, tag: Option<String>) -> Response {
     match tag {
-        Some(tag) => (status, [(header::ETAG, tag)], Json(body)).into_response(),
+        Some(tag) => (status, [(header::ETAG, format!("\"{tag}\""))], Json(body)).into_response(),
         None => (status, Json(body)).into_response(),
     }
 }

@@ -1,4 +1,4 @@
-//! Whom a client of the API takes for the daemon, over TLS.
+//! Whom a client of the API takes for the daemon, over TLS; and the daemon for its broker.
 //!
 //! An encoder has rarely a name that an authority would certify: its owner makes a certificate himself.
 //! So a file of certificates means both: the server shows one of these very ones, or one that one of
@@ -20,30 +20,44 @@ use super::keys::{KeyError, certificates};
 /// # Errors
 /// Where the file is of no use.
 pub fn client_config(file: &Path) -> Result<Arc<ClientConfig>, KeyError> {
-    let pinned = certificates(file)?;
     let wrong = |error: &dyn std::fmt::Display| KeyError {
         key: "certificate",
         message: format!("{} cannot be used: {error}", file.display()),
         fix: "give a file of certificates in PEM",
     };
+    let verifier = verifier("certificate", file)?;
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| wrong(&error))?
+        .dangerous() // is rustls's word for a verifier of one's own
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Who takes what stands in `file` for the server's, or for that of one who has signed the server's. Blocks on the
+/// file system.
+///
+/// # Errors
+/// Where the file, which `key` of the configuration names, is of no use.
+pub fn verifier(key: &'static str, file: &Path) -> Result<Arc<dyn ServerCertVerifier>, KeyError> {
+    let pinned = certificates(key, file)?;
     let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
     let (authorities, _) = roots.add_parsable_certificates(pinned.iter().cloned());
     let authorities = match authorities {
         0 => None,
         _ => {
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-            Some(verifier.build().map_err(|error| wrong(&error))?)
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+            Some(verifier.map_err(|error| KeyError {
+                key,
+                message: format!("{} cannot be used: {error}", file.display()),
+                fix: "give a file of certificates in PEM",
+            })?)
         }
     };
-    let trust = Trust { pinned, authorities, provider: provider.clone() };
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(&error))?
-        .dangerous() // is rustls's word for a verifier of one's own
-        .with_custom_certificate_verifier(Arc::new(trust))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    Ok(Arc::new(Trust { pinned, authorities, provider }))
 }
 
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use super::Failure;
 use crate::api::keys::Keys;
 use crate::config::{Config, file};
 use crate::media::{self, Finding, Severity};
+use crate::mqtt::access::Access;
 
 /// Parses, and then checks against this machine. What a stream would wait for (a camera) is told, and
 /// is no mistake.
@@ -23,13 +24,17 @@ pub fn run(path: &Path) -> Result<(), Failure> {
 /// a line each, with the key and what to do.
 fn findings(path: &Path, config: &Config) -> (String, String) {
     let (mut errors, mut warnings) = (String::new(), String::new());
-    match Keys::load(&config.api) {
-        Ok(keys) => {
-            for warning in keys.warnings {
-                warnings.push_str(&format!("{}: warning: {warning}\n", path.display()));
+    let of_api = Keys::load(&config.api).map(|keys| keys.warnings);
+    let of_mqtt = config.mqtt.as_ref().map(|mqtt| Access::load(mqtt).map(|access| access.warnings));
+    for read in [Some(of_api), of_mqtt].into_iter().flatten() {
+        match read {
+            Ok(all) => {
+                for warning in all {
+                    warnings.push_str(&format!("{}: warning: {warning}\n", path.display()));
+                }
             }
+            Err(error) => errors.push_str(&format!("{}: {error}\n", path.display())),
         }
-        Err(error) => errors.push_str(&format!("{}: {error}\n", path.display())),
     }
     for (name, stream) in &config.streams {
         for Finding { key, message, fix, severity } in media::check(stream) {

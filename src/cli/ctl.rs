@@ -177,10 +177,8 @@ async fn reconfigure(client: &Client, change: Change) -> Result<(), Failure> {
 async fn show(client: &Client, method: &str, path: &str, file: Option<&Path>) -> Result<(), Failure> {
     let body = match file {
         Some(file) => {
-            let text = std::fs::read(file).map_err(|error| Failure {
-                message: format!("cannot read {}: {error}", file.display()),
-                code: EX_CONFIG,
-            })?;
+            let wrong = |error| Failure::configuration(format!("cannot read {}: {error}", file.display()));
+            let text = std::fs::read(file).map_err(wrong)?;
             Some(("application/toml", text))
         }
         None => None,
@@ -260,7 +258,7 @@ fn granted(answer: Answer) -> Result<Answer, Failure> {
         write!(message, "{}: {}; {}", part("field"), part("detail"), part("fix"))
             .expect("a text takes everything");
     }
-    Err(Failure { message, code })
+    Err(Failure::coded(message, code))
 }
 
 fn failure(error: ClientError) -> Failure {
@@ -272,7 +270,7 @@ fn failure(error: ClientError) -> Failure {
         ClientError::Unreachable { .. } | ClientError::Silent { .. } => EX_UNAVAILABLE,
         ClientError::Broken(_) | ClientError::Path { .. } => EX_OTHER,
     };
-    Failure { message: with_causes(&error), code }
+    Failure::coded(with_causes(&error), code)
 }
 
 fn unusable(error: KeyError) -> Failure {

@@ -1,36 +1,48 @@
 //! `uplinkd run`: the daemon, from READY to drained.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Failure;
 use crate::api::{Api, BindError, Facts, Locks};
+use crate::causes::with_causes;
+use crate::config::file;
 use crate::config::store::Store;
 use crate::reconfigure::{self, Handle, Start};
 use crate::supervisor::Streams;
 use crate::supervisor::events::Event;
-use crate::{media, systemd, telemetry};
+use crate::{media, mqtt, systemd, telemetry};
 
-/// Runs until SIGTERM or SIGINT, and then until everything is drained.
-pub fn run(path: &Path) -> Result<(), Failure> {
-    let start = Start::read(path, Store::of_this_machine()).map_err(Failure::configuration)?;
+/// Runs until SIGTERM or SIGINT, and then until everything is drained. How the machine does is read below `sys`.
+pub fn run(path: &Path, sys: PathBuf) -> Result<(), Failure> {
+    let store = Store::of_this_machine();
+    // Held until the end: of what another daemon keeps nothing is to be taken back here.
+    let hold = store.hold().map_err(|held| match file::load(path) {
+        Err(wrong) => Failure::configuration(wrong), // it would not start alone, either
+        Ok(_) => Failure::in_the_way(format!("{held}; {LET_GO}")),
+    })?;
+    let start = Start::read(path, store, &hold).map_err(Failure::configuration)?;
     telemetry::init(start.layers.config.log.level).map_err(Failure::other)?;
     media::init().map_err(Failure::gstreamer)?;
     allow_all_descriptors();
     if let Some(trouble) = &start.trouble {
         log::error!("{trouble}");
     }
+    if let Some(reason) = &start.unkept {
+        log::error!(event = "nothing_kept", reason; "changes through the API cannot be kept");
+    }
     if let Some(reason) = &start.taken_back {
         log::warn!(reason; "a change of the configuration is taken back");
     }
-    super::block_on(serve(path, start))?
+    super::block_on(serve(path, start, sys))?
 }
 
 /// What loses descriptors (v4l2src of GStreamer 1.22 does, where a camera does not begin) must not end the daemon at
@@ -42,22 +54,27 @@ fn allow_all_descriptors() {
     }
 }
 
-async fn serve(path: &Path, start: Start) -> Result<(), Failure> {
+async fn serve(path: &Path, start: Start, sys: PathBuf) -> Result<(), Failure> {
     let started = Instant::now();
     let Signals { mut terminate, mut interrupt, mut hangup } = Signals::new().map_err(Failure::other)?;
     let section = &start.layers.config.api;
     let api = Api::bind(section).await.map_err(|error| cannot_bind(path, error))?;
     let (urls, locks) = (api.urls().join(" "), api.locks());
-    let (configuration, streams, mut keeper) = reconfigure::spawn(start);
+    let (configuration, streams, mut keeper) = reconfigure::spawn(start, sys);
     let ready = Arc::new(AtomicBool::new(true));
-    let mut api = tokio::spawn(api.serve(Facts {
+    let (broker, broker_shown) = watch::channel(None);
+    let facts = Facts {
         streams: streams.clone(),
         configuration: Some(configuration.clone()),
+        broker: broker_shown,
         ready: ready.clone(),
         started,
         gstreamer: media::version(),
-    }));
-    log::info!(api = urls, version = env!("CARGO_PKG_VERSION"), streams = streams.statuses().len(); "ready");
+    };
+    let mqtt = mqtt::spawn(facts.clone(), &configuration, broker);
+    let mut api = tokio::spawn(api.serve(facts));
+    let (version, running) = (env!("CARGO_PKG_VERSION"), streams.statuses().len());
+    log::info!(api = urls, version, streams = running, event = "ready"; "ready");
     systemd::ready();
 
     let events = streams.events().clone();
@@ -76,7 +93,10 @@ async fn serve(path: &Path, start: Start) -> Result<(), Failure> {
     systemd::stopping();
     ready.store(false, Ordering::Relaxed);
     tokio::select! {
-        () = configuration.shut_down() => log::info!("drained"),
+        () = async {
+            configuration.shut_down().await;
+            mqtt.shut_down().await; // the last, so that it can tell how the streams ended
+        } => log::info!("drained"),
         () = asked_to_stop(&mut terminate, &mut interrupt) => {
             result = Err(Failure::plain("second signal: what was not delivered yet is lost"));
         }
@@ -104,6 +124,11 @@ fn keeper_ended(ended: Result<(), JoinError>) -> Failure {
 fn cannot_bind(path: &Path, error: BindError) -> Failure {
     match error {
         BindError::Keys(error) => Failure::configuration(format!("{}: {error}", path.display())),
+        error if error.is_taken() => Failure::in_the_way(format!(
+            "{}; another uplinkd or another program listens there: `ss -lntxp` shows which. End it, or give api.listen \
+             another place",
+            with_causes(&error)
+        )),
         error => Failure::other(error),
     }
 }
@@ -167,10 +192,15 @@ impl Vitals {
             systemd::alive();
         }
         for stream in hung {
-            log::error!(stream = stream.name.as_str(); "stream task hangs, the watchdog is not fed");
+            let stream = stream.name.as_str();
+            log::error!(event = "stream_hangs", stream; "stream task hangs, the watchdog is not fed");
         }
     }
 }
+
+/// What helps against another daemon.
+const LET_GO: &str = "end that one first (`systemctl stop uplinkd`, where it is the service), or set STATE_DIRECTORY \
+                      to another folder for this one";
 
 /// As often as a person who watches `systemctl status` looks.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);

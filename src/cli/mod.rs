@@ -5,6 +5,7 @@
 //! | 0 | done, or drained after SIGTERM or SIGINT |
 //! | 1 | something else went wrong: the message says what |
 //! | 69 | GStreamer is unusable (never "no camera") |
+//! | 75 | another daemon is in the way |
 //! | 77 | `ctl` only: not permitted |
 //! | 78 | the configuration is wrong |
 
@@ -28,7 +29,8 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::causes::with_causes;
-use crate::media;
+use crate::machine::SYS;
+use crate::{media, telemetry};
 
 /// A live encoder: camera and sound in, hardware encoding, MPEG-TS over SRT out.
 #[derive(Debug, Parser)]
@@ -44,6 +46,9 @@ enum Command {
     Run {
         #[arg(long, value_name = "PATH", default_value = DEFAULT_CONFIG)]
         config: PathBuf,
+        /// Where the kernel tells how the machine does: another place in tests
+        #[arg(long, value_name = "PATH", default_value = SYS, hide = true)]
+        sys: PathBuf,
     },
     /// The whole job on this machine, over an emulated link, to a receiver that checks what arrives
     Demo(demo::DemoArguments),
@@ -76,7 +81,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         eprintln!("threads run already: something of each camera will stay behind when it is closed");
     }
     let result = match arguments.command {
-        Command::Run { config } => daemon::run(&config),
+        Command::Run { config, sys } => daemon::run(&config, sys),
         Command::Demo(arguments) => demo::run(arguments),
         Command::CheckConfig { path } => check_config::run(&path),
         Command::Ctl(arguments) => ctl::run(arguments),
@@ -90,7 +95,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{}", failure.message);
+            telemetry::last_words(failure.event, &failure.message);
             ExitCode::from(failure.code)
         }
     }
@@ -101,23 +106,35 @@ pub fn run(arguments: Arguments) -> ExitCode {
 struct Failure {
     message: String,
     code: u8,
+    /// What the journal calls it.
+    event: &'static str,
 }
 
 impl Failure {
     fn configuration(message: impl ToString) -> Self {
-        Failure { message: message.to_string(), code: EX_CONFIG }
+        Failure { message: message.to_string(), code: EX_CONFIG, event: "configuration_wrong" }
     }
 
     fn gstreamer(error: impl Error) -> Self {
-        Failure { message: with_causes(&error), code: EX_UNAVAILABLE }
+        Failure { message: with_causes(&error), code: EX_UNAVAILABLE, event: "gstreamer_unusable" }
+    }
+
+    /// With a code of its own.
+    fn coded(message: String, code: u8) -> Self {
+        Failure { message, code, event: "failed" }
+    }
+
+    /// Something else has what this needs, and will let go of it some time.
+    fn in_the_way(message: String) -> Self {
+        Failure { message, code: EX_TEMPFAIL, event: "another_daemon" }
     }
 
     fn plain(message: &str) -> Self {
-        Failure { message: message.to_string(), code: EX_OTHER }
+        Failure { message: message.to_string(), code: EX_OTHER, event: "failed" }
     }
 
     fn other(error: impl Error) -> Self {
-        Failure { message: with_causes(&error), code: EX_OTHER }
+        Failure { message: with_causes(&error), code: EX_OTHER, event: "failed" }
     }
 }
 
@@ -147,6 +164,9 @@ const FAREWELL: Duration = Duration::from_millis(500);
 
 /// `sysexits.h`: a service that is needed is not there.
 const EX_UNAVAILABLE: u8 = 69;
+
+/// `sysexits.h`: what is in the way may go away.
+const EX_TEMPFAIL: u8 = 75;
 
 /// `sysexits.h`: something in the configuration is wrong.
 const EX_CONFIG: u8 = 78;

@@ -19,6 +19,8 @@ pub struct Changes {
     pub api: bool,
     /// Live.
     pub log_level: bool,
+    /// Live: a broker is told, another one, or otherwise, or none any more.
+    pub mqtt: bool,
     /// The streams that differ.
     pub streams: BTreeMap<StreamName, StreamChange>,
     /// Every single difference, in the order of the document's keys; a stream that came or went is one.
@@ -82,6 +84,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         match difference.path.names().as_slice() {
             ["api", ..] => changes.api = true,
             ["log", ..] => changes.log_level = true,
+            ["mqtt", ..] => changes.mqtt = true,
             ["streams", name, within @ ..] => {
                 let name = StreamName::new(name).expect("a stream's key is its name");
                 changes.touch(name, within, change.clone());
@@ -367,6 +370,9 @@ mod tests {
         assert_eq!(changes.list[0].to_string(), "log.level: \"info\" → \"debug\"");
         let changes = compare("", "[api]\nlisten = 'unix:/run/uplinkd/api.sock'");
         assert!(changes.api && !changes.log_level);
+        let changes = compare("", "[mqtt]\nurl = 'mqtt://localhost'");
+        assert!(changes.mqtt && !changes.api);
+        assert_eq!(changes.list[0].to_string(), "mqtt: none → present");
     }
 
     #[test]

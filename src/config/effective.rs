@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::{Api, Audio, AudioSource, Camera, Config, Log, Output, Rate, Stream, Video, VideoSource, Word};
+use super::{
+    Api, Audio, AudioSource, Camera, Config, Log, Mqtt, Output, Rate, Stream, Video, VideoSource, Word,
+};
 use crate::units::Bitrate;
 
 impl Config {
@@ -17,6 +19,9 @@ impl Config {
         let mut table = Table::new();
         put(&mut table, "api", api(&self.api));
         put(&mut table, "log", log(&self.log));
+        if let Some(section) = &self.mqtt {
+            put(&mut table, "mqtt", mqtt(section));
+        }
         put(&mut table, "streams", streams.collect::<Table>());
         table
     }
@@ -75,6 +80,28 @@ fn api(api: &Api) -> Table {
 fn log(log: &Log) -> Table {
     let mut table = Table::new();
     put(&mut table, "level", log.level.as_str());
+    table
+}
+
+fn mqtt(mqtt: &Mqtt) -> Table {
+    let mut table = Table::new();
+    put(&mut table, "url", mqtt.url.to_string());
+    put(&mut table, "version", mqtt.version.as_str());
+    put(&mut table, "topic_prefix", mqtt.topic_prefix.as_str());
+    for (key, text) in [("id", &mqtt.id), ("client_id", &mqtt.client_id), ("username", &mqtt.username)] {
+        if let Some(text) = text {
+            put(&mut table, key, text.as_str());
+        }
+    }
+    if let Some(file) = &mqtt.password_file {
+        put(&mut table, "password_file", file.to_string());
+    }
+    put_path(&mut table, "tls_ca_file", mqtt.tls_ca_file.as_ref());
+    put_path(&mut table, "tls_certificate_file", mqtt.tls.as_ref().map(|tls| &tls.certificate));
+    put_path(&mut table, "tls_key_file", mqtt.tls.as_ref().map(|tls| &tls.key));
+    put(&mut table, "insecure", mqtt.insecure);
+    put(&mut table, "commands", mqtt.commands);
+    put(&mut table, "interval_s", i64::try_from(mqtt.interval.as_secs()).unwrap_or(i64::MAX));
     table
 }
 

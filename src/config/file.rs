@@ -9,6 +9,8 @@ use super::{Config, Document, Problem, Problems, parse};
 /// Why a file gave no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    #[error("there is no configuration {}; copy one of {EXAMPLES} there, or name another with --config", path.display())]
+    Missing { path: PathBuf },
     /// It could not be read, or is no ordinary text of a sensible size.
     #[error("cannot read configuration {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
@@ -25,7 +27,10 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
 
 /// Reads the file at `path`, whatever it says. Blocks on the file system.
 pub fn text(path: &Path) -> Result<String, LoadError> {
-    let bytes = read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    let bytes = read(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => LoadError::Missing { path: path.to_owned() },
+        _ => LoadError::Read { path: path.to_owned(), source },
+    })?;
     decoded(bytes, Document::File).map_err(|problems| LoadError::Invalid { path: path.to_owned(), problems })
 }
 
@@ -55,6 +60,9 @@ pub(super) fn decoded(bytes: Vec<u8>, document: Document) -> Result<String, Prob
     })
 }
 
+/// Where the package has some to begin with.
+const EXAMPLES: &str = "/usr/share/doc/uplinkd/examples";
+
 /// Bytes. A hundred times what the shipped file has, and small enough that a wrong path
 /// (`/dev/zero`, a video) does no harm.
 const LARGEST_FILE: u64 = 1024 * 1024;
@@ -66,8 +74,12 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let error = load(Path::new("/nonexistent/uplinkd.toml")).unwrap_err();
-        assert!(matches!(error, LoadError::Read { .. }));
-        assert!(error.to_string().starts_with("cannot read configuration /nonexistent/uplinkd.toml: "));
+        assert!(matches!(error, LoadError::Missing { .. }));
+        let said = error.to_string();
+        assert!(
+            said.starts_with("there is no configuration /nonexistent/uplinkd.toml; copy one of "),
+            "{said}"
+        );
     }
 
     #[test]

@@ -39,6 +39,8 @@ use crate::units::Bitrate;
 pub struct Config {
     pub api: Api,
     pub log: Log,
+    /// `None`: nothing is told to a broker.
+    pub mqtt: Option<Mqtt>,
     /// By name; the names are the `{id}` of the API.
     pub streams: BTreeMap<StreamName, Stream>,
 }
@@ -87,6 +89,50 @@ pub struct Log {
     pub level: log::LevelFilter,
 }
 
+/// `[mqtt]`: which broker is told how streams do, and may give commands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mqtt {
+    pub url: MqttUrl,
+    pub version: MqttVersion,
+    /// What all topics begin with; without a `/` at either end.
+    pub topic_prefix: String,
+    /// This machine's level of the topics; `None`: its host name.
+    pub id: Option<String>,
+    /// `None`: `uplinkd-` and the id.
+    pub client_id: Option<String>,
+    pub username: Option<String>,
+    /// Read at each connection.
+    pub password_file: Option<SecretFile>,
+    /// Whom to take for the broker; `None`: those whom an authority of this machine's has certified.
+    pub tls_ca_file: Option<PathBuf>,
+    /// What this machine shows of itself, PEM; both or none.
+    pub tls: Option<TlsFiles>,
+    /// Allows a password, and commands, over plain TCP off loopback.
+    pub insecure: bool,
+    /// Whether commands are heeded.
+    pub commands: bool,
+    /// How often a stream's status is told while its state stays; 1 s to 1 h.
+    pub interval: Duration,
+}
+
+/// `mqtt.url`: `mqtt://HOST:PORT`, or `mqtts://HOST:PORT` over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MqttUrl {
+    /// A name or an address; without brackets where it is IPv6.
+    pub host: String,
+    pub port: u16,
+    pub tls: bool,
+}
+
+/// `mqtt.version`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MqttVersion {
+    /// 5, and 3.1.1 with a broker that does not speak it.
+    Auto,
+    V5,
+    V311,
+}
+
 /// A name that is safe in a URL, a metric's label and a file name: 1 to 32 of `a-z 0-9 - _`, a letter or digit first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamName(String);
@@ -104,13 +150,6 @@ pub struct Stream {
     pub rate: Rate,
     /// At least one where the stream is enabled; exactly one of them is the lead.
     pub outputs: Vec<Output>,
-}
-
-impl Stream {
-    /// The most that its encoders together give: a key frame's peak is the send buffer's to bear.
-    pub fn peak(&self) -> Bitrate {
-        self.rate.max + self.audio.bitrate
-    }
 }
 
 /// `[streams.NAME.video]`.

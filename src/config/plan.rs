@@ -71,6 +71,13 @@ impl Plan {
         if changes.log_level {
             say(None, (None, Reach::Live, "what is logged changes at once".into()));
         }
+        if changes.mqtt {
+            let what = match new.mqtt {
+                Some(_) => "the connection to the MQTT broker is made anew; streams go on",
+                None => "the MQTT broker is told goodbye; streams go on",
+            };
+            say(None, (None, Reach::Live, what.into()));
+        }
         for (name, change) in &changes.streams {
             let all = match (change, old.streams.get(name), new.streams.get(name)) {
                 (StreamChange::Modified { effects, .. }, Some(old), Some(new)) => {
@@ -128,7 +135,8 @@ fn effected(old: &Stream, new: &Stream, effect: &Effect) -> (Option<OutputName>,
         Effect::Controls => live("the camera is told its new controls"),
         Effect::Sound => live("the sound changes on air, without a gap"),
         Effect::Fallback => live("sources are chosen among anew; encoder and connections go on"),
-        Effect::Slate | Effect::RestartStream => {
+        Effect::Slate => live("the slate is another as soon as it is made, on air or not"),
+        Effect::RestartStream => {
             let what = "picture, sound and encoder start anew: a gap of about a second; connections stay";
             (None, Reach::Restarts, what.into())
         }
@@ -144,8 +152,7 @@ fn effected(old: &Stream, new: &Stream, effect: &Effect) -> (Option<OutputName>,
     }
 }
 
-/// Why a stream's connections cannot be kept: muxes are made for their tracks, send buffers and queues for the
-/// highest rate. `None` where they are.
+/// Why a stream's connections cannot be kept: muxes are made for their tracks. `None` where they are.
 pub fn reconnection(old: &Stream, new: &Stream) -> Option<&'static str> {
     let sound = |stream: &Stream| (stream.audio.source != AudioSource::None).then_some(stream.audio.codec);
     let lead = |stream: &Stream| stream.audio.offset_ms.min(0);
@@ -155,8 +162,6 @@ pub fn reconnection(old: &Stream, new: &Stream) -> Option<&'static str> {
         Some("there is another sound track")
     } else if lead(old) != lead(new) {
         Some("the sound's place before the picture is another")
-    } else if old.peak() < new.peak() {
-        Some("its buffers are made for the highest rate, which rises")
     } else {
         None
     }
@@ -199,9 +204,14 @@ mod tests {
     fn each_change_says_what_it_touches() {
         let within = |section: &str| reaches("enabled = true", &format!("enabled = true\n{section}"));
         assert_eq!(within("rate = { max_kbps = 4000 }"), ["live"]);
-        assert_eq!(within("rate = { max_kbps = 9000 }"), ["live", "reconnects"], "buffers are too small");
+        assert_eq!(within("rate = { max_kbps = 9000 }"), ["live"]);
+        assert_eq!(within("video = { slate = 'hold' }"), ["live"]);
         assert_eq!(within("video = { width = 640 }"), ["restarts"]);
-        assert_eq!(within("video = { width = 640, slate = 'hold' }"), ["restarts"], "said once");
+        assert_eq!(
+            within("video = { width = 640, codec = 'h264', framerate = 25 }"),
+            ["restarts"],
+            "said once"
+        );
         assert_eq!(within("video = { codec = 'h265' }"), ["restarts", "reconnects"]);
         assert_eq!(within("audio = { source = 'test' }"), ["restarts", "reconnects"]);
         assert_eq!(within("audio = { mute = true }"), ["live"]);
@@ -219,5 +229,6 @@ mod tests {
         assert_eq!(plan("", OLD)[0].0, "starts");
         assert_eq!(plan("", "log.level = 'debug'")[0].0, "live");
         assert_eq!(plan("", "api.listen = '127.0.0.1:80'")[0].0, "next_start");
+        assert_eq!(plan("", "mqtt.url = 'mqtt://localhost'")[0].0, "live");
     }
 }

@@ -5,17 +5,21 @@
 //! overrides.toml.unconfirmed   a change that runs until somebody confirms it; a start takes it back
 //! overrides.toml.new           being written
 //! overrides.toml.refused       was no configuration at a start; kept for its owner, -2, -3, …
+//! lock                         whose daemon runs, and keeps others away
 //! ```
 //!
 //! A file is written beside the old one, made durable, and then takes its name, in one step that the file system
 //! makes wholly or not at all; then the directory is made durable. Whenever the power goes or the process is killed,
 //! the next start finds the old file or the new one.
 
+mod hold;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+pub use self::hold::{Held, Hold};
 use super::{Document, Problems, file};
 
 /// The overrides in their directory.
@@ -97,7 +101,7 @@ impl<D: Disk> Store<D> {
         match self.disk.read(FILE) {
             Ok(bytes) => file::decoded(bytes, Document::Overrides)
                 .map_err(|problems| LoadError::Invalid { path: self.path(), problems }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) if is_absence(&error) => Ok(String::new()),
             Err(source) => Err(LoadError::Read { path: self.path(), source }),
         }
     }
@@ -138,7 +142,11 @@ impl<D: Disk> Store<D> {
     /// # Errors
     /// When it cannot be removed.
     pub fn take_back(&self) -> Result<bool, Error> {
-        self.remove(UNCONFIRMED)
+        // A read-only disk refuses to remove even what is not there.
+        match self.disk.read(UNCONFIRMED) {
+            Err(error) if is_absence(&error) => Ok(false),
+            Ok(_) | Err(_) => self.remove(UNCONFIRMED),
+        }
     }
 
     /// Renames a file that is no use, so that it is not lost when the next one is kept; gives its new name.
@@ -173,7 +181,7 @@ impl<D: Disk> Store<D> {
     fn remove(&self, name: &str) -> Result<bool, Error> {
         match self.disk.remove(name) {
             Ok(()) => self.sync_names().map(|()| true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if is_absence(&error) => Ok(false),
             Err(error) => Err(self.error("remove", name, error)),
         }
     }
@@ -235,6 +243,11 @@ impl Disk for Directory {
     fn sync_names(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()
     }
+}
+
+/// Of a file, or of its directory, or of what would hold that.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// As the unit file has it, by `StateDirectory=uplinkd`.

@@ -2,14 +2,14 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use log::LevelFilter;
 
 use super::{
-    AudioCodec, AudioDevice, Channels, Codec, EncoderChoice, Framerate, KeyLength, Ladder, Listen,
-    OutputName, SecretFile, Slate, SrtMode, SrtUrl, StreamName, Video, VideoDevice, VideoSource,
+    AudioCodec, AudioDevice, Channels, Codec, EncoderChoice, Framerate, KeyLength, Ladder, Listen, MqttUrl,
+    MqttVersion, OutputName, SecretFile, Slate, SrtMode, SrtUrl, StreamName, Video, VideoDevice, VideoSource,
 };
 
 /// A value that is written as one of a few words.
@@ -36,6 +36,11 @@ impl Word for LevelFilter {
         ("debug", LevelFilter::Debug),
         ("trace", LevelFilter::Trace),
     ];
+}
+
+impl Word for MqttVersion {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", MqttVersion::Auto), ("5", MqttVersion::V5), ("3.1.1", MqttVersion::V311)];
 }
 
 impl Word for Codec {
@@ -367,6 +372,30 @@ impl fmt::Display for SrtUrl {
     }
 }
 
+impl MqttUrl {
+    /// Ports of IANA's list, for `mqtt` and `secure-mqtt`.
+    pub fn usual_port(tls: bool) -> u16 {
+        if tls { 8883 } else { 1883 }
+    }
+
+    /// What is sent there does not leave this machine.
+    pub fn is_loopback(&self) -> bool {
+        let is_address = self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        is_address || self.host.trim_end_matches('.') == "localhost"
+    }
+}
+
+impl fmt::Display for MqttUrl {
+    /// `mqtts://HOST:PORT`. There is nothing secret in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "mqtts" } else { "mqtt" };
+        match self.host.parse::<Ipv6Addr>() {
+            Ok(address) => write!(f, "{scheme}://[{address}]:{}", self.port),
+            Err(_) => write!(f, "{scheme}://{}:{}", self.host, self.port),
+        }
+    }
+}
+
 /// What the name of a systemd credential stands behind, where a path could stand.
 pub(super) const CREDENTIAL: &str = "credential:";
 
@@ -415,6 +444,7 @@ mod tests {
         check::<Codec>();
         check::<Ladder>();
         check::<SrtMode>();
+        check::<MqttVersion>();
         assert_eq!(LevelFilter::iter().count(), LevelFilter::WORDS.len());
         for (word, family) in EncoderChoice::FAMILIES {
             assert_eq!(family.to_string(), word);

@@ -19,6 +19,7 @@ use crate::api::{Api, BindError, Facts};
 use crate::config::{self, Config, Listen, Problems};
 use crate::link::Spec;
 use crate::link::relay::Relay;
+use crate::machine::SYS;
 use crate::media;
 use crate::supervisor::status::{SourceState, Status};
 use crate::supervisor::{StreamHandle, Supervisor};
@@ -86,12 +87,13 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
         config.streams.values().all(|stream| stream.audio.source != config::AudioSource::None);
     let api = bind_api(&config.api).await?;
     let url = api.urls().concat(); // it listens at one place
-    let supervisor = Supervisor::start(config);
+    let supervisor = Supervisor::start(config, SYS.into());
     let streams = supervisor.streams();
     let stream = streams.stream(STREAM).ok_or(Error::Gone)?;
     let facts = Facts {
         streams,
         configuration: None, // the command line is
+        broker: tokio::sync::watch::channel(None).1,
         ready: Arc::new(AtomicBool::new(true)),
         started: Instant::now(),
         gstreamer: media::version(),

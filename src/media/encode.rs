@@ -156,9 +156,7 @@ impl Encode {
                 handover.offer(picture);
             })?
         };
-        if video.slate == config::Slate::Hold {
-            hold_frames(&live, &held);
-        }
+        hold_frames(&live, &held);
 
         switch.to_live();
         let outlet = Outlet {
@@ -304,6 +302,14 @@ impl Encode {
         self.inputs.set_sound(audio);
     }
 
+    /// Another slate, on air or not, as soon as it is made; see [`Slate::change`].
+    ///
+    /// # Errors
+    /// When it cannot even be begun: then all stays as it is.
+    pub fn set_slate(&self, slate: &config::Slate) -> Result<(), Error> {
+        self.slate.change(slate)
+    }
+
     /// Where the pictures on air can be looked at, thinned out or not.
     pub fn glimpse(&self) -> Glimpse {
         self.gate.glimpse.clone()
@@ -435,13 +441,11 @@ fn of_codec(info: &'static EncoderInfo, video: &config::Video) -> Result<&'stati
     })
 }
 
-/// Keeps the newest live picture for the slate.
+/// Keeps the newest live picture while the slate wants it.
 fn hold_frames(live: &gst_app::AppSrc, held: &Held) {
     let held = held.clone();
     graph::pad(live.upcast_ref(), "src").add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        if let Some(frame) = info.buffer() {
-            held.keep(frame.to_owned());
-        }
+        held.keep(|| info.buffer().map(|frame| frame.to_owned()));
         gst::PadProbeReturn::Ok
     });
 }

@@ -5,9 +5,9 @@
 //! or the owner's picture. While it is not shown it costs nothing.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ use crate::config;
 pub(super) struct Slate {
     orders: Option<mpsc::Sender<Order>>,
     thread: Option<JoinHandle<()>>,
+    easel: Easel,
+    /// As told last.
+    wanted: Mutex<config::Slate>,
 }
 
 /// Where the slate's pictures go.
@@ -39,28 +42,39 @@ pub(super) struct Outlet {
     pub(super) last_out: Arc<AtomicU64>,
 }
 
-/// The newest live frame, kept where the slate is to hold it.
+/// The newest live frame, kept while the slate is to hold it.
 #[derive(Clone, Default)]
-pub(super) struct Held(Arc<Mutex<Option<gst::Buffer>>>);
+pub(super) struct Held {
+    newest: Arc<Mutex<Option<gst::Buffer>>>,
+    is_wanted: Arc<AtomicBool>,
+}
 
 enum Order {
     Show { reason: String },
     Live,
+    Change { to: mpsc::Receiver<Face> },
 }
 
 /// What is pushed.
 enum Face {
     Text(Box<TextPainter>),
-    Hold {
-        held: Held,
-        before: gst::Buffer,
-    },
+    Hold { held: Held, before: gst::Buffer },
     Picture(gst::Buffer),
-    /// A dark picture, until what takes longer is there.
-    Awaited {
-        face: mpsc::Receiver<Face>,
-        meanwhile: gst::Buffer,
-    },
+}
+
+/// The face in use, and one that is still being made.
+struct Faces {
+    face: Face,
+    coming: Option<mpsc::Receiver<Face>>,
+    held: Held,
+}
+
+/// What faces are made with.
+#[derive(Clone)]
+struct Easel {
+    formats: Formats,
+    dark: gst::Buffer,
+    held: Held,
 }
 
 impl Slate {
@@ -71,28 +85,33 @@ impl Slate {
         held: Held,
         outlet: Outlet,
     ) -> Result<Slate, Error> {
-        let dark = dark(formats)?;
-        let face = match video.slate.clone() {
-            config::Slate::Hold => Face::Hold { held, before: dark },
-            config::Slate::Text => {
-                let (formats, background) = (formats.clone(), dark.clone());
-                let text = move || TextPainter::new(&formats, background).map(Box::new).map(Face::Text);
-                Face::prepared(text, dark, PATIENCE)?
-            }
-            config::Slate::Picture(path) => {
-                let formats = formats.clone();
-                Face::prepared(move || picture(&path, &formats).map(Face::Picture), dark, PATIENCE)?
-            }
-        };
+        let easel = Easel { formats: formats.clone(), dark: dark(formats)?, held };
+        let faces = Faces::first(&easel, &video.slate, PATIENCE)?;
         let frame = gst::ClockTime::try_from(video.framerate.frame_duration())
             .expect("a frame lasts at most a second");
         let (orders, inbox) = mpsc::channel();
-        let mut painter = Pusher { face, outlet, frame, shown: None };
+        let mut painter = Pusher { faces, outlet, frame, shown: None };
         let thread = thread::Builder::new()
             .name("slate".to_owned())
             .spawn(move || painter.run(&inbox))
             .map_err(|source| Error::Thread { name: "slate", source })?;
-        Ok(Slate { orders: Some(orders), thread: Some(thread) })
+        let wanted = Mutex::new(video.slate.clone());
+        Ok(Slate { orders: Some(orders), thread: Some(thread), easel, wanted })
+    }
+
+    /// Another slate, also while it is on air. Until it is ready the one before is shown, and where it cannot
+    /// be made, for good: the log says so. Does not block.
+    ///
+    /// # Errors
+    /// When there is no thread to make it on: then all stays as it is.
+    pub(super) fn change(&self, to: &config::Slate) -> Result<(), Error> {
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        if *wanted != *to {
+            let face = self.easel.make_aside(to, "the slate stays as it was")?;
+            *wanted = to.clone();
+            self.order(Order::Change { to: face });
+        }
+        Ok(())
     }
 
     /// Puts the slate on air, or changes its reason.
@@ -125,23 +144,39 @@ impl Drop for Slate {
 }
 
 impl Held {
-    pub(super) fn keep(&self, frame: gst::Buffer) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(frame);
+    /// A live frame; it is asked for only where the slate may need it.
+    pub(super) fn keep(&self, frame: impl FnOnce() -> Option<gst::Buffer>) {
+        if self.is_wanted.load(Ordering::Relaxed)
+            && let Some(frame) = frame()
+        {
+            *self.lock() = Some(frame);
+        }
+    }
+
+    fn want(&self, is_wanted: bool) {
+        self.is_wanted.store(is_wanted, Ordering::Relaxed);
+        if !is_wanted {
+            *self.lock() = None;
+        }
     }
 
     /// From now on it is in memory of our own: it may be shown for days, and its camera cannot wait for it.
     fn newest(&self) -> Option<gst::Buffer> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.lock();
         if let Some(picture) = held.as_mut() {
             homecoming::leave_device(picture);
         }
         held.clone()
     }
+
+    fn lock(&self) -> MutexGuard<'_, Option<gst::Buffer>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The thread's state.
 struct Pusher {
-    face: Face,
+    faces: Faces,
     outlet: Outlet,
     frame: gst::ClockTime,
     /// The reason on air, the time of the next picture, and the second that the clock shows.
@@ -168,6 +203,7 @@ impl Pusher {
                     self.shown = None;
                     (self.outlet.switch_to_live)();
                 }
+                Ok(Order::Change { to }) => self.faces.await_next(to),
                 Err(RecvTimeoutError::Timeout) => self.push(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -199,7 +235,7 @@ impl Pusher {
 
     fn push(&mut self) {
         let Some(shown) = &mut self.shown else { return };
-        let mut picture = self.face.picture(shown);
+        let mut picture = self.faces.picture(shown);
         let header = picture.make_mut();
         header.set_pts(shown.next);
         header.set_dts(gst::ClockTime::NONE);
@@ -212,46 +248,71 @@ impl Pusher {
     }
 }
 
-impl Face {
-    /// What `prepare` gives, on a thread that nobody waits for longer than `patience`: fonts, a large
-    /// photograph or a file server may take theirs.
-    fn prepared(
-        prepare: impl FnOnce() -> Result<Face, Error> + Send + 'static,
-        dark: gst::Buffer,
-        patience: Duration,
-    ) -> Result<Face, Error> {
-        let (prepared, face) = mpsc::sync_channel(1);
-        let work = move || match prepare() {
+impl Easel {
+    /// Makes a face on a thread that nobody waits for: fonts, a large photograph or a file server may take theirs.
+    /// `otherwise` is said where it cannot be made.
+    fn make_aside(
+        &self,
+        slate: &config::Slate,
+        otherwise: &'static str,
+    ) -> Result<mpsc::Receiver<Face>, Error> {
+        let (made, face) = mpsc::sync_channel(1);
+        let (easel, slate) = (self.clone(), slate.clone());
+        let work = move || match easel.make(slate) {
             Ok(face) => {
-                if prepared.send(face).is_err() {
+                if made.send(face).is_err() {
                     log::debug!("the slate is ready, and not needed any more");
                 }
             }
-            Err(error) => log::warn!(error:%; "the slate stays dark"),
+            Err(error) => log::warn!(error:%; "{otherwise}"),
         };
         thread::Builder::new()
             .name("slate face".to_owned())
             .spawn(work)
             .map_err(|source| Error::Thread { name: "slate face", source })?;
-        Ok(match face.recv_timeout(patience) {
-            Ok(face) => face,
-            Err(RecvTimeoutError::Disconnected) => Face::Picture(dark),
+        Ok(face)
+    }
+
+    fn make(self, slate: config::Slate) -> Result<Face, Error> {
+        Ok(match slate {
+            config::Slate::Hold => {
+                self.held.want(true);
+                Face::Hold { held: self.held, before: self.dark }
+            }
+            config::Slate::Text => Face::Text(Box::new(TextPainter::new(&self.formats, self.dark)?)),
+            config::Slate::Picture(path) => Face::Picture(picture(&path, &self.formats)?),
+        })
+    }
+}
+
+impl Faces {
+    /// A dark one, where the right one is not there within `patience`.
+    fn first(easel: &Easel, slate: &config::Slate, patience: Duration) -> Result<Faces, Error> {
+        let coming = easel.make_aside(slate, "the slate stays dark")?;
+        let (held, dark) = (easel.held.clone(), Face::Picture(easel.dark.clone()));
+        Ok(match coming.recv_timeout(patience) {
+            Ok(face) => Faces { face, coming: None, held },
+            Err(RecvTimeoutError::Disconnected) => Faces { face: dark, coming: None, held },
             Err(RecvTimeoutError::Timeout) => {
                 log::warn!("the slate is not ready yet: it is dark until it is");
-                Face::Awaited { face, meanwhile: dark }
+                Faces { face: dark, coming: Some(coming), held }
             }
         })
     }
 
+    /// One that was to come before is not needed any more.
+    fn await_next(&mut self, face: mpsc::Receiver<Face>) {
+        self.coming = Some(face);
+    }
+
     /// The picture to show now. Cloned buffers share their pixels.
     fn picture(&mut self, shown: &mut Shown) -> gst::Buffer {
-        if let Face::Awaited { face, .. } = self
-            && let Ok(face) = face.try_recv()
-        {
-            *self = face;
+        if let Some(face) = self.coming.as_ref().and_then(|coming| coming.try_recv().ok()) {
+            self.held.want(matches!(face, Face::Hold { .. }));
+            *self = Faces { face, coming: None, held: self.held.clone() };
+            shown.drawn = None;
         }
-        match self {
-            Face::Awaited { meanwhile, .. } => meanwhile.clone(),
+        match &mut self.face {
             Face::Picture(picture) => picture.clone(),
             Face::Hold { held, before } => held.newest().unwrap_or_else(|| before.clone()),
             Face::Text(painter) => {
@@ -484,26 +545,63 @@ mod tests {
 
     #[test]
     fn what_the_slate_shows_never_holds_it_up() {
-        let formats = formats();
-        let (plain, other) = (dark(&formats).unwrap(), gst::Buffer::new());
-        let mut shown = Shown { reason: String::new(), next: gst::ClockTime::ZERO, drawn: None };
-        let (finish, finished) = mpsc::channel();
-        let (given, short) = (other.clone(), Duration::from_millis(20));
-        let slow = move || {
-            finished.recv().unwrap();
-            Ok(Face::Picture(given))
-        };
-        let mut face = Face::prepared(slow, plain.clone(), short).unwrap();
-        assert_eq!(face.picture(&mut shown).as_ptr(), plain.as_ptr());
-        finish.send(()).unwrap();
-        let limit = clock::now() + DRAWING_LIMIT;
-        while face.picture(&mut shown).as_ptr() != other.as_ptr() {
-            assert!(clock::now() < limit, "it comes as soon as it is ready");
-        }
+        let (easel, mut shown) = (easel(), shown());
+        let plain = easel.dark.as_ptr();
+        let text = config::Slate::Text;
+        let mut faces = Faces::first(&easel, &text, Duration::ZERO).unwrap();
+        let first = faces.picture(&mut shown).as_ptr();
+        assert!(first == plain || matches!(faces.face, Face::Text(_)), "dark, or fonts were quick");
+        until_shown(&mut faces, &mut shown, |face| matches!(face, Face::Text(_)));
 
-        let missing = move || picture(Path::new("/nonexistent.png"), &formats).map(Face::Picture);
-        let mut face = Face::prepared(missing, plain.clone(), PATIENCE).unwrap();
-        assert_eq!(face.picture(&mut shown).as_ptr(), plain.as_ptr());
+        let missing = config::Slate::Picture("/nonexistent.png".into());
+        let mut faces = Faces::first(&easel, &missing, PATIENCE).unwrap();
+        assert_eq!(faces.picture(&mut shown).as_ptr(), plain);
+    }
+
+    #[test]
+    fn another_slate_takes_its_place_when_it_is_ready() {
+        let (easel, mut shown) = (easel(), shown());
+        let mut faces = Faces::first(&easel, &config::Slate::Text, DRAWING_LIMIT.into()).unwrap();
+        let text = pixels(&faces.picture(&mut shown));
+        let live = gst::Buffer::from_slice([7; 4]);
+        easel.held.keep(|| panic!("nobody holds one"));
+
+        let (late, never) = mpsc::sync_channel(1);
+        faces.await_next(never);
+        assert!(pixels(&faces.picture(&mut shown)) == text, "the one before, until then");
+        faces.await_next(easel.make_aside(&config::Slate::Hold, "not").unwrap());
+        assert!(late.send(Face::Picture(live.clone())).is_err(), "it is not needed any more");
+        until_shown(&mut faces, &mut shown, |face| matches!(face, Face::Hold { .. }));
+        assert_eq!(faces.picture(&mut shown).as_ptr(), easel.dark.as_ptr(), "there was no frame yet");
+        easel.held.keep(|| Some(live.clone()));
+        assert!(pixels(&faces.picture(&mut shown)) == [7; 4]);
+
+        let missing = config::Slate::Picture("/nonexistent.png".into());
+        let failing = easel.make_aside(&missing, "not").unwrap();
+        let (gone, ended) = (failing.recv(), mpsc::channel().1);
+        assert!(gone.is_err());
+        faces.await_next(ended);
+        assert!(pixels(&faces.picture(&mut shown)) == [7; 4], "what cannot be made changes nothing");
+        faces.await_next(easel.make_aside(&config::Slate::Text, "not").unwrap());
+        until_shown(&mut faces, &mut shown, |face| matches!(face, Face::Text(_)));
+        assert!(easel.held.newest().is_none(), "a camera's memory is not kept for nobody");
+    }
+
+    fn until_shown(faces: &mut Faces, shown: &mut Shown, is_it: fn(&Face) -> bool) {
+        let limit = clock::now() + DRAWING_LIMIT;
+        while !is_it(&faces.face) {
+            assert!(clock::now() < limit, "it comes as soon as it is ready");
+            faces.picture(shown);
+        }
+    }
+
+    fn shown() -> Shown {
+        Shown { reason: "no signal".to_owned(), next: gst::ClockTime::ZERO, drawn: None }
+    }
+
+    fn easel() -> Easel {
+        let formats = formats();
+        Easel { dark: dark(&formats).unwrap(), formats, held: Held::default() }
     }
 
     fn pixels(picture: &gst::Buffer) -> Vec<u8> {

@@ -27,6 +27,11 @@ pub struct Bounds {
 }
 
 impl Settings {
+    /// The most that picture and sound together are: a key frame's peak is the send buffer's to bear.
+    pub fn peak(&self) -> Bitrate {
+        self.bounds.max + self.sound
+    }
+
     /// Of a transport stream's rate, what is video: bits per second.
     pub(super) fn video(&self, stream: Bitrate) -> f64 {
         ((stream.as_bps() as f64 - self.beside()) / TS_OVERHEAD).max(0.0)

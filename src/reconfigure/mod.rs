@@ -55,6 +55,8 @@ pub struct Current {
     pub taken_back: Option<TakenBack>,
     /// What is wrong with the overrides that are kept.
     pub trouble: Option<String>,
+    /// Why no change can be kept, as the last attempt has it, or the daemon's start.
+    pub unkept: Option<String>,
 }
 
 /// A change that was made and has not settled.
@@ -97,6 +99,7 @@ struct Task {
     trial: Option<Pending>,
     taken_back: Option<TakenBack>,
     trouble: Option<String>,
+    unkept: Option<String>,
     /// Why nothing can be kept: it would replace something that nobody has read.
     is_blocked: Option<String>,
     current: watch::Sender<Arc<Current>>,
@@ -114,10 +117,10 @@ struct Pending {
 
 /// Starts everything that the configuration asks for. The task ends after [`Handle::shut_down`].
 ///
-/// Must be called on a multi-threaded tokio runtime, after `media::init`.
-pub fn spawn(start: Start) -> (Handle, Streams, JoinHandle<()>) {
-    let Start { file, store, file_text, overrides, layers, taken_back, trouble, is_blocked } = start;
-    let supervisor = Supervisor::start(layers.config.clone());
+/// Must be called on a multi-threaded tokio runtime, after `media::init`. For `sys`, see [`Supervisor::start`].
+pub fn spawn(start: Start, sys: PathBuf) -> (Handle, Streams, JoinHandle<()>) {
+    let Start { file, store, file_text, overrides, layers, taken_back, trouble, unkept, is_blocked } = start;
+    let supervisor = Supervisor::start(layers.config.clone(), sys);
     let streams = supervisor.streams();
     let taken_back = taken_back.map(|reason| TakenBack { at: Instant::now(), reason });
     let current = watch::Sender::new(Arc::new(Current {
@@ -127,6 +130,7 @@ pub fn spawn(start: Start) -> (Handle, Streams, JoinHandle<()>) {
         on_trial: None,
         taken_back: taken_back.clone(),
         trouble: trouble.clone(),
+        unkept: unkept.clone(),
     }));
     let (orders, receiver) = mpsc::channel(ORDERS);
     let handle = Handle { orders, current: current.subscribe() };
@@ -141,6 +145,7 @@ pub fn spawn(start: Start) -> (Handle, Streams, JoinHandle<()>) {
         trial: None,
         taken_back,
         trouble,
+        unkept,
         is_blocked,
         current,
     };
@@ -151,6 +156,11 @@ impl Handle {
     /// What counts now.
     pub fn current(&self) -> Arc<Current> {
         self.current.borrow().clone()
+    }
+
+    /// The same, for those who live by it.
+    pub fn watch(&self) -> watch::Receiver<Arc<Current>> {
+        self.current.clone()
     }
 
     /// Checks a change, plans it, or makes it.
@@ -422,11 +432,14 @@ impl Task {
     }
 
     async fn with_store(
-        &self,
+        &mut self,
         act: impl FnOnce(&Store) -> Result<(), store::Error> + Send + 'static,
     ) -> Result<(), Refused> {
         let store = self.store.clone();
-        blocking(move || act(&store)).await.map_err(|error| {
+        let done = blocking(move || act(&store)).await;
+        self.unkept = done.as_ref().err().map(|error| with_causes(error));
+        self.publish();
+        done.map_err(|error| {
             log::error!("{}", with_causes(&error));
             Refused::NotKept { is_full: error.is_full(), reason: with_causes(&error) }
         })
@@ -445,6 +458,7 @@ impl Task {
             on_trial,
             taken_back: self.taken_back.clone(),
             trouble: self.trouble.clone(),
+            unkept: self.unkept.clone(),
         }));
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::causes::with_causes;
 use crate::config::file::{self, LoadError};
-use crate::config::store::{self, Store};
+use crate::config::store::{self, Hold, Store};
 use crate::config::{Document, Layers};
 
 /// What the daemon starts with.
@@ -20,6 +20,8 @@ pub struct Start {
     pub taken_back: Option<String>,
     /// What is wrong with the overrides; those that are no use are not used.
     pub trouble: Option<String>,
+    /// Why changes cannot be kept, as it seems.
+    pub unkept: Option<String>,
     pub(super) is_blocked: Option<String>,
 }
 
@@ -32,12 +34,14 @@ pub enum Error {
 
 impl Start {
     /// Reads the file and the overrides. A change that nobody confirmed is taken back; overrides that are no
-    /// configuration, or do not go with the file any more, are set aside. Blocks on the file system.
+    /// configuration, or do not go with the file any more, are set aside. `hold` keeps other daemons away meanwhile.
+    /// Blocks on the file system.
     ///
     /// # Errors
     /// When the file cannot be read or is wrong by itself.
-    pub fn read(file: &Path, store: Store) -> Result<Start, Error> {
+    pub fn read(file: &Path, store: Store, hold: &Hold) -> Result<Start, Error> {
         let file_text = file::text(file)?;
+        let unkept = hold.trouble.as_ref().map(|error| with_causes(error));
         let mut troubles = Vec::new();
         let taken_back = match store.take_back() {
             Ok(was_there) => was_there.then(|| NOT_CONFIRMED.to_owned()),
@@ -71,7 +75,7 @@ impl Start {
         };
         let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
         let (file, overrides) = (file.to_owned(), overrides);
-        Ok(Start { file, store, file_text, overrides, layers, taken_back, trouble, is_blocked })
+        Ok(Start { file, store, file_text, overrides, layers, taken_back, trouble, unkept, is_blocked })
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Stream {
     epoch: Instant,
     encoder: Encoder,
     queue: GopQueue<Unit>,
+    /// Of the queue.
+    room: ByteCount,
     sender: Sender,
     up: Flight<Upward>,
     down: Flight<Answer>,
@@ -65,17 +67,18 @@ impl Stream {
         let scenario = Scenario { duration: scenario.duration.saturating_sub(start), ..scenario.clone() };
         let Scenario { link, latency, settings, law, encoder, .. } = &scenario;
         let mut controller = Controller::tuned(*settings, law.clone());
-        let mut sender = Sender::new(link, *latency, settings.bounds.max + settings.sound);
+        let mut sender = Sender::new(link, *latency, settings.peak());
         let decision = controller.observe(&sender.sample(Duration::ZERO));
         sender.allow(decision.pace, decision.sound_window());
-        let room = (settings.bounds.max + settings.sound) * (*latency + ROOM);
-        let mut queue = GopQueue::new(Limits { age: decision.patience, bytes: room });
-        queue.open(decision.patience);
+        let room = settings.peak() * (*latency + ROOM);
+        let mut queue = GopQueue::closed();
+        queue.open(Limits { age: decision.patience, bytes: room });
         Stream {
             start,
             epoch,
             encoder: Encoder::new(encoder, decision.target, link.seed.wrapping_add(number as u64)),
             queue,
+            room,
             sender,
             up: Flight::new(),
             down: Flight::new(),
@@ -252,7 +255,7 @@ impl Stream {
             self.encoder.set_target(rate);
         }
         self.sender.allow(decision.pace, decision.sound_window());
-        self.queue.set_longest_wait(decision.patience);
+        self.queue.limit(Limits { age: decision.patience, bytes: self.room });
         if decision.key_frame || self.queue.awaits_key_frame() {
             self.encoder.want_key_frame();
         }

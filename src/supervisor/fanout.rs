@@ -31,9 +31,8 @@ impl Fanout {
     }
 
     /// A queue of its own for one more output; it is closed until its output opens it.
-    pub fn attach(&self, limits: Limits) -> Arc<OutputQueue> {
-        let queue =
-            Arc::new(OutputQueue { queue: Mutex::new(GopQueue::new(limits)), arrived: Notify::new() });
+    pub fn attach(&self) -> Arc<OutputQueue> {
+        let queue = Arc::new(OutputQueue { queue: Mutex::new(GopQueue::closed()), arrived: Notify::new() });
         lock(&self.queues).push(queue.clone());
         queue
     }
@@ -51,8 +50,8 @@ impl Fanout {
 
 impl OutputQueue {
     /// A connection is there: see [`GopQueue::open`].
-    pub fn open(&self, longest_wait: Duration) {
-        lock(&self.queue).open(longest_wait);
+    pub fn open(&self, limits: Limits) {
+        lock(&self.queue).open(limits);
     }
 
     /// The connection is gone: see [`GopQueue::close`].
@@ -74,9 +73,9 @@ impl OutputQueue {
         lock(&self.queue).oldest()
     }
 
-    /// From now on units may wait this long.
-    pub fn set_longest_wait(&self, longest_wait: Duration) {
-        lock(&self.queue).set_longest_wait(longest_wait);
+    /// What holds from now on.
+    pub fn limit(&self, limits: Limits) {
+        lock(&self.queue).limit(limits);
     }
 
     /// The state as of now.

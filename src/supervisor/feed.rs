@@ -39,10 +39,9 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Takes units from the fan-out from now on; they are kept once a connection has begun. At most
-    /// `room` bytes wait.
-    pub fn new(fanout: Fanout, tracks: Tracks, latency: Duration, room: ByteCount) -> Self {
-        let queue = fanout.attach(Limits { age: longest_wait(latency), bytes: room });
+    /// Takes units from the fan-out from now on; they are kept once a connection has begun.
+    pub fn new(fanout: Fanout, tracks: Tracks, latency: Duration) -> Self {
+        let queue = fanout.attach();
         Feed {
             fanout,
             queue,
@@ -63,8 +62,8 @@ impl Feed {
     }
 
     /// A connection begins: with tables and a key frame, so that a decoder can begin there too.
-    /// Gives what the driver is to send.
-    pub fn begin(&mut self, latency: Duration) -> mpsc::Receiver<Chunk> {
+    /// Gives what the driver is to send. At most `room` bytes wait.
+    pub fn begin(&mut self, latency: Duration, room: ByteCount) -> mpsc::Receiver<Chunk> {
         let (driver, chunks) = mpsc::channel(CHUNKS);
         self.driver = Some(driver);
         self.rest.clear();
@@ -74,7 +73,7 @@ impl Feed {
         self.sound_window = FIRST_WINDOW;
         self.latency = latency;
         self.mux.resend_tables();
-        self.queue.open(longest_wait(latency));
+        self.queue.open(Limits { age: longest_wait(latency), bytes: room });
         chunks
     }
 
@@ -91,11 +90,11 @@ impl Feed {
     }
 
     /// What the link has taken, and what it is to be given from now on.
-    pub fn follow(&mut self, measurement: &Measurement, decision: &Decision) {
+    pub fn follow(&mut self, measurement: &Measurement, decision: &Decision, room: ByteCount) {
         self.settled = measurement.handed_over.bytes.saturating_sub(measurement.in_network);
         self.window = decision.window;
         self.sound_window = decision.sound_window();
-        self.queue.set_longest_wait(decision.patience);
+        self.queue.limit(Limits { age: decision.patience, bytes: room });
     }
 
     /// From now on everything that waits is moved on, in whatever state the link is, and nothing new
@@ -192,12 +191,13 @@ mod tests {
     use crate::units::Bitrate;
 
     const LATENCY: Duration = Duration::from_millis(1000);
+    const ROOM: ByteCount = ByteCount::new(10_000_000);
 
     fn feed() -> (Fanout, Feed) {
         let fanout = Fanout::default();
         let tracks =
             Tracks { video: Codec::H264, audio: Some(AudioCodec::Aac), audio_lateness: Duration::ZERO };
-        let feed = Feed::new(fanout.clone(), tracks, LATENCY, ByteCount::new(10_000_000));
+        let feed = Feed::new(fanout.clone(), tracks, LATENCY);
         (fanout, feed)
     }
 
@@ -232,13 +232,13 @@ mod tests {
             thin: 0.0,
             key_frame: false,
         };
-        feed.follow(&measurement, &decision);
+        feed.follow(&measurement, &decision, ROOM);
     }
 
     /// A feed with a connection to which so many bytes have been handed over.
     fn busy_feed(bytes: usize) -> (Fanout, Feed, mpsc::Receiver<Chunk>) {
         let (fanout, mut feed) = feed();
-        let mut chunks = feed.begin(LATENCY);
+        let mut chunks = feed.begin(LATENCY, ROOM);
         fanout.deliver(&picture(true, bytes));
         assert!(!feed.pump().unwrap());
         received(&mut chunks);
@@ -250,7 +250,7 @@ mod tests {
         let (fanout, mut feed) = feed();
         fanout.deliver(&picture(true, 100));
         assert!(!feed.pump().unwrap());
-        let mut chunks = feed.begin(LATENCY);
+        let mut chunks = feed.begin(LATENCY, ROOM);
         fanout.deliver(&picture(false, 100));
         assert!(feed.pump().unwrap(), "a key frame is asked for");
         assert_eq!(received(&mut chunks), [] as [u8; 0]);
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn a_unit_larger_than_the_drivers_room_arrives_whole_and_in_order() {
         let (fanout, mut feed) = feed();
-        let mut chunks = feed.begin(LATENCY);
+        let mut chunks = feed.begin(LATENCY, ROOM);
         fanout.deliver(&picture(true, 3_000_000));
         let mut bytes = Vec::new();
         for _ in 0..4 {
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn finishing_sends_what_waits_through_a_full_window_takes_nothing_new_and_says_so() {
         let (fanout, mut feed) = feed();
-        let mut chunks = feed.begin(LATENCY);
+        let mut chunks = feed.begin(LATENCY, ROOM);
         follow(&mut feed, 900, 900);
         fanout.deliver(&picture(true, 100));
         feed.finish();
@@ -337,13 +337,13 @@ mod tests {
     #[test]
     fn counters_go_on_over_connections_and_stale_units_do_not() {
         let (fanout, mut feed) = feed();
-        let mut first = feed.begin(LATENCY);
+        let mut first = feed.begin(LATENCY, ROOM);
         fanout.deliver(&picture(true, 100));
         feed.pump().unwrap();
         let before = received(&mut first);
         fanout.deliver(&picture(false, 100));
         feed.end();
-        let mut second = feed.begin(LATENCY);
+        let mut second = feed.begin(LATENCY, ROOM);
         fanout.deliver(&picture(true, 100));
         feed.pump().unwrap();
         let after = received(&mut second);

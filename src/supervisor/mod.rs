@@ -19,6 +19,7 @@ pub mod events;
 mod fanout;
 mod feed;
 pub mod lasting;
+mod machine;
 mod output;
 mod program;
 pub mod recorder;
@@ -32,6 +33,7 @@ mod stream;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,8 +45,10 @@ use tokio::time::sleep;
 
 use crate::config::diff::{self, Changes, StreamChange};
 use crate::config::{self, Config, StreamName};
+use crate::machine::Machine;
 use events::{Event, Events};
 use lasting::Lasting;
+use machine::MachineWatch;
 use recorder::Recorders;
 use snapshots::Snapshots;
 use status::{State, Status};
@@ -59,6 +63,7 @@ pub struct Supervisor {
     leaving: JoinSet<()>,
     directory: watch::Sender<Directory>,
     events: Events,
+    machine: MachineWatch,
 }
 
 /// All streams, as of now; follows additions and removals.
@@ -66,6 +71,7 @@ pub struct Supervisor {
 pub struct Streams {
     directory: watch::Receiver<Directory>,
     events: Events,
+    machine: watch::Receiver<Machine>,
 }
 
 /// One stream, for those who watch and command it.
@@ -89,16 +95,19 @@ pub enum Refusal {
 type Directory = Arc<BTreeMap<StreamName, StreamHandle>>;
 
 impl Supervisor {
-    /// Starts every stream's task; those that are enabled begin by themselves.
+    /// Starts every stream's task; those that are enabled begin by themselves. How the machine does is read below
+    /// `sys`, which is [`SYS`](crate::machine::SYS) but in tests.
     ///
     /// Must be called on a multi-threaded tokio runtime, after `media::init`.
-    pub fn start(config: Config) -> Self {
+    pub fn start(config: Config, sys: PathBuf) -> Self {
+        let events = Events::default();
         let mut supervisor = Supervisor {
             config: config.clone(),
             tasks: BTreeMap::new(),
             leaving: JoinSet::new(),
             directory: watch::Sender::new(Directory::default()),
-            events: Events::default(),
+            machine: MachineWatch::begin(sys, events.clone()),
+            events,
         };
         for (name, stream) in config.streams {
             supervisor.add(name, stream);
@@ -109,7 +118,8 @@ impl Supervisor {
 
     /// What the API may see.
     pub fn streams(&self) -> Streams {
-        Streams { directory: self.directory.subscribe(), events: self.events.clone() }
+        let (directory, events) = (self.directory.subscribe(), self.events.clone());
+        Streams { directory, events, machine: self.machine.machine() }
     }
 
     /// Where everything that happens is told.
@@ -160,7 +170,8 @@ impl Supervisor {
         let (glimpse, on_air) = watch::channel(None);
         let snapshots = Snapshots::new(on_air);
         let events = self.events.of(&name);
-        let surroundings = Surroundings { events, recorders: recorders.clone(), glimpse };
+        let machine = self.machine.machine();
+        let surroundings = Surroundings { events, recorders: recorders.clone(), glimpse, machine };
         let task = tokio::spawn(keep_alive(name.clone(), memory, surroundings, sender, receiver));
         self.tasks.insert(name, (StreamHandle { status, commands, recorders, snapshots }, task));
     }
@@ -191,6 +202,11 @@ impl Streams {
     /// What happens to them, and to the daemon.
     pub fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// How the machine does, as of the last second.
+    pub fn machine(&self) -> Machine {
+        self.machine.borrow().clone()
     }
 }
 

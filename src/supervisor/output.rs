@@ -33,7 +33,7 @@ use crate::transport::srt::{
     self, ConnectError, Connection, Encryption, Ended, ListenError, Measurement, Passphrase,
     PassphraseLength, Target,
 };
-use crate::units::Bitrate;
+use crate::units::{Bitrate, ByteCount};
 
 /// A running output. Dropped, it drains by itself; [`OutputHandle::stop`] waits for that.
 #[derive(Debug)]
@@ -49,8 +49,6 @@ pub struct OutputHandle {
 pub struct StreamContext {
     pub name: config::StreamName,
     pub tracks: Tracks,
-    /// The most that video and sound together can be.
-    pub peak: Bitrate,
     pub fanout: Fanout,
     /// Notified when this output can only go on with a key frame.
     pub key_frame_wanted: Arc<Notify>,
@@ -63,6 +61,18 @@ pub struct StreamContext {
     pub recorder: Arc<Recorder>,
     /// Those of all outputs.
     pub recorders: Recorders,
+}
+
+impl StreamContext {
+    /// The most that picture and sound together are, as of now.
+    fn peak(&self) -> Bitrate {
+        self.rate.borrow().peak()
+    }
+
+    /// What an output's queue may hold.
+    fn room(&self) -> ByteCount {
+        self.peak() * QUEUE_SPAN
+    }
 }
 
 /// What a rate controller decides; `None` without a connection.
@@ -149,8 +159,7 @@ impl Output {
     ) -> (Self, watch::Receiver<OutputStatus>) {
         let machine = OutputMachine::new(Instant::now());
         let (publisher, status) = Publisher::new(&settings.name, &machine, context.events.clone());
-        let room = context.peak * QUEUE_SPAN;
-        let feed = Feed::new(context.fanout.clone(), context.tracks, settings.latency, room);
+        let feed = Feed::new(context.fanout.clone(), context.tracks, settings.latency);
         let steering =
             Steering::new(context.rate.clone(), context.rate_decided.clone(), context.recorder.clone());
         let steered_by = watch::Sender::new(Some(steering.decisions()));
@@ -183,7 +192,7 @@ impl Output {
             return self.listen().await;
         }
         let connection = tokio::select! {
-            connection = connect(&self.settings, self.context.peak, self.address) => connection,
+            connection = connect(&self.settings, self.context.peak(), self.address) => connection,
             () = requested(&mut self.stopping) => return Ok(()),
         };
         let connection = connection.inspect_err(|_| self.address += 1)?;
@@ -218,7 +227,7 @@ impl Output {
     async fn carry(&mut self, connection: Connection) -> Result<Ended, OutputError> {
         let latency = connection.latency();
         let (report, mut reported) = watch::channel(Measurement::new(Instant::now()));
-        let mut chunks = self.feed.begin(latency);
+        let mut chunks = self.feed.begin(latency, self.context.room());
         let mut course = self.steering.begin(latency);
         self.context.key_frame_wanted.notify_one();
         let Output { feed, steering, stopping, machine, context, publisher, .. } = self;
@@ -244,7 +253,7 @@ impl Output {
                     publisher.measured(machine, &measurement, latency, queue.left_out(), before != machine.state());
                     if !finishing {
                         let decision = steering.steer(&mut course, &measurement, feed);
-                        feed.follow(&measurement, &decision);
+                        feed.follow(&measurement, &decision, context.room());
                         publisher.thinned(machine, decision.thin);
                         if decision.key_frame {
                             context.key_frame_wanted.notify_one();

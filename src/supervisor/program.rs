@@ -380,6 +380,14 @@ impl Program {
         self.encode.set_sound(audio);
     }
 
+    /// See [`Encode::set_slate`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_slate(&self, slate: &config::Slate) -> Result<(), Error> {
+        self.encode.set_slate(slate)
+    }
+
     /// How loud the captured sound is; `None` where none came for a second.
     pub fn levels(&self) -> Option<Levels> {
         self.encode.levels()

@@ -32,6 +32,8 @@ pub struct Selection {
     known: Option<Known>,
     search: Option<Search>,
     probing: Option<Probing>,
+    /// Why the machine's processor has less to give than it had.
+    strain: Option<String>,
 }
 
 /// What to begin with.
@@ -72,7 +74,7 @@ struct Found {
 impl Selection {
     /// What was found out no longer holds: the configuration is another, or somebody wants it tried anew.
     pub fn forget(&mut self) {
-        *self = Selection::default();
+        *self = Selection { strain: self.strain.take(), ..Selection::default() };
     }
 
     /// What to begin with. What the configuration names and this machine has is tried as it is asked for;
@@ -178,9 +180,17 @@ impl Selection {
         self.known.as_mut().map_or(Action::Keep, |known| known.encoders.idle(now))
     }
 
+    /// The processor has less to give from now on, for this reason, or as much as ever: of no matter to hardware.
+    pub fn strained(&mut self, strain: Option<String>) {
+        self.strain = strain;
+    }
+
     /// See [`Encoders::observe`].
     pub fn observe(&mut self, now: Instant, seen: &Observation) -> Action {
-        self.known.as_mut().map_or(Action::Keep, |known| known.encoders.observe(now, seen))
+        let Some(known) = &mut self.known else { return Action::Keep };
+        let is_software = known.row(seen.element).is_some_and(|(info, _)| !info.hardware);
+        known.encoders.strained(self.strain.clone().filter(|_| is_software));
+        known.encoders.observe(now, seen)
     }
 
     /// See [`Encoders::failed`].

@@ -81,7 +81,8 @@ impl Steering {
         let decision = course.controller.observe(&sample);
         self.recorder.step(&course.controller, Step { sample, decision });
         let (pace, window) = (Some(decision.pace), Some(decision.sound_window()));
-        self.allowance.send_replace(Allowance { pace, window });
+        let peak = Some(self.settings.borrow().peak());
+        self.allowance.send_replace(Allowance { pace, window, peak });
         self.decision.send_replace(Some(decision));
         self.decided.notify_one();
         decision

@@ -35,6 +35,7 @@ use super::status::{AudioStatus, EncoderStatus, RateStatus, SourceStatus, Status
 use crate::capture::changes::Changes;
 use crate::config::diff::Effect;
 use crate::config::{self, OutputName, StreamName, VideoSource};
+use crate::machine::Machine;
 use crate::media::{self, Glimpse, MediaEvent, Tracks};
 use crate::rate::{self, Decision, Mode};
 use crate::session::failover::Failover;
@@ -74,6 +75,7 @@ pub struct Surroundings {
     pub recorders: Recorders,
     /// Where the pictures on air can be looked at; `None` while nothing is encoded.
     pub glimpse: watch::Sender<Option<Glimpse>>,
+    pub machine: watch::Receiver<Machine>,
 }
 
 /// One stream, until it is shut down.
@@ -103,6 +105,7 @@ pub struct StreamTask<'a> {
     events: Teller,
     recorders: Recorders,
     glimpse: watch::Sender<Option<Glimpse>>,
+    machine: watch::Receiver<Machine>,
     cameras: Cameras,
     /// What each source gives, as it said itself.
     formats: BTreeMap<usize, String>,
@@ -124,7 +127,7 @@ impl<'a> StreamTask<'a> {
     ) -> Self {
         let now = Instant::now();
         let (settings, rate) = (rate_settings(&memory.config), resting(&memory.config));
-        let (life, Surroundings { events, recorders, glimpse }) =
+        let (life, Surroundings { events, recorders, glimpse, machine }) =
             (Life::new(now, memory.wanted), surroundings);
         glimpse.send_replace(None); // of a task that panicked there may be one left
         StreamTask {
@@ -151,6 +154,7 @@ impl<'a> StreamTask<'a> {
             events,
             recorders,
             glimpse,
+            machine,
             cameras: Cameras::default(),
             formats: BTreeMap::new(),
             refrain: Refrain::default(),
@@ -250,11 +254,7 @@ impl<'a> StreamTask<'a> {
                 Effect::Output(name) => self.close_output(name), // `step` opens it again if it is still wanted
                 Effect::Lead => self.follow_link(),
                 Effect::Fallback => self.choose_sources_anew(),
-                Effect::Sound => {
-                    if let Some(program) = &self.program {
-                        program.set_sound(&self.memory.config.audio);
-                    }
-                }
+                Effect::Sound | Effect::Slate => self.set_sound_and_slate(),
                 Effect::Controls => {
                     if let (Some(program), VideoSource::V4l2(camera)) =
                         (&self.program, &self.memory.config.video.source)
@@ -262,7 +262,7 @@ impl<'a> StreamTask<'a> {
                         program.adjust_camera(0, &camera.controls);
                     }
                 }
-                Effect::Slate | Effect::RestartStream => {
+                Effect::RestartStream => {
                     self.rate_settings.send_replace(rate_settings(&self.memory.config));
                     self.abandon_program();
                     self.selection.forget();
@@ -277,6 +277,15 @@ impl<'a> StreamTask<'a> {
         if config::plan::reconnection(&before, &self.memory.config).is_some() {
             let names: Vec<_> = self.outputs.keys().cloned().collect();
             names.iter().for_each(|name| self.close_output(name));
+        }
+    }
+
+    /// Tells the program, which may have been begun with others.
+    fn set_sound_and_slate(&mut self) {
+        let Some(program) = &self.program else { return };
+        program.set_sound(&self.memory.config.audio);
+        if let Err(error) = program.set_slate(&self.memory.config.video.slate) {
+            log::warn!(stream = self.name.as_str(), error:%; "the slate stays as it was");
         }
     }
 
@@ -394,7 +403,6 @@ impl<'a> StreamTask<'a> {
             let context = StreamContext {
                 name: self.name.clone(),
                 tracks: Tracks::of(config),
-                peak: config.peak(),
                 fanout: self.fanout.clone(),
                 key_frame_wanted: self.key_frame_wanted.clone(),
                 rate: self.rate_settings.subscribe(),

@@ -95,12 +95,12 @@ enum State {
 
 impl<T> GopQueue<T> {
     /// A closed queue: without a connection nothing is kept.
-    pub fn new(limits: Limits) -> Self {
+    pub fn closed() -> Self {
         GopQueue {
             entries: VecDeque::new(),
             bytes: ByteCount::ZERO,
             state: State::Closed,
-            limits,
+            limits: Limits { age: Duration::ZERO, bytes: ByteCount::ZERO },
             left_out: LeftOut::default(),
             offered: ByteCount::ZERO,
         }
@@ -108,15 +108,15 @@ impl<T> GopQueue<T> {
 
     /// A connection is there: the next key frame, and the sound from now on, go out. Its latency says
     /// how long units may wait.
-    pub fn open(&mut self, longest_wait: Duration) {
+    pub fn open(&mut self, limits: Limits) {
         self.clear();
-        self.limits.age = longest_wait;
+        self.limits = limits;
         self.state = State::AwaitingKeyFrame;
     }
 
-    /// From now on units may wait this long.
-    pub fn set_longest_wait(&mut self, longest_wait: Duration) {
-        self.limits.age = longest_wait;
+    /// What holds from now on; what waits beyond it is left out at the next unit.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// The connection is gone: what waits is stale by the time of the next one.
@@ -313,8 +313,8 @@ mod tests {
     const LIMITS: Limits = Limits { age: Duration::from_millis(1000), bytes: ByteCount::new(10_000) };
 
     fn open_queue<T>() -> (GopQueue<T>, Instant) {
-        let mut queue = GopQueue::new(LIMITS);
-        queue.open(LIMITS.age);
+        let mut queue = GopQueue::closed();
+        queue.open(LIMITS);
         (queue, Instant::now())
     }
 
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_without_a_connection() {
-        let (start, mut queue) = (Instant::now(), GopQueue::new(LIMITS));
+        let (start, mut queue) = (Instant::now(), GopQueue::closed());
         push(&mut queue, start, 0, Kind::KeyFrame, 1);
         assert!(queue.is_empty() && !queue.awaits_key_frame());
         assert_eq!(queue.left_out(), LeftOut::default());

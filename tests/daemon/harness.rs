@@ -54,7 +54,8 @@ impl Daemon {
         Daemon::start_in(directory, Command::new(env!("CARGO_BIN_EXE_uplinkd")), configuration)
     }
 
-    fn start_as(command: Command, configuration: &str) -> Daemon {
+    /// The same by another program, which is given the arguments of uplinkd.
+    pub fn start_as(command: Command, configuration: &str) -> Daemon {
         Daemon::start_in(tempfile::tempdir().expect("a temporary directory"), command, configuration)
     }
 
@@ -98,6 +99,11 @@ impl Daemon {
 
     fn starts(&self) -> usize {
         self.log().matches("ready api=").count()
+    }
+
+    /// Of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -185,6 +191,11 @@ impl Daemon {
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
     }
 
+    /// How many of its threads (`task`) or open descriptors (`fd`) there are.
+    pub fn count(&self, kind: &str) -> usize {
+        std::fs::read_dir(format!("/proc/{}/{kind}", self.child.id())).expect("it runs").count()
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("the daemon can be waited for").is_none()
     }
@@ -249,7 +260,8 @@ impl Peer {
         Peer::spawn("ffmpeg", &["-v", "error", "-i", &url, "-c", "copy", "-f", "mpegts", "pipe:1"])
     }
 
-    fn spawn(program: &str, arguments: &[&str]) -> Peer {
+    /// Any program that writes what it receives to its standard output.
+    pub fn spawn(program: &str, arguments: &[&str]) -> Peer {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let received = directory.path().join("received.ts");
         let child = Command::new(program)

@@ -115,6 +115,45 @@ fn other_fallbacks_are_taken_over_without_another_encoder() {
     });
 }
 
+#[test]
+fn another_slate_and_higher_bounds_come_on_air_without_a_gap() {
+    calmly(3, || {
+        let port = free_port();
+        let peer = Peer::srt_live_transmit(port, "");
+        let absent = test_stream(port, 500, "").replacen("\"test\"", "\"file\"\npath = \"/no/such/file\"", 1);
+        let mut daemon = Daemon::start(&absent);
+        daemon.wait_for("degraded", Duration::from_secs(10));
+        let size = || slate(&daemon).len();
+        eventually("the reason stands there", Duration::from_secs(5), || size() > MOST_WITHOUT_TEXT);
+        daemon.reload(&absent.replacen("width", "slate = \"hold\"\nwidth", 1).replacen(
+            "max_kbps = ",
+            "max_kbps = 9000 # ",
+            1,
+        ));
+        eventually("it is dark: nothing was there to hold", Duration::from_secs(5), || {
+            size() < MOST_WITHOUT_TEXT
+        });
+        daemon.reload(&absent);
+        eventually("the reason is back", Duration::from_secs(5), || size() > MOST_WITHOUT_TEXT);
+        eventually("the receiver has seen a while of it", Duration::from_secs(10), || {
+            daemon.status()["outputs"][0]["acked_bytes"].as_u64().is_some_and(|bytes| bytes > 120_000)
+        });
+        let (status, log) = (daemon.status(), daemon.log());
+        assert_eq!(status["outputs"][0]["connections"], 1, "{status:#}");
+        assert_eq!(log.matches("encoder started").count(), 1, "{log}");
+        assert_drains_without_a_freeze(&mut daemon, &peer);
+    });
+}
+
+/// What is on air, as a JPEG.
+fn slate(daemon: &Daemon) -> Vec<u8> {
+    let mut answer = ureq::get(daemon.url("/v1/streams/main/snapshot.jpg")).call().expect("a picture");
+    answer.body_mut().read_to_vec().expect("a picture")
+}
+
+/// Bytes of a plain picture of the test's size; with some words on it there are thousands.
+const MOST_WITHOUT_TEXT: usize = 2_500;
+
 /// All that was sent has arrived, and the receiver saw no freeze.
 fn assert_drains_without_a_freeze(daemon: &mut Daemon, peer: &Peer) {
     let report = check_drained(daemon, peer, Duration::from_secs(4));

@@ -29,7 +29,7 @@ fn led(quirks: Quirks) {
     let bench = Bench::start(&plan.spec(), plan.latency, 1);
     let config = config::parse(&plan.stream(bench.ports()[0])).expect("a configuration");
     let runtime = Runtime::new().expect("a runtime");
-    let supervisor = runtime.block_on(async { Supervisor::start(config) });
+    let supervisor = runtime.block_on(async { Supervisor::start(config, uplinkd::machine::SYS.into()) });
     bench.wait_until(plan.duration);
     let statuses = supervisor.streams().statuses();
     runtime.block_on(supervisor.shut_down());

@@ -69,7 +69,9 @@ class Sender:
         o = self.options
         plan = capacity.read(o.plan) if o.plan else []
         self.configure(o.constant or (plan[0][1] if plan else None))
-        self.daemon = subprocess.Popen([o.binary, 'run', '--config', self.path])
+        # Of several runs at a time each keeps its own state: a daemon turns a second one away.
+        state = {**os.environ, 'STATE_DIRECTORY': os.path.abspath(self.path + '.state')}
+        self.daemon = subprocess.Popen([o.binary, 'run', '--config', self.path], env=state)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self.daemon.terminate())
         if plan:

@@ -32,7 +32,7 @@ impl Observed {
         let connection = connect_soon(to).await;
         let (input, mut chunks) = mpsc::channel(512);
         let (report, measurement) = watch::channel(Measurement::new(Instant::now()));
-        let (allowance, allowed) = watch::channel(Allowance { pace, window: None });
+        let (allowance, allowed) = watch::channel(Allowance { pace, ..Allowance::default() });
         let feeding = tokio::spawn(feed(input, rate, u32::MAX.into()));
         let ended = tokio::spawn(async move { connection.run(&mut chunks, &report, allowed).await });
         Observed { allowance, measurement, feeding, ended }
@@ -214,7 +214,7 @@ async fn the_pace_is_kept(link: &str, pace: Bitrate) {
     assert!((-5.0..3.0).contains(&off(sent.as_bps(), pace.as_bps())), "{sent} at a pace of {pace}");
     // Another pace applies at once.
     let slow = Bitrate::from_kbps(1_000);
-    stream.allowance.send_replace(Allowance { pace: Some(slow), window: None });
+    stream.allowance.send_replace(Allowance { pace: Some(slow), ..Allowance::default() });
     let (sent, _) = sent_in(&stream.watch(&far.relay, 2_000 * MS).await);
     assert!(off(sent.as_bps(), slow.as_bps()).abs() < 10.0, "{sent} after the change");
     stream.stop().await;
@@ -250,7 +250,7 @@ async fn an_end_with_something_not_allowed_yet() {
         let connection = connect_soon(&far.to).await;
         let (input, mut chunks) = mpsc::channel(512);
         let (report, measurement) = watch::channel(Measurement::new(Instant::now()));
-        let (_allowance, allowed) = watch::channel(Allowance { pace, window });
+        let (_allowance, allowed) = watch::channel(Allowance { pace, window, peak: None });
         let running = tokio::spawn(async move { connection.run(&mut chunks, &report, allowed).await });
         for number in 0..400 {
             input.send(Chunk { captured: Instant::now(), data: packet(number) }).await.unwrap();

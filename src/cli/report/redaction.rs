@@ -7,6 +7,7 @@ use toml::{Table, Value};
 use super::secret;
 use crate::api::keys::Token;
 use crate::config::{Config, SecretFile};
+use crate::mqtt::access::{self, Password};
 use crate::secrets;
 
 /// Texts that are replaced wherever they stand.
@@ -23,6 +24,9 @@ impl Redaction {
         let mut secret_texts = BTreeSet::new();
         if let Some(config) = config {
             secret_texts.extend(config.api.token_file.iter().filter_map(token));
+            let password =
+                config.mqtt.as_ref().and_then(|mqtt| mqtt.password_file.as_ref()).and_then(password);
+            secret_texts.extend(password);
             for output in config.streams.values().flat_map(|stream| &stream.outputs) {
                 secret_texts
                     .extend(output.passphrase_file.iter().filter_map(|path| secret(&secrets::locate(path))));
@@ -56,6 +60,11 @@ impl Redaction {
 
 fn token(file: &SecretFile) -> Option<String> {
     Token::load(file).ok().map(|token| token.reveal().to_owned())
+}
+
+fn password(file: &SecretFile) -> Option<String> {
+    let unsaid = &mut Vec::new(); // who may read it is another report's
+    access::password(file, unsaid).ok().map(|Password(text)| text)
 }
 
 /// The effective configuration, every key with its value, but for those that are secret.

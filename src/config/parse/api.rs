@@ -1,39 +1,22 @@
 //! `[api]`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 
 use toml::de::DeValue;
 
-use super::super::values::CREDENTIAL;
-use super::super::{Api, Listen, SecretFile, TlsFiles};
+use super::super::{Api, Listen};
 use super::convert::{self, Value};
+use super::files;
 use super::report::Complaint;
 use super::section::Section;
 
 pub(super) fn read(mut section: Section<'_>) -> Option<Api> {
     let places = section.read("listen", places).or(vec![Listen::Tcp(default_listen())]);
     let hosts = section.read("hosts", hosts).or(Vec::new());
-    let token_file = section.read("token_file", secret_file).optional();
-    let certificate = section.read("tls_certificate_file", convert::path).optional();
-    let key = section.read("tls_key_file", convert::path).optional();
+    let token_file = section.read("token_file", files::secret).optional();
+    let tls = files::tls(&mut section);
     let insecure = section.read("insecure", convert::boolean).or(false);
 
-    let tls = match (certificate, key) {
-        (Some(Some(certificate)), Some(Some(key))) => Some(Some(TlsFiles { certificate, key })),
-        (Some(None), Some(None)) => Some(None),
-        (Some(Some(_)), Some(None)) => {
-            let fix = "write tls_key_file = \"/…\", the key of the certificate";
-            section.complain("tls_key_file", Complaint::new("is missing beside tls_certificate_file", fix));
-            None
-        }
-        (Some(None), Some(Some(_))) => {
-            let fix = "write tls_certificate_file = \"/…\", the certificate of the key";
-            section.complain("tls_certificate_file", Complaint::new("is missing beside tls_key_file", fix));
-            None
-        }
-        (None, _) | (_, None) => None,
-    };
     if let Some(public) = places.iter().flatten().find(|place| place.is_public()) {
         if token_file == Some(None) {
             let message = format!("is missing, and {public} can be reached from other machines");
@@ -144,19 +127,6 @@ fn hosts(value: &Value<'_>) -> Result<Vec<String>, Complaint> {
     hosts.sort();
     hosts.dedup();
     Ok(hosts)
-}
-
-/// A path, or the name of a systemd credential.
-fn secret_file(value: &Value<'_>) -> Result<SecretFile, Complaint> {
-    let Some(name) = convert::text(value)?.strip_prefix(CREDENTIAL) else {
-        return Ok(SecretFile::Path(convert::path(value)?));
-    };
-    if Path::new(name).file_name().is_some_and(|file| file == name) && !name.contains('\0') {
-        return Ok(SecretFile::Credential(name.to_owned()));
-    }
-    let fix = "write credential: and the name that the unit's LoadCredential= has, such as \
-               \"credential:api.token\"";
-    Err(Complaint::new("is not the name of a credential behind credential:", fix))
 }
 
 /// Loopback, a Unix socket and an address or two for each of some networks.

@@ -77,6 +77,11 @@ pub(super) fn milliseconds(value: &Value<'_>, range: RangeInclusive<i64>) -> Res
     integer(value, range).map(|ms| Duration::from_millis(ms.unsigned_abs()))
 }
 
+/// Seconds.
+pub(super) fn seconds(value: &Value<'_>, range: RangeInclusive<i64>) -> Result<Duration, Complaint> {
+    integer(value, range).map(|seconds| Duration::from_secs(seconds.unsigned_abs()))
+}
+
 /// Decibels, with or without a point.
 pub(super) fn decibels(value: &Value<'_>, range: RangeInclusive<f64>) -> Result<f64, Complaint> {
     let (key, lowest, highest) = (value.key, range.start(), range.end());
@@ -240,7 +245,7 @@ const LONGEST_SHOWN: usize = 60;
 /// Beyond 2⁵³, a float has gaps between whole numbers.
 const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
 
-const UNITS: [Unit; 2] = [
+const UNITS: [Unit; 3] = [
     Unit {
         suffix: "_ms",
         name: "milliseconds",
@@ -255,6 +260,20 @@ const UNITS: [Unit; 2] = [
             ("second", 1000.0),
             ("seconds", 1000.0),
             ("min", 60_000.0),
+        ],
+    },
+    Unit {
+        suffix: "_s",
+        name: "seconds",
+        spellings: &[
+            ("ms", 0.001),
+            ("s", 1.0),
+            ("sec", 1.0),
+            ("second", 1.0),
+            ("seconds", 1.0),
+            ("min", 60.0),
+            ("minutes", 60.0),
+            ("h", 3600.0),
         ],
     },
     Unit {

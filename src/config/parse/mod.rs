@@ -9,8 +9,11 @@
 mod api;
 mod audio;
 mod convert;
+mod files;
+mod host;
 mod layers;
 mod lines;
+mod mqtt;
 mod outputs;
 mod report;
 mod section;
@@ -63,7 +66,7 @@ pub(in crate::config) fn parse_layers(file: &str, overrides: &str) -> Result<Lay
     }
     let mut over = layers::shifted(over, behind_file);
     let removed = read_removed(&mut over, &report);
-    refuse_api(&mut over, &report);
+    refuse_file_alone(&mut over, &report);
     let mut both = below.clone();
     for path in &removed {
         layers::remove(&mut both, path);
@@ -99,10 +102,9 @@ fn read_removed(over: &mut DeTable<'_>, report: &Report<'_>) -> Vec<KeyPath> {
     let mut paths = Vec::new();
     for element in list.iter() {
         let path = element.get_ref().as_str().and_then(|text| text.parse::<KeyPath>().ok());
-        let is_ours = |path: &KeyPath| path.names()[0] != API;
-        match path {
-            Some(path) if is_ours(&path) => paths.push(path),
-            Some(_) => report.push(element.span().start, REMOVE.to_owned(), not_api()),
+        match path.map(|path| (file_alone(path.names()[0]), path)) {
+            Some((None, path)) => paths.push(path),
+            Some((Some(refusal), _)) => report.push(element.span().start, REMOVE.to_owned(), refusal),
             None => {
                 let complaint = Complaint::new("is no path of a setting", example);
                 report.push(element.span().start, REMOVE.to_owned(), complaint);
@@ -112,17 +114,31 @@ fn read_removed(over: &mut DeTable<'_>, report: &Report<'_>) -> Vec<KeyPath> {
     paths
 }
 
-/// Where the API listens, and with which token, is the file's alone: an API that moves away from under whoever
-/// commands it, or cannot be bound at the next start, is out of reach.
-fn refuse_api(over: &mut DeTable<'_>, report: &Report<'_>) {
-    if let Some((key, _)) = over.remove_entry(API) {
-        report.push(key.span().start, API.to_owned(), not_api());
+fn refuse_file_alone(over: &mut DeTable<'_>, report: &Report<'_>) {
+    for section in [API, MQTT] {
+        if let (Some((key, _)), Some(refusal)) = (over.remove_entry(section), file_alone(section)) {
+            report.push(key.span().start, section.to_owned(), refusal);
+        }
     }
 }
 
-fn not_api() -> Complaint {
-    let fix = "change it in the configuration file, and restart the daemon";
-    Complaint::new("is the file's alone, so that nobody locks himself out", fix)
+/// Why a section is the file's alone; `None` where it is not.
+///
+/// An API that moves away from under whoever commands it, or cannot be bound at the next start, is out of reach. And
+/// `[mqtt]` names a file whose contents are sent to a place that it names, too: who may change both may read any
+/// file that the daemon can.
+fn file_alone(section: &str) -> Option<Complaint> {
+    match section {
+        API => {
+            let fix = "change it in the configuration file, and restart the daemon";
+            Some(Complaint::new("is the file's alone, so that nobody locks himself out", fix))
+        }
+        MQTT => {
+            let fix = "change it in the configuration file, and reload the daemon";
+            Some(Complaint::new("is the file's alone, since it says where a password is sent", fix))
+        }
+        _ => None,
+    }
 }
 
 /// The same without places.
@@ -134,10 +150,10 @@ fn plain(table: DeTable<'_>) -> Table {
 fn read(mut root: Section<'_>) -> Option<Config> {
     let api = api::read(root.section(API));
     let log = read_log(root.section("log"));
+    let mqtt = mqtt::read(root.section(MQTT));
     let streams = streams::read(root.section("streams"));
-    root.not_in_this_version("mqtt");
     root.finish();
-    Some(Config { api: api?, log: log?, streams: streams? })
+    Some(Config { api: api?, log: log?, mqtt: mqtt?, streams: streams? })
 }
 
 fn read_log(mut section: Section<'_>) -> Option<Log> {
@@ -147,6 +163,7 @@ fn read_log(mut section: Section<'_>) -> Option<Log> {
 }
 
 const API: &str = "api";
+const MQTT: &str = "mqtt";
 
 /// The key of the overrides that names what the file has and the configuration has not.
 pub(in crate::config) const REMOVE: &str = "remove";

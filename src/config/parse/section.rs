@@ -20,8 +20,6 @@ pub(super) struct Section<'a> {
     /// Where the table begins: there, what is missing is missed.
     start: usize,
     known: Vec<&'static str>,
-    /// Keys that were complained about already.
-    refused: Vec<&'static str>,
 }
 
 #[derive(Clone, Copy)]
@@ -65,12 +63,17 @@ impl<'a> Section<'a> {
     /// The document itself.
     pub fn root(report: &'a Report<'a>, table: &'a DeTable<'a>) -> Self {
         let contents = Contents::Table(table);
-        Section { report, path: String::new(), contents, start: 0, known: Vec::new(), refused: Vec::new() }
+        Section { report, path: String::new(), contents, start: 0, known: Vec::new() }
     }
 
     /// Dotted path of the section itself.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Nothing was written: there is not even the section's name.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.contents, Contents::Absent) && self.report.is_whole()
     }
 
     /// The line in which `name` stands, in words, for a message about another place.
@@ -225,22 +228,12 @@ impl<'a> Section<'a> {
         Some(elements.map(|(i, e)| self.nested(format!("{path}[{i}]"), &format!("[[{path}]]"), e)).collect())
     }
 
-    /// Refuses a key that the format has, and this version has not.
-    pub fn not_in_this_version(&mut self, name: &'static str) {
-        self.refused.push(name);
-        if let Found::Value(value) = self.look_up(name) {
-            let complaint = Complaint::new("is not in this version of uplinkd", "remove this section");
-            self.report.push(value.span().start, self.key(name), complaint);
-        }
-    }
-
     /// Complains about every key that was not read.
     pub fn finish(self) {
         let Contents::Table(table) = self.contents else { return };
         for (name, value) in table {
             let key = name.get_ref().as_ref();
-            if self.known.contains(&key) || self.refused.contains(&key) || self.report.is_broken(&name.span())
-            {
+            if self.known.contains(&key) || self.report.is_broken(&name.span()) {
                 continue;
             }
             let fix = suggest::for_unknown_key(&self.path, key, value.get_ref(), &self.known);
@@ -280,7 +273,7 @@ impl<'a> Section<'a> {
     }
 
     fn with(&self, path: String, contents: Contents<'a>, start: usize) -> Section<'a> {
-        Section { report: self.report, path, contents, start, known: Vec::new(), refused: Vec::new() }
+        Section { report: self.report, path, contents, start, known: Vec::new() }
     }
 
     fn look_up(&self, name: &str) -> Found<'a> {

@@ -18,6 +18,9 @@ pub(super) fn for_unknown_key(
             "passphrase_file" => {
                 "write the passphrase alone into a file, and passphrase_file = \"/its/path\" here".into()
             }
+            "password_file" => {
+                "write the password alone into a file, and password_file = \"/its/path\" here".into()
+            }
             key => did_you_mean(key, &normal, value),
         };
     }
@@ -83,11 +86,16 @@ fn same_section(section: &str, path: &str) -> bool {
 const SLIPS: usize = 3;
 
 /// What other programs, and other versions of the same thought, call a key.
-const ALIASES: [(&str, &str); 32] = [
+const ALIASES: [(&str, &str); 45] = [
     ("address", "url"),
+    ("base_topic", "topic_prefix"),
     ("bind", "listen"),
     ("bitrate", "max_kbps"),
     ("bitrate_kbps", "max_kbps"),
+    ("broker", "url"),
+    ("ca", "tls_ca_file"),
+    ("ca_file", "tls_ca_file"),
+    ("cafile", "tls_ca_file"),
     ("cert", "tls_certificate_file"),
     ("edid", "edid_file"),
     ("file", "path"),
@@ -95,6 +103,7 @@ const ALIASES: [(&str, &str); 32] = [
     ("frame_rate", "framerate"),
     ("gop", "keyframe_interval_ms"),
     ("gop_ms", "keyframe_interval_ms"),
+    ("host", "url"),
     ("input", "source"),
     ("interface", "listen"),
     ("keyint", "keyframe_interval_ms"),
@@ -102,17 +111,24 @@ const ALIASES: [(&str, &str); 32] = [
     ("logging", "log"),
     ("maximum_kbps", "max_kbps"),
     ("minimum_kbps", "min_kbps"),
+    ("name", "id"),
     ("output", "outputs"),
     ("pass", "passphrase_file"),
+    ("pass", "password_file"),
     ("passphrase", "passphrase_file"),
     ("password", "passphrase_file"),
+    ("password", "password_file"),
     ("pbkeylen", "key_length"),
+    ("prefix", "topic_prefix"),
     ("primary", "lead"),
+    ("server", "url"),
     ("srt_url", "url"),
     ("sound", "audio"),
     ("streamid", "stream_id"),
+    ("topic", "topic_prefix"),
     ("token", "token_file"),
     ("uri", "url"),
+    ("user", "username"),
     ("verbosity", "level"),
     ("volume", "gain_db"),
     ("volume_db", "gain_db"),
@@ -122,9 +138,27 @@ const ALIASES: [(&str, &str); 32] = [
 const FALLBACK: &str = "[[streams.NAME.video.fallback]]";
 
 /// Every section with its keys, so that a key in the wrong one is shown the way.
-const SECTIONS: [(&str, &[&str]); 8] = [
+const SECTIONS: [(&str, &[&str]); 9] = [
     ("[api]", &["listen", "hosts", "token_file", "tls_certificate_file", "tls_key_file", "insecure"]),
     ("[log]", &["level"]),
+    (
+        "[mqtt]",
+        &[
+            "url",
+            "version",
+            "topic_prefix",
+            "id",
+            "client_id",
+            "username",
+            "password_file",
+            "tls_ca_file",
+            "tls_certificate_file",
+            "tls_key_file",
+            "insecure",
+            "commands",
+            "interval_s",
+        ],
+    ),
     ("[streams.NAME]", &["enabled", "video", "audio", "rate", "outputs"]),
     (
         "[streams.NAME.video]",
@@ -169,6 +203,15 @@ mod tests {
         [api]
         hosts = ["encoder.local"]
         token_file = "/token"
+        tls_certificate_file = "/certificate"
+        tls_key_file = "/key"
+        [mqtt]
+        url = "mqtts://192.0.2.1"
+        id = "a"
+        client_id = "a"
+        username = "a"
+        password_file = "/password"
+        tls_ca_file = "/authority"
         tls_certificate_file = "/certificate"
         tls_key_file = "/key"
         [streams.a]

@@ -3,10 +3,11 @@
 //! No message here repeats any part of the text but parameters that are known
 //! by their names: the rest may be a secret that stands in the wrong place.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 use super::super::{SrtMode, SrtUrl, Word};
 use super::convert::{self, Value};
+use super::host::{self, Host, Parts, Spelling};
 use super::report::{Complaint, Complaints};
 use super::suggest;
 
@@ -115,74 +116,33 @@ fn read_mode(value: &str) -> Result<SrtMode, Complaint> {
 }
 
 fn read_address(address: &str, mode: SrtMode, complaints: &mut Vec<Complaint>) -> Option<(String, u16)> {
-    let bracketed = address.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-    let (host, port) = match bracketed {
-        Some((host, rest)) => (read_ipv6(host), rest.strip_prefix(':')),
-        None if address.parse::<Ipv6Addr>().is_ok() || address.matches(':').count() > 1 => {
-            let fix = "write it as srt://[2001:db8::1]:9000";
-            complaints.push(Complaint::new("has an IPv6 address without its brackets", fix));
-            return None;
-        }
-        None => match address.rsplit_once(':') {
-            Some((host, port)) => (read_host(host, mode), Some(port)),
-            None => (read_host(address, mode), None),
-        },
+    let Parts { host, port } = host::split(address, &SPELLING).map_err(|it| complaints.push(it)).ok()?;
+    let host = match host {
+        Host::Missing => missing_host(mode),
+        Host::Given(host) => host,
     };
     let host = host.map_err(|complaint| complaints.push(complaint)).ok();
-    let port = read_port(port).map_err(|complaint| complaints.push(complaint)).ok();
+    let port = port
+        .unwrap_or_else(|| Err(Complaint::new("has no port", format!("write {EXAMPLE}"))))
+        .map_err(|complaint| complaints.push(complaint))
+        .ok();
     Some((host?, port?))
 }
 
-fn read_ipv6(host: &str) -> Result<String, Complaint> {
-    host.parse::<Ipv6Addr>().map(|address| address.to_string()).map_err(|_| {
-        Complaint::new("has no IPv6 address between its brackets", "write it as srt://[2001:db8::1]:9000")
-    })
+fn missing_host(mode: SrtMode) -> Result<String, Complaint> {
+    match mode {
+        SrtMode::Caller => Err(Complaint::new("names no host", format!("write {EXAMPLE}"))),
+        SrtMode::Listener => Ok(Ipv4Addr::UNSPECIFIED.to_string()), // libsrt's spelling of "any address"
+        SrtMode::Rendezvous => Err(Complaint::new(
+            "names no host to meet",
+            "write \"srt://HOST:PORT?mode=rendezvous\"; this machine uses the same port",
+        )),
+    }
 }
 
-fn read_host(host: &str, mode: SrtMode) -> Result<String, Complaint> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let label = |label: &str| (1..=63).contains(&label.len()) && label.chars().all(plain);
-    if host.is_empty() {
-        return match mode {
-            SrtMode::Caller => Err(Complaint::new("names no host", format!("write {EXAMPLE}"))),
-            SrtMode::Listener => Ok(Ipv4Addr::UNSPECIFIED.to_string()), // libsrt's spelling of "any address"
-            SrtMode::Rendezvous => Err(Complaint::new(
-                "names no host to meet",
-                "write \"srt://HOST:PORT?mode=rendezvous\"; this machine uses the same port",
-            )),
-        };
-    }
-    let numeric = host.chars().all(|c| c.is_ascii_digit() || c == '.');
-    if numeric {
-        return match host.parse::<Ipv4Addr>() {
-            Ok(address) => Ok(address.to_string()),
-            Err(_) => {
-                Err(Complaint::new("has no IPv4 address for a host", "write four numbers, as in 192.0.2.10"))
-            }
-        };
-    }
-    if host.len() <= LONGEST_HOST && host.strip_suffix('.').unwrap_or(host).split('.').all(label) {
-        return Ok(host.to_lowercase());
-    }
-    let fix = match host.is_ascii() {
-        true => format!("write {EXAMPLE}"),
-        false => "write its ASCII form, which begins with xn--".into(),
-    };
-    Err(Complaint::new("has a host that is neither a name nor an address", fix))
-}
-
-fn read_port(port: Option<&str>) -> Result<u16, Complaint> {
-    let port = port.ok_or_else(|| Complaint::new("has no port", format!("write {EXAMPLE}")))?;
-    match port.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(port),
-        _ => Err(Complaint::new("has no port from 1 to 65535", format!("write {EXAMPLE}"))),
-    }
-}
+const SPELLING: Spelling = Spelling { example: EXAMPLE, ipv6: "srt://[2001:db8::1]:9000" };
 
 const EXAMPLE: &str = "\"srt://HOST:PORT\", such as \"srt://ingest.example.net:9000\"";
-
-/// Bytes, the limit of DNS.
-const LONGEST_HOST: usize = 253;
 
 #[cfg(test)]
 mod tests {

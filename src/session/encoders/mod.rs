@@ -51,6 +51,8 @@ pub struct Encoders {
     probing: Option<usize>,
     /// Demotions so far.
     demotions: u64,
+    /// Why the machine has less to give than it had.
+    strain: Option<String>,
 }
 
 /// An encoder that this machine has.
@@ -183,6 +185,7 @@ impl Encoders {
             last_look: now,
             probing: None,
             demotions: 0,
+            strain: None,
         };
         for mut candidate in candidates {
             let failed = candidate.failed.take();
@@ -213,6 +216,11 @@ impl Encoders {
         Some(self.entries[at].candidate.element)
     }
 
+    /// From now on the machine has less to give to the encoder in use, for this reason, or as much as ever.
+    pub fn strained(&mut self, strain: Option<String>) {
+        self.strain = strain;
+    }
+
     /// Looks at the encoder in use. To be called every 50 ms while it is to work.
     pub fn observe(&mut self, now: Instant, seen: &Observation) -> Action {
         self.pass_time(now);
@@ -237,7 +245,8 @@ impl Encoders {
             return self.replace(better);
         }
         let pace = &mut self.entries[at].pace;
-        match pace.observe(now, self.time, self.mode, seen) {
+        let strained = pace.strain(self.time, self.strain.as_deref());
+        match strained.or_else(|| pace.observe(now, self.time, self.mode, seen)) {
             Some(Step::Down(reason)) => return Action::Lower { rung: pace.rung(), reason },
             Some(Step::Up(reason)) => return Action::Raise { rung: pace.rung(), reason },
             Some(Step::Exhausted(reason)) if self.best_but(at).is_some() => {

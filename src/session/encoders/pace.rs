@@ -18,6 +18,9 @@ use crate::session::meter::Meter;
 /// The size gives way first, since the work goes with the pixels and motion stays smooth; then the frame
 /// rate; one that lacks time on the last step is exhausted. There is no telling from what it does how much
 /// more an encoder could do: each step up is a trial.
+///
+/// While the machine is strained, it stands on a step that does with less of the processor, before pictures are
+/// dropped; and from its end on, nothing is dropped for a minute before more is tried.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     /// Into [`STEPS`].
@@ -26,6 +29,10 @@ pub(super) struct Pace {
     reason: Option<String>,
     trend: Trend,
     raised_at: Option<Duration>,
+    /// While the machine is strained: the first step that is not beyond it.
+    bearable: Option<usize>,
+    /// As a multiple of real time at the whole mode; `None`: nobody knows.
+    speed: Option<f64>,
     /// How often each step was gone back from soon after it was tried.
     failed: [usize; STEPS.len()],
     offered: Meter,
@@ -62,6 +69,8 @@ impl Pace {
             reason,
             trend: Trend::Level,
             raised_at: None,
+            bearable: None,
+            speed,
             failed: [0; STEPS.len()],
             offered: Meter::default(),
             dropped: Meter::default(),
@@ -86,6 +95,33 @@ impl Pace {
         self.reason.as_deref()
     }
 
+    /// The machine is strained, for this reason, or is not any more: see [`STRAINED`]. The step down that follows
+    /// from that.
+    pub(super) fn strain(&mut self, time: Duration, strain: Option<&str>) -> Option<Step> {
+        let last = STEPS.len() - 1;
+        match (strain, self.bearable) {
+            (Some(_), Some(_)) | (None, None) => None,
+            (Some(reason), None) => {
+                let bearable = match self.speed {
+                    Some(speed) => fitting(speed * STRAINED),
+                    None => self.step + 1,
+                };
+                self.bearable = Some(bearable.min(last));
+                // An encoder with time to spare goes on as it is.
+                (self.step < bearable.min(last))
+                    .then(|| self.lower(time, bearable.min(last), reason.to_owned()))
+            }
+            (None, Some(_)) => {
+                self.bearable = None;
+                self.trend = Trend::Level;
+                if self.step > 0 {
+                    self.reason = Some(WAS_STRAINED.to_owned());
+                }
+                None
+            }
+        }
+    }
+
     /// `now` is the clock's, `time` what was looked at; `mode` is the whole one.
     pub(super) fn observe(
         &mut self,
@@ -100,7 +136,8 @@ impl Pace {
         self.dropped_in_all = seen.dropped;
 
         let is_lacking = self.dropped.per_second() > MOST_DROPPED * self.offered.per_second();
-        let may_rise = self.step > 0 && !is_dropping && !seen.reduced;
+        let highest = self.bearable.unwrap_or(0);
+        let may_rise = self.step > highest && !is_dropping && !seen.reduced;
         self.trend = match self.trend {
             Trend::Lacking { since } if is_lacking => Trend::Lacking { since },
             Trend::Level | Trend::Ample { .. } if is_lacking => Trend::Lacking { since: time },
@@ -112,7 +149,7 @@ impl Pace {
             Trend::Lacking { since } if time - since >= LACKING => {
                 let reason = self.told_of(mode, seen);
                 let is_last = self.step + 1 == STEPS.len();
-                Some(if is_last { Step::Exhausted(reason) } else { self.lower(time, reason) })
+                Some(if is_last { Step::Exhausted(reason) } else { self.lower(time, self.step + 1, reason) })
             }
             Trend::Ample { since } if time - since >= wait(1 + self.failed[self.step - 1]) => {
                 Some(self.raise(time, mode, seen))
@@ -128,11 +165,11 @@ impl Pace {
         format!("{} keeps {kept:.0} of {offered:.0} pictures a second at {width}×{height}", seen.element)
     }
 
-    fn lower(&mut self, time: Duration, reason: String) -> Step {
+    fn lower(&mut self, time: Duration, step: usize, reason: String) -> Step {
         if self.raised_at.take().is_some_and(|at| time - at < TRIAL) {
             self.failed[self.step] += 1;
         }
-        self.step += 1;
+        self.step = step;
         self.trend = Trend::Level;
         self.reason = Some(reason.clone());
         Step::Down(reason)
@@ -186,3 +223,63 @@ const TRIAL: Duration = Duration::from_secs(5 * 60);
 
 /// Room that an encoder needs above what it was proven to do: other work, other scenes.
 const ROOM: f64 = 1.2;
+
+/// What is left of a processor that its machine slows down: a Raspberry Pi 4 falls from 1.8 to 1.0 GHz and a 5 from
+/// 2.4 to 1.5, and a PC to its clock without turbo. One whose speed nobody knows gives up a step.
+const STRAINED: f64 = 0.5;
+
+const WAS_STRAINED: &str = "the machine was slowed down until a moment ago";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAT: &str = "the processor is hot";
+
+    fn strained(speed: Option<f64>) -> (Pace, Option<Step>) {
+        let mut pace = Pace::new(speed);
+        pace.begin();
+        let step = pace.strain(Duration::from_secs(9), Some(HEAT));
+        (pace, step)
+    }
+
+    #[test]
+    fn a_strained_machine_is_given_less_at_once_and_only_where_it_needs_that() {
+        let down = Some(Step::Down(HEAT.to_owned()));
+        let cases = [
+            (None, down.clone(), 1),
+            (Some(3.0), None, 0),
+            (Some(2.0), down.clone(), 1),
+            (Some(1.3), down.clone(), 2),
+            (Some(0.5), down.clone(), 3),
+            (Some(0.2), None, 3), // it stood there anyway
+        ];
+        for (speed, expected, at) in cases {
+            let (mut pace, step) = strained(speed);
+            assert_eq!((step, pace.rung()), (expected, STEPS[at]), "{speed:?}");
+            assert_eq!(pace.strain(Duration::from_secs(10), Some("hotter")), None, "once");
+        }
+    }
+
+    #[test]
+    fn what_was_lowered_already_goes_one_step_on_and_never_below_the_last() {
+        let mut pace = Pace::new(None);
+        for (step, expected) in [(2, STEPS[3]), (3, STEPS[3])] {
+            pace.step = step;
+            pace.strain(Duration::ZERO, Some(HEAT));
+            assert_eq!(pace.rung(), expected);
+            pace.strain(Duration::ZERO, None);
+        }
+    }
+
+    #[test]
+    fn the_reason_is_the_machines_while_that_lasts_and_says_so_afterwards() {
+        let (mut pace, _) = strained(None);
+        assert_eq!(pace.reason(), Some(HEAT));
+        pace.strain(Duration::from_secs(60), None);
+        assert_eq!((pace.rung(), pace.reason()), (STEPS[1], Some(WAS_STRAINED)));
+        let (mut pace, _) = strained(Some(4.0));
+        pace.strain(Duration::from_secs(60), None);
+        assert_eq!(pace.reason(), None);
+    }
+}

@@ -564,6 +564,29 @@ fn more_is_tried_after_a_minute_and_a_failed_trial_not_again_for_long() {
 }
 
 #[test]
+fn a_machine_that_is_slowed_down_lowers_the_picture_at_once_and_raises_it_a_minute_after() {
+    let mut bench = Bench::new(&[X264]);
+    bench.runs_for(5.0);
+    let reason = "the firmware holds the processor back at 84 °C";
+    bench.encoders.strained(Some(reason.to_owned()));
+    let rung = Rung { framerate_divisor: 1, scale: Scale::ThreeQuarters };
+    assert_eq!(bench.first(1.0), (50, Action::Lower { rung, reason: reason.to_owned() }));
+    assert_eq!(bench.encoders.trouble().as_deref(), Some(reason));
+    bench.runs_for(600.0); // though every picture is kept
+    bench.encoders.strained(None);
+    let (after, action) = bench.first(3600.0);
+    assert!(matches!(action, Action::Raise { rung: Rung::FULL, .. }), "{action:?}");
+    assert!((60_000..=61_000).contains(&after), "{after} ms");
+    assert_eq!(bench.encoders.trouble(), None);
+    bench.encoders.strained(Some(reason.to_owned()));
+    assert!(matches!(bench.first(1.0).1, Action::Lower { .. }));
+    bench.encoders.strained(None);
+    let (after, action) = bench.first(3600.0);
+    assert!(matches!(action, Action::Raise { .. }), "{action:?}");
+    assert!((300_000..=301_000).contains(&after), "what made it hot again is not tried soon: {after} ms");
+}
+
+#[test]
 fn pictures_that_the_rate_makes_smaller_prove_no_margin() {
     let mut bench = Bench::with(vec![candidate(X264, Some(0.9))]);
     assert_eq!(bench.encoders.rung().scale, Scale::ThreeQuarters);

@@ -148,6 +148,20 @@ pub enum Event {
         estimate_bps: Option<u64>,
         thinned_percent: f64,
     },
+    /// The machine lacks voltage: a Raspberry Pi's power supply is too weak, or its cable.
+    UnderVoltage {
+        reason: String,
+    },
+    VoltageRestored {
+        lasted_s: u64,
+    },
+    /// The machine's processor is slowed down, or will be in a moment.
+    Throttled {
+        reason: String,
+    },
+    ThrottlingEnded {
+        lasted_s: u64,
+    },
     /// The daemon works by another configuration now; an empty list says that nothing was different.
     ConfigurationTaken {
         changes: Vec<String>,
@@ -155,6 +169,16 @@ pub enum Event {
     /// Each error is a line of its own; what runs goes on.
     ConfigurationRefused {
         errors: Vec<String>,
+    },
+    /// The broker is told from now on, in this version of the protocol.
+    MqttConnected {
+        broker: String,
+        version: &'static str,
+    },
+    /// It is not, or no longer. Attempts that fail like the one before are not told again.
+    MqttLost {
+        broker: String,
+        reason: String,
     },
     /// A part of the daemon failed and is made anew.
     PartFailed {
@@ -224,12 +248,22 @@ impl Event {
                 ("sample_doubted", Level::Warn, "a sample of the stream was not decoded")
             }
             Event::Rate { .. } => ("rate", Level::Info, "rate changed"),
+            Event::UnderVoltage { .. } => ("under_voltage", Level::Warn, "the machine lacks voltage"),
+            Event::VoltageRestored { .. } => {
+                ("voltage_restored", Level::Info, "the machine has its voltage again")
+            }
+            Event::Throttled { .. } => ("throttled", Level::Warn, "the machine is slowed down"),
+            Event::ThrottlingEnded { .. } => {
+                ("throttling_ended", Level::Info, "the machine is no longer slowed down")
+            }
             Event::ConfigurationTaken { .. } => ("configuration_taken", Level::Info, "configuration taken"),
             Event::ConfigurationRefused { .. } => (
                 "configuration_refused",
                 Level::Error,
                 "configuration refused, the running configuration stays",
             ),
+            Event::MqttConnected { .. } => ("mqtt_connected", Level::Info, "MQTT broker connected"),
+            Event::MqttLost { .. } => ("mqtt_lost", Level::Warn, "no connection to the MQTT broker"),
             Event::PartFailed { .. } => ("part_failed", Level::Error, "a part failed, it is made anew"),
             Event::Draining {} => ("draining", Level::Info, "draining"),
         };

@@ -84,7 +84,7 @@ impl Output {
         let encryption = encryption(config).await?;
         let local = srt::resolve(&config.url.host, config.url.port).await?[0];
         let (latency, stream_id) = (config.latency, config.stream_id.clone());
-        let reception = Reception { local, latency, stream_id, encryption, peak: self.context.peak };
+        let reception = Reception { local, latency, stream_id, encryption, peak: self.context.peak() };
         Ok(Listener::bind(&reception)?)
     }
 

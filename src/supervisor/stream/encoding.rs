@@ -90,6 +90,7 @@ impl StreamTask<'_> {
                 self.silences.clear();
                 self.glimpse.send_replace(Some(program.glimpse()));
                 self.program = Some(program);
+                self.set_sound_and_slate();
                 return;
             }
             Err(error) => error,
@@ -107,6 +108,7 @@ impl StreamTask<'_> {
         let Some(seen) = self.program.as_ref().and_then(|program| program.observation(counters)) else {
             return;
         };
+        self.selection.strained(self.machine.borrow().throttled.reason().map(str::to_owned));
         let action = self.selection.observe(now, &seen);
         self.act(now, action);
     }

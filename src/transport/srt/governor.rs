@@ -57,6 +57,11 @@ impl Governor {
         Governor { useful, budget: Budget::new(packets_per_second, now), probes: 0 }
     }
 
+    /// The stream's peak is another: so many packets a second.
+    pub fn set_budget(&mut self, packets_per_second: f64) {
+        self.budget.per_second = packets_per_second.max(SMALLEST_BUDGET);
+    }
+
     /// Judges a packet in flight that the peer reports lost.
     pub fn judge(&mut self, packet: &Packet, path: Path, now: Instant) -> Verdict {
         // A first loss is reported as soon as it is noticed; a repeated report is periodic, and often

@@ -87,7 +87,8 @@ pub struct Target {
     /// At most 512 bytes.
     pub stream_id: Option<String>,
     pub encryption: Option<Encryption>,
-    /// The highest rate of the transport stream: sizes the send buffer, bounds retransmissions.
+    /// The highest rate of the transport stream, until [`Allowance::peak`] says otherwise: bounds send buffer and
+    /// retransmissions.
     pub peak: Bitrate,
 }
 
@@ -100,6 +101,8 @@ pub struct Allowance {
     /// Bytes of payload: with so many in the network ([`Measurement::in_network`]) nothing else is sent
     /// for the first time.
     pub window: Option<ByteCount>,
+    /// The highest rate of the transport stream from now on; `None`: it is as before.
+    pub peak: Option<Bitrate>,
 }
 
 /// How the stream is encrypted.

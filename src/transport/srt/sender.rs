@@ -5,6 +5,8 @@
 //! acknowledgements whose number makes sense, losses that the [`Governor`] wants mended, packets that
 //! are too late. It never sees a datagram, nor a number from the peer that was not checked.
 
+mod bounds;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ use srt_protocol::packet::{
 };
 use srt_protocol::protocol::time::Rtt as CoreRtt;
 
+use self::bounds::{capacity, packets_per_second, patience};
 use super::governor::{COPY_DELAY, Governor, Verdict};
 use super::guard::{self, Ack, Arrival, LossList, Rejection, Rejections};
 use super::handshake::Established;
@@ -92,14 +95,12 @@ impl Sender {
     /// `peak` is the highest rate of the stream that will be handed over.
     pub fn new(established: Established, peak: Bitrate, now: Instant) -> Self {
         let Established { mut core, latency, rtt, skips_late, last_word: handshake_answer } = established;
-        let packets_per_second = peak.as_bps() as f64 / 8.0 / PAYLOAD_BYTES as f64;
         let patience = patience(latency);
-        let capacity = capacity(packets_per_second, patience);
         let settings = &mut core.settings;
         // The core must never drop by itself: at a full buffer it forgets what to send next, and what
         // it drops as too late stays in its timer queue for good. Here is room; there, patience.
-        settings.send_buffer_size = PacketCount(2 * capacity as u64);
-        settings.max_flow_size = PacketCount(2 * capacity as u64);
+        settings.send_buffer_size = CORE_CAPACITY;
+        settings.max_flow_size = CORE_CAPACITY;
         settings.send_tsbpd_latency = CORE_LATENCY;
         settings.peer_idle_timeout = CORE_PEER_IDLE;
         settings.max_packet_size = PacketSize(PAYLOAD_BYTES as u64);
@@ -115,9 +116,9 @@ impl Sender {
             epoch,
             latency,
             patience,
-            capacity,
+            capacity: capacity(peak, patience),
             window: Window::new(initial),
-            governor: Governor::new(skips_late.then_some(latency), rtt, packets_per_second, now),
+            governor: Governor::new(skips_late.then_some(latency), rtt, packets_per_second(peak), now),
             pacer: Pacer::new(remote, now),
             most_in_network: None,
             rejections: Rejections::default(),
@@ -150,6 +151,10 @@ impl Sender {
     pub fn allow(&mut self, now: Instant, allowance: Allowance) {
         self.pacer.set_pace(now, allowance.pace);
         self.most_in_network = allowance.window;
+        if let Some(peak) = allowance.peak {
+            self.capacity = capacity(peak, self.patience);
+            self.governor.set_budget(packets_per_second(peak));
+        }
     }
 
     /// Nothing will come after the chunks that wait: they leave soon, whatever is allowed.
@@ -662,28 +667,13 @@ impl Sender {
     }
 }
 
-/// How long after its capture a packet is given up: beyond the receiver's latency, since its clock
-/// started later than ours by the way there.
-fn patience(latency: Duration) -> Duration {
-    (latency + latency / 4).max(LEAST_PATIENCE)
-}
-
-/// Packets of the send buffer: twice what the peak leaves in it within the patience and half a second.
-fn capacity(packets_per_second: f64, patience: Duration) -> usize {
-    let packets = 2.0 * packets_per_second * (patience + CAPACITY_MARGIN).as_secs_f64();
-    (packets.ceil() as usize).max(SMALLEST_CAPACITY)
-}
-
-/// `SRT_TLPKTDROP_MINTHRESHOLD_MS` of libsrt: below a second, a packet is not given up.
-const LEAST_PATIENCE: Duration = Duration::from_secs(1);
-/// Room for packets that arrive while others are being given up.
-const CAPACITY_MARGIN: Duration = Duration::from_millis(500);
-/// Room for a burst of the slowest stream: a key frame of 1.3 MB.
-const SMALLEST_CAPACITY: usize = 1000;
 /// What the receiver's thread may be late with playing the last packet.
 const PLAYOUT_MARGIN: Duration = Duration::from_millis(50);
 /// SRT's keep-alive interval, which the core's timers need to be called for.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// For the core: more than any capacity here; it takes no memory before there are packets. An eighth of the sequence
+/// numbers, so that before and after stay apart in their circle.
+const CORE_CAPACITY: PacketCount = PacketCount(1 << 28);
 /// For the core: longer than any packet is kept here (its own limit is 1.25 times this), and short
 /// enough for its comparisons of timestamps, which hold up to 35 minutes.
 const CORE_LATENCY: Duration = Duration::from_secs(600);

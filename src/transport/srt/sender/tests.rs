@@ -12,6 +12,7 @@ use srt_protocol::connection::{Connection as CoreConnection, ConnectionSettings}
 use srt_protocol::options::LiveBandwidthMode;
 use srt_protocol::protocol::handshake::Handshake;
 
+use super::bounds::SMALLEST_CAPACITY;
 use super::*;
 
 mod following;
@@ -303,6 +304,7 @@ proptest! {
                         Allowance {
                             pace: (a % 5 > 0).then(|| Bitrate::from_bps(u64::from(b) % 10_000_000)),
                             window: (a % 3 > 0).then(|| ByteCount::new(u64::from(b) % 100_000)),
+                            peak: (a % 7 > 0).then(|| Bitrate::from_bps(u64::from(b) % 50_000_000)),
                         },
                     ),
                 _ => now += MS * (a % 700),
@@ -394,10 +396,34 @@ fn a_full_buffer_does_not_stop_the_sender() {
 
 #[test]
 fn the_buffer_holds_twice_what_the_peak_leaves_in_it() {
-    let packets = 8e6 / 8.0 / 1316.0;
-    assert_eq!(capacity(packets, patience(2_000 * MS)), (2.0 * packets * 3.0f64).ceil() as usize);
+    let (peak, packets) = (Bitrate::from_kbps(8_000), 8e6 / 8.0 / 1316.0);
+    assert_eq!(capacity(peak, patience(2_000 * MS)), (2.0 * packets * 3.0f64).ceil() as usize);
     assert_eq!(patience(100 * MS), 1_000 * MS);
-    assert_eq!(capacity(0.0, 1_000 * MS), SMALLEST_CAPACITY);
+    assert_eq!(capacity(Bitrate::ZERO, 1_000 * MS), SMALLEST_CAPACITY);
+}
+
+#[test]
+fn a_peak_that_rises_makes_room_at_once_and_one_that_falls_drops_nothing() {
+    let now = Instant::now();
+    let mut sender = sender(now);
+    let before = sender.room();
+    let peak = |kbps| Allowance { peak: Some(Bitrate::from_kbps(kbps)), ..Allowance::default() };
+    sender.allow(now, peak(100_000));
+    let risen = sender.room();
+    assert!(risen > 5 * before, "{before} → {risen}");
+    while sender.room() > 0 {
+        sender.push(now, chunk(now));
+    }
+    sender.allow(now, Allowance::default());
+    assert_eq!(sender.capacity, risen, "it stays until something else is said");
+    sender.allow(now, peak(1));
+    assert_eq!((sender.room(), sender.capacity), (0, SMALLEST_CAPACITY));
+    let mut sent = 0;
+    for step in 0..400 {
+        sender.poll(now + MS * step);
+        sent += drain(&mut sender, now + MS * step).len();
+    }
+    assert_eq!(sent, risen, "the core has forgotten none");
 }
 
 #[test]

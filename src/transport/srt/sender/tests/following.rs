@@ -94,7 +94,7 @@ fn all_that_leaves_keeps_to_the_pace_and_the_rest_is_known_to_wait() {
     let start = Instant::now();
     let mut sender = sender(start);
     let pace = Bitrate::from_kbps(2_000);
-    sender.allow(start, Allowance { pace: Some(pace), window: None });
+    sender.allow(start, Allowance { pace: Some(pace), ..Allowance::default() });
     let (mut waiting, mut is_held, mut wire) = (0, false, 0);
     for step in 0..4_000 {
         let now = start + MS * step;
@@ -135,7 +135,7 @@ fn a_full_network_admits_no_more_until_something_has_arrived() {
     let packet = sender.window.in_network().get() / 20;
     let allow = |sender: &mut Sender, packets: u64| {
         let window = Some(ByteCount::new(packets * packet));
-        sender.allow(now, Allowance { pace: None, window });
+        sender.allow(now, Allowance { window, ..Allowance::default() });
     };
     allow(&mut sender, 25);
     assert!((1..=5).contains(&sender.admits(now, 10)), "whole packets of the largest size");
