@@ -66,12 +66,6 @@ pub fn guard(headers: &HeaderMap) -> Guard {
     }
 }
 
-/// The tags of some lines, without their quotes.
-pub fn tags<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let tags = lines.into_iter().flat_map(|line| line.split(',')).map(str::trim);
-    tags.map(|tag| tag.trim_matches('"').to_owned()).collect()
-}
-
 /// Whether `If-None-Match` names this tag, so that who reads has what it stands for. Proxies may have made it a weak
 /// one, which is as good for that.
 pub fn is_known(headers: &HeaderMap, etag: &str) -> bool {
@@ -80,6 +74,12 @@ pub fn is_known(headers: &HeaderMap, etag: &str) -> bool {
         let known = known.trim();
         known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag
     })
+}
+
+/// The tags of some lines, without their quotes.
+pub fn tags<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let tags = lines.into_iter().flat_map(|line| line.split(',')).map(str::trim);
+    tags.map(|tag| tag.trim_matches('"').to_owned()).collect()
 }
 
 pub const JSON: &str = "application/json";

@@ -21,6 +21,7 @@ use self::reader::Reader;
 const NOT_RUN: &[(&str, &str)] = &[
     ("make ", "it installs, builds, or runs tests, this one too; below, that there is such a target"),
     ("sudo ", "it changes this machine, as root: tests/lab/package does it in a new Debian"),
+    ("mosquitto_", "it wants a broker of a fleet: tests/mqtt has one, and the same clients ask it the same"),
     ("journalctl ", "it wants systemd and the service: tests/lab/package has both"),
 ];
 

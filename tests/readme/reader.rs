@@ -63,9 +63,11 @@ impl Reader {
         }
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/uplinkd/uplinkd.toml");
         fs::copy(shipped, root.join("etc/uplinkd/uplinkd.toml")).expect("copied");
-        let passphrase = root.join("etc/uplinkd/secrets/studio.pass");
-        fs::write(&passphrase, "open-sesame-and-more").expect("written");
-        fs::set_permissions(&passphrase, PermissionsExt::from_mode(0o600)).expect("for nobody else");
+        for secret in ["studio.pass", "mqtt.password"] {
+            let secret = root.join("etc/uplinkd/secrets").join(secret);
+            fs::write(&secret, "open-sesame-and-more").expect("written");
+            fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).expect("for nobody else");
+        }
         fs::write(root.join("uplink.csv"), "0,4000\n20000,900\n40000,3000\n").expect("written");
         let Reader { api, tls, .. } = reader;
         let curlrc = format!(
