@@ -25,7 +25,7 @@ REFERENCES := 1
 CONSTANT := 500
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check lab lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-page lab-api lab-metrics lab-package lab-soak scoreboard bench fresh-root deny deb cross
+.PHONY: help run test setup check lab lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-page lab-api lab-metrics lab-package lab-arm64 lab-soak scoreboard bench fresh-root deny deb cross
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,10 +115,15 @@ deb: ## a Debian package of this machine, or of another: TARGET=aarch64-unknown-
 cross: ## build for another machine: TARGET=aarch64-unknown-linux-gnu or armv7-unknown-linux-gnueabihf
 	@cross/build $(or $(TARGET),aarch64-unknown-linux-gnu)
 
+lab-arm64: ## the program of a Raspberry Pi, cross-built, by qemu-user: it streams to this machine; ARGS="--armhf"
+	@.ci/setup test
+	@$(CARGO) build --locked --example tscheck
+	@tests/lab/arm64 $(ARGS)
+
 lab-package: ## the package in a new Debian: installed, started, upgraded, purged (as root; needs mmdebstrap, systemd-container)
 	@tests/lab/package $(ARGS)
 
-deny: ## licences, advisories, bans and sources of the dependencies, by cargo-deny
+deny: ## licences, advisories, bans and sources of the dependencies, by cargo-deny; ARGS="licenses bans sources" without GitHub
 	@$(CARGO) deny --version >/dev/null 2>&1 || { \
 		echo "cargo-deny is needed: cargo install --locked cargo-deny" >&2; exit 1; }
-	@$(CARGO) deny --locked check
+	@$(CARGO) deny --locked check $(ARGS)

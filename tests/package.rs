@@ -105,6 +105,18 @@ fn the_package_has_what_it_names() {
     }
 }
 
+/// A library that nobody named is found here, and not by those who install the package.
+#[test]
+fn the_packages_of_its_libraries_are_known() {
+    let check = |program: &str| {
+        Command::new(root().join("systemd/deb/libraries")).arg(program).output().unwrap()
+    };
+    let output = check(env!("CARGO_BIN_EXE_uplinkd"));
+    assert!(output.status.success(), "{}", words(&output));
+    let output = check("/usr/bin/srt-live-transmit"); // of the tests' set-up; it needs GnuTLS
+    assert!(!output.status.success(), "another program's libraries are not refused");
+}
+
 /// Runs one of systemd's tools on a file; None where it is not installed.
 fn systemd(program: &str, arguments: &[&str], file: &Path) -> Option<Output> {
     match Command::new(program).args(arguments).arg(file).env("LC_ALL", "C.UTF-8").output() {

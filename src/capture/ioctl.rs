@@ -195,7 +195,8 @@ fn rate(clock: u64, total: u64) -> Option<Rate> {
 }
 
 fn control(device: &Device, query: &v4l2_query_ext_ctrl) -> Control {
-    let name: Vec<u8> = query.name.iter().map(|byte| byte.cast_unsigned()).collect();
+    // A C character has a sign on some machines and none on others.
+    let name: Vec<u8> = query.name.iter().flat_map(|character| character.to_ne_bytes()).collect();
     let kind = match query.type_ {
         TYPE_INTEGER => ControlKind::Integer { least: query.minimum, most: query.maximum, step: query.step },
         TYPE_BOOLEAN => ControlKind::Boolean,
