@@ -21,7 +21,7 @@ REFERENCES := 1
 CONSTANT := 500
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check lab lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-page lab-metrics lab-package scoreboard bench fresh-root deny deb cross
+.PHONY: help run test setup check lab lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-page lab-metrics lab-package lab-appliance scoreboard bench fresh-root deny deb cross
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,7 +59,7 @@ lab: ## the long tests, which `make test` leaves out, in real time: an hour on a
 	@.ci/setup test
 	@echo "==> long tests"
 	@$(CARGO) test --locked -- --ignored
-	@$(MAKE) --no-print-directory -k lab-page lab-v4l2 lab-hot-plug lab-sound lab-formats lab-continuity lab-metrics lab-package
+	@$(MAKE) --no-print-directory -k lab-page lab-v4l2 lab-hot-plug lab-sound lab-formats lab-continuity lab-metrics lab-package lab-appliance
 
 lab-v4l2: ## the daemon with a kernel's camera and encoder, without hardware; the first time it builds that kernel
 lab-continuity: ## a camera that fails a hundred times, and a stream that does not; ARGS="--faults N"
@@ -108,6 +108,12 @@ cross: ## build for another machine: TARGET=aarch64-unknown-linux-gnu or armv7-u
 
 lab-package: ## the package in a new Debian: installed, started, upgraded, purged (as root; needs mmdebstrap, systemd-container)
 	@tests/lab/package $(ARGS)
+
+lab-appliance: ## the package in QEMU with Debian's kernel: installed, on air, hung, rebooted, unplugged, purged (as root)
+	@.ci/setup test
+	@echo "==> building"
+	@$(CARGO) build --locked --example tscheck
+	@tests/lab/appliance $(ARGS)
 
 deny: ## licences, advisories, bans and sources of the dependencies, by cargo-deny
 	@$(CARGO) deny --version >/dev/null 2>&1 || { \
