@@ -59,7 +59,7 @@ lab: ## the long tests, which `make test` leaves out, in real time: an hour on a
 	@.ci/setup test
 	@echo "==> long tests"
 	@$(CARGO) test --locked -- --ignored
-	@$(MAKE) --no-print-directory -k lab-page lab-v4l2 lab-hot-plug lab-sound lab-formats lab-continuity lab-metrics lab-package lab-appliance
+	@$(MAKE) --no-print-directory -k lab-page lab-v4l2 lab-hot-plug lab-sound lab-formats lab-continuity lab-metrics lab-package
 
 lab-v4l2: ## the daemon with a kernel's camera and encoder, without hardware; the first time it builds that kernel
 lab-continuity: ## a camera that fails a hundred times, and a stream that does not; ARGS="--faults N"
