@@ -25,7 +25,7 @@ REFERENCES := 1
 CONSTANT := 500
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check lab lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-page lab-api lab-metrics lab-package lab-arm64 lab-soak scoreboard bench fresh-root deny deb cross
+.PHONY: help run test setup check lab lab-v4l2 lab-continuity lab-formats lab-hot-plug lab-sound lab-page lab-api lab-metrics lab-package lab-arm64 lab-appliance lab-soak scoreboard bench fresh-root deny deb cross
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -122,6 +122,12 @@ lab-arm64: ## the program of a Raspberry Pi, cross-built, by qemu-user: it strea
 
 lab-package: ## the package in a new Debian: installed, started, upgraded, purged (as root; needs mmdebstrap, systemd-container)
 	@tests/lab/package $(ARGS)
+
+lab-appliance: ## the package in QEMU with Debian's kernel: installed, on air, hung, rebooted, unplugged, purged (as root)
+	@.ci/setup test
+	@echo "==> building"
+	@$(CARGO) build --locked --example tscheck
+	@tests/lab/appliance $(ARGS)
 
 deny: ## licences, advisories, bans and sources of the dependencies, by cargo-deny; ARGS="licenses bans sources" without GitHub
 	@$(CARGO) deny --version >/dev/null 2>&1 || { \
