@@ -70,5 +70,5 @@ fn what_went_wrong_is_told_by_the_exit_code() {
     expect(69, "does it run?", &["--url", "http://127.0.0.1:1", "status"]);
     expect(69, "does it run?", &["--url", "unix:/nonexistent/api.sock", "status"]);
     expect(78, "is no place of an API", &["--url", "127.0.0.1:9980", "status"]);
-    expect(78, "cannot read configuration /nonexistent.toml", &["--config", "/nonexistent.toml", "status"]);
+    expect(78, "there is no configuration /nonexistent.toml", &["--config", "/nonexistent.toml", "status"]);
 }

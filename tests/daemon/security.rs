@@ -343,12 +343,12 @@ fn a_socket_is_for_owner_and_group_and_needs_no_token() {
     let path = folder.path().join("uplinkd.toml");
     std::fs::write(&path, format!("[api]\nlisten = \"unix:{}\"\ntoken_file = {token:?}\n", socket.display()))
         .expect("written");
-    let run = || {
+    let run = |state: &Path| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_uplinkd"));
-        command.args(["run", "--config"]).arg(&path).env("STATE_DIRECTORY", folder.path());
+        command.args(["run", "--config"]).arg(&path).env("STATE_DIRECTORY", state);
         command
     };
-    let mut daemon = run().spawn().expect("uplinkd starts");
+    let mut daemon = run(folder.path()).spawn().expect("uplinkd starts");
     let ask = || {
         let client =
             Client::at(&format!("unix:{}", socket.display()), None, Path::new("/")).expect("a client");
@@ -360,7 +360,7 @@ fn a_socket_is_for_owner_and_group_and_needs_no_token() {
     eventually("the socket answers", Duration::from_secs(20), || ask().is_ok_and(|status| status == 200));
     let mode = socket.metadata().expect("the socket").permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
-    let second = run().output().expect("uplinkd runs");
+    let second = run(tempfile::tempdir().expect("a folder").path()).output().expect("uplinkd runs");
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(!second.status.success() && said.contains("another daemon listens on it"), "{said}");
     assert_eq!(ask().expect("the first goes on"), 200);
