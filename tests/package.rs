@@ -108,9 +108,8 @@ fn the_package_has_what_it_names() {
 /// A library that nobody named is found here, and not by those who install the package.
 #[test]
 fn the_packages_of_its_libraries_are_known() {
-    let check = |program: &str| {
-        Command::new(root().join("systemd/deb/libraries")).arg(program).output().unwrap()
-    };
+    let check =
+        |program: &str| Command::new(root().join("systemd/deb/libraries")).arg(program).output().unwrap();
     let output = check(env!("CARGO_BIN_EXE_uplinkd"));
     assert!(output.status.success(), "{}", words(&output));
     let output = check("/usr/bin/srt-live-transmit"); // of the tests' set-up; it needs GnuTLS
