@@ -11,7 +11,6 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,7 +23,7 @@ use uplinkd::demo::checker::{Checker, Report};
 use uplinkd::link::Spec;
 use uplinkd::link::relay::Relay;
 
-use harness::{Daemon, Peer, free_port};
+use harness::{Daemon, Peer, free_port, make_clip};
 
 /// Reads `UPLINKD_SOAK_MINUTES` (60) and `UPLINKD_SOAK_SEED` (1).
 #[test]
@@ -303,13 +302,7 @@ impl Clips {
     fn make() -> Clips {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let (used, whole) = (directory.path().join("clip.mp4"), directory.path().join("whole.mp4"));
-        let output = Command::new("ffmpeg")
-            .args(["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc=size=320x180:rate=25"])
-            .args(["-f", "lavfi", "-i", "sine=frequency=440", "-t", "7", "-pix_fmt", "yuv420p"])
-            .arg(&whole)
-            .output()
-            .expect("ffmpeg runs; `make setup` installs it");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        make_clip(&whole, "320x180", 25, 7);
         std::fs::copy(&whole, &used).expect("copied");
         Clips { _directory: directory, used, whole }
     }

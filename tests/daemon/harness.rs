@@ -331,6 +331,18 @@ pub fn eventually_or(timeout: Duration, mut condition: impl FnMut() -> bool) -> 
     None
 }
 
+/// A file with so many seconds of picture and sound; `size` in ffmpeg's spelling.
+pub fn make_clip(path: &Path, size: &str, framerate: u32, seconds: u32) {
+    let picture = format!("testsrc=size={size}:rate={framerate}");
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-y", "-f", "lavfi", "-i", &picture])
+        .args(["-f", "lavfi", "-i", "sine=frequency=440", "-t", &seconds.to_string(), "-pix_fmt", "yuv420p"])
+        .arg(path)
+        .output()
+        .expect("ffmpeg runs; `make setup` installs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// A small test picture with a tone, to `port` of the loopback; `more` goes into the output's section.
 pub fn test_stream(port: u16, latency_ms: u32, more: &str) -> String {
     test_stream_at(&format!("127.0.0.1:{port}"), latency_ms, more)

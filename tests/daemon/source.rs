@@ -1,13 +1,12 @@
 //! The source goes and comes back; the receiver sees one stream.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::calm::calmly;
-use crate::harness::{Daemon, Peer, eventually, free_port, test_stream};
+use crate::harness::{Daemon, Peer, eventually, free_port, make_clip, test_stream};
 use crate::ts::{assert_clean, check_drained};
 
 #[test]
@@ -166,18 +165,7 @@ fn assert_drains_without_a_freeze(daemon: &mut Daemon, peer: &Peer) {
 fn clip_and_copy() -> (TempDir, PathBuf, PathBuf) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (clip, copy) = (directory.path().join("clip.mp4"), directory.path().join("copy.mp4"));
-    make_clip(&copy);
+    make_clip(&copy, "640x360", 30, 2);
     std::fs::copy(&copy, &clip).expect("copied");
     (directory, clip, copy)
-}
-
-/// Two seconds of picture and sound.
-fn make_clip(path: &Path) {
-    let output = Command::new("ffmpeg")
-        .args(["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc=size=640x360:rate=30"])
-        .args(["-f", "lavfi", "-i", "sine=frequency=440", "-t", "2", "-pix_fmt", "yuv420p"])
-        .arg(path)
-        .output()
-        .expect("ffmpeg runs; `make setup` installs it");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
