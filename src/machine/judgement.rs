@@ -50,9 +50,8 @@ pub enum Notice {
 /// Looks at one reading after the other.
 #[derive(Clone, Debug, Default)]
 pub struct Judge {
+    /// As of the last look.
     machine: Machine,
-    /// What the last reading said.
-    firmware: Option<Flags>,
     throttle_count: Option<u64>,
     /// Whether the count of the last look was higher than that of the one before.
     has_risen: bool,
@@ -76,10 +75,8 @@ impl Judge {
             Change::Began(reason) => Notice::Throttled { reason },
             Change::Ended(lasted) => Notice::ThrottlingEnded { lasted },
         });
-        self.firmware = readings.firmware;
         let Readings { firmware, zones, clock, .. } = readings;
-        let Machine { under_voltage, throttled, .. } = std::mem::take(&mut self.machine);
-        self.machine = Machine { under_voltage, throttled, firmware, zones, clock };
+        (self.machine.firmware, self.machine.zones, self.machine.clock) = (firmware, zones, clock);
         voltage.into_iter().chain(throttling).collect()
     }
 
@@ -118,7 +115,8 @@ impl Judge {
     fn is_flagged(&self, readings: &Readings, flag: Flag) -> bool {
         let has_been = |flags: Flags| flags.recently(flag);
         readings.firmware.is_some_and(|flags| {
-            flags.now(flag) || has_been(flags) && self.firmware.is_some_and(|before| !has_been(before))
+            flags.now(flag)
+                || has_been(flags) && self.machine.firmware.is_some_and(|before| !has_been(before))
         })
     }
 
