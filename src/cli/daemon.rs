@@ -33,6 +33,11 @@ pub fn run(path: &Path, sys: PathBuf) -> Result<(), Failure> {
     telemetry::init(start.layers.config.log.level).map_err(Failure::other)?;
     media::init().map_err(Failure::gstreamer)?;
     allow_all_descriptors();
+    if !media::code_in_memory() {
+        log::warn!(
+            "neither XDG_RUNTIME_DIR nor /dev/shm is memory that code can run from: a full disk may end this"
+        );
+    }
     if let Some(trouble) = &start.trouble {
         log::error!("{trouble}");
     }

@@ -77,8 +77,10 @@ enum Command {
 
 /// Runs the command to its end.
 pub fn run(arguments: Arguments) -> ExitCode {
-    if !media::leave_nothing_behind() {
-        eprintln!("threads run already: something of each camera will stay behind when it is closed");
+    if !media::prepare() {
+        eprintln!(
+            "threads run already: GStreamer is not told how to live with full disks and closed cameras"
+        );
     }
     let result = match arguments.command {
         Command::Run { config, sys } => daemon::run(&config, sys),

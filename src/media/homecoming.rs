@@ -11,26 +11,16 @@
 //! **The room of pictures.** Each capture has threads of its own, and glibc keeps what was freed for the arena of the
 //! thread that asked for it: after fifty captures the room of some thirty small pictures, in eight arenas. With few
 //! arenas and pictures outside of them the room goes back to the system.
-#![allow(unsafe_code)] // both are told to the whole process, by calls that rely on its having one thread
+#![allow(unsafe_code)] // what the C library is told relies on the process's having one thread
 
-use std::{env, fs};
+use super::process::Alone;
 
-/// Has all be given back that a closed camera held. Comes before the process's second thread; false where it comes
-/// too late for that: then nothing is changed.
-#[must_use]
-pub fn leave_nothing_behind() -> bool {
-    let is_alone = fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1);
-    if is_alone {
-        if gst::version() < MENDED {
-            // SAFETY: this thread is the only one: no other reads or writes the environment meanwhile.
-            #[expect(clippy::disallowed_methods, reason = "GStreamer listens nowhere else")]
-            unsafe {
-                env::set_var(FORCE_DRAIN, "1");
-            }
-        }
-        return_room();
+/// Has all be given back that a closed camera held.
+pub(super) fn leave_nothing_behind(process: &Alone) {
+    if gst::version() < MENDED {
+        process.set(FORCE_DRAIN, "1");
     }
-    is_alone
+    return_room();
 }
 
 #[cfg(target_env = "gnu")]
@@ -86,17 +76,3 @@ const ARENAS: i32 = 2;
 
 /// What v4l2src gives: GST_ALLOCATOR_DMABUF, and GST_V4L2_MEMORY_TYPE.
 const DEVICE_MEMORY: [&str; 2] = ["dmabuf", "V4l2Memory"];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn with_threads_nothing_is_changed() {
-        gst::init().unwrap();
-        let told = env::var_os(FORCE_DRAIN);
-        let was_alone = std::thread::spawn(leave_nothing_behind).join().unwrap();
-        assert!(!was_alone, "the test's own threads make two at least");
-        assert_eq!(env::var_os(FORCE_DRAIN), told);
-    }
-}
