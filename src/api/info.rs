@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::Facts;
 use super::broker::Shown;
-use super::wire::rfc3339;
+use super::wire::{millis, rfc3339};
 use crate::machine::{self, Condition, Flag, Flags, LimitKind, Zone};
 
 /// Its answer.
@@ -40,9 +40,11 @@ pub struct Info {
     mqtt: Option<Shown>,
 }
 
-/// How the machine does, as of the last second. What it does not tell is `null`, or is not in the list.
+/// How the machine does, as of the last look, one each second. What it does not tell is `null`, or is not in the list.
 #[derive(Serialize, ToSchema)]
 struct Machine {
+    /// Of that look: more than 2000 where a sensor keeps the kernel waiting. `null` before the first.
+    age_ms: Option<u64>,
     under_voltage: Trouble,
     /// The processor is slower than it is made for, or about to be; an encoder in software is given less then.
     throttled: Trouble,
@@ -118,6 +120,7 @@ impl From<&machine::Machine> for Machine {
     fn from(machine: &machine::Machine) -> Machine {
         let megahertz = |khz: u64| khz / 1000;
         Machine {
+            age_ms: machine.looked.map(|looked| millis(looked.elapsed())),
             under_voltage: Trouble::from(&machine.under_voltage),
             throttled: Trouble::from(&machine.throttled),
             firmware: machine.firmware.map(Firmware::from),

@@ -362,7 +362,11 @@ fn of_events(page: &mut Exposition, events: &Events) {
 
 fn of_machine(page: &mut Exposition, machine: &Machine) {
     let (gauge, counter) = (Kind::Gauge, Kind::Counter);
-    let Machine { under_voltage, throttled, zones, clock, .. } = machine;
+    let Machine { looked, under_voltage, throttled, zones, clock, .. } = machine;
+    if let Some(looked) = looked {
+        page.family("uplinkd_machine_age_seconds", gauge, "Since the machine was looked at, each second.")
+            .sample(&[], looked.elapsed().as_secs_f64());
+    }
     page.family("uplinkd_machine_under_voltage", gauge, "Whether the machine lacks voltage.")
         .sample(&[], under_voltage.is_the_case());
     let help = "Whether the machine's processor is slowed down, or about to be.";

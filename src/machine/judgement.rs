@@ -7,6 +7,8 @@ use super::readings::{Clock, Flag, Flags, Readings, Zone};
 /// What is the case, as of the last look.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Machine {
+    /// When that was. A sensor that hangs keeps the next one waiting.
+    pub looked: Option<Instant>,
     pub under_voltage: Condition,
     /// The processor is slower than it is made for, or about to be.
     pub throttled: Condition,
@@ -75,6 +77,7 @@ impl Judge {
             Change::Began(reason) => Notice::Throttled { reason },
             Change::Ended(lasted) => Notice::ThrottlingEnded { lasted },
         });
+        self.machine.looked = Some(now);
         let Readings { firmware, zones, clock, .. } = readings;
         (self.machine.firmware, self.machine.zones, self.machine.clock) = (firmware, zones, clock);
         voltage.into_iter().chain(throttling).collect()

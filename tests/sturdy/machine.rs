@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -132,4 +133,23 @@ fn a_machine_that_tells_nothing_is_no_trouble() {
     let shown = machine(&daemon);
     assert_eq!((&shown["firmware"], &shown["zones"]), (&Value::Null, &serde_json::json!([])));
     assert!(!daemon.log().contains("WARN") && !daemon.log().contains("ERROR"), "{}", daemon.log());
+}
+
+#[test]
+fn a_sensor_that_hangs_is_told_by_the_age_of_what_is_shown() {
+    let (tree, port) = (raspberry_pi(), free_port());
+    let _peer = Peer::srt_live_transmit(port, "");
+    let daemon = on(tree.path(), &test_stream(port, 300, ""));
+    on_air(&daemon);
+    let age = || machine(&daemon)["age_ms"].as_u64();
+    eventually("it has looked", Duration::from_secs(10), || age().is_some_and(|age| age < 2000));
+    let sensor = tree.path().join(TEMPERATURE);
+    fs::remove_file(&sensor).expect("the sensor is removed");
+    let made = Command::new("mkfifo").arg(&sensor).status().expect("mkfifo runs");
+    assert!(made.success(), "who opens it waits for a writer that never comes");
+    eventually("the age grows", Duration::from_secs(15), || age().is_some_and(|age| age > 4000));
+    assert_eq!(machine(&daemon)["zones"][0]["celsius"], 61.812);
+    let frames = || daemon.status()["encoder"]["frames"].as_u64().expect("frames");
+    let before = frames();
+    eventually("it streams on", Duration::from_secs(10), || frames() > before + 15);
 }
