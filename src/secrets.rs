@@ -7,14 +7,20 @@
 use std::env;
 use std::fs::File;
 use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 /// The path at which the file that the configuration calls `path` can be read: this one, unless it may not be opened
 /// and systemd has handed over a copy. A file that may be opened comes first, since what was handed over is as old as
 /// the process. Blocks on the file system.
 pub fn locate(path: &Path) -> PathBuf {
-    let refused =
-        |path: &Path| File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+    let refused = |path: &Path| {
+        let nonblocking = OFlags::NONBLOCK.bits() as i32; // or opening a pipe would wait for its writer
+        let opened = File::options().read(true).custom_flags(nonblocking).open(path);
+        opened.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+    };
     let handed_over = || copy(path, Path::new(&env::var_os("CREDENTIALS_DIRECTORY")?));
     if refused(path) { handed_over().unwrap_or_else(|| path.to_owned()) } else { path.to_owned() }
 }
@@ -58,6 +64,17 @@ mod tests {
         assert_eq!(locate(file.path()), file.path());
         let missing = Path::new("/etc/uplinkd/secrets/nonexistent.pass");
         assert_eq!(locate(missing), missing);
+    }
+
+    #[test]
+    fn a_pipe_without_a_writer_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let path = pipe.clone();
+        std::thread::spawn(move || sender.send(locate(&path)));
+        assert_eq!(receiver.recv_timeout(std::time::Duration::from_secs(10)).unwrap(), pipe);
     }
 
     #[test]

@@ -153,10 +153,17 @@ ended by SIGTERM or SIGINT, when all was sent.
 Something else went wrong: the message says what.
 .TP
 .B 69
-GStreamer cannot be used. A camera or a network that is not there is never a reason to exit.
+GStreamer cannot be used; of
+.BR ctl :
+no daemon answers. A camera or a network that is not there is never a reason to exit.
 .TP
 .B 75
 Another daemon is in the way: it keeps its state in the same folder, or something listens where the API is to.
+.TP
+.B 77
+Of
+.BR ctl :
+not permitted, for want of a token or of rights to the socket.
 .TP
 .B 78
 The configuration is wrong: each mistake has a line, with its place and what to write instead.
@@ -183,7 +190,10 @@ change,
 Configurations for usual machines.
 .TP
 .I /var/lib/uplinkd/
-What probes of encoders have found. It may be deleted.
+.I overrides.toml
+is what was changed through the API: without it the file alone counts.
+.I encoders.json
+is what probes of encoders have found, and may be deleted.
 .TP
 .I /var/cache/uplinkd/
 GStreamer's list of its plugins. It may be deleted.

@@ -191,6 +191,7 @@ pub fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer
         let fix = "write the path of a certificate in PEM, with those between it and its authority below";
         KeyError { key, message, fix }
     };
+    let path = &secrets::locate(path);
     let (text, _) = read(path).map_err(|error| wrong(unreadable(path, &error)))?;
     let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     match chain {

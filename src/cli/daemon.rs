@@ -12,10 +12,11 @@ use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Failure;
+use crate::api::keys::Keys;
 use crate::api::{Api, BindError, Facts, Locks};
 use crate::causes::with_causes;
-use crate::config::file;
 use crate::config::store::Store;
+use crate::config::{self, file};
 use crate::reconfigure::{self, Handle, Start};
 use crate::supervisor::Streams;
 use crate::supervisor::events::Event;
@@ -65,7 +66,7 @@ async fn serve(path: &Path, start: Start, sys: PathBuf) -> Result<(), Failure> {
     let section = &start.layers.config.api;
     let api = Api::bind(section).await.map_err(|error| cannot_bind(path, error))?;
     let (urls, locks) = (api.urls().join(" "), api.locks());
-    let (configuration, streams, mut keeper) = reconfigure::spawn(start, sys);
+    let (configuration, streams, mut keeper) = reconfigure::spawn(start, sys, api_can_start);
     let ready = Arc::new(AtomicBool::new(true));
     let (broker, broker_shown) = watch::channel(None);
     let facts = Facts {
@@ -136,6 +137,10 @@ fn cannot_bind(path: &Path, error: BindError) -> Failure {
         )),
         error => Failure::other(error),
     }
+}
+
+fn api_can_start(section: &config::Api) -> Result<(), String> {
+    Keys::load(section).map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// Applies the file as it is now, with the overrides on top; a bad one is refused wholly and what runs goes on.

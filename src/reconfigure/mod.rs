@@ -28,7 +28,7 @@ use self::trial::{Health, Trial, Verdict, View};
 use crate::causes::with_causes;
 use crate::config::plan::{Plan, Reach};
 use crate::config::store::{self, Store};
-use crate::config::{Config, Document, Layers, StreamName, file};
+use crate::config::{self, Config, Document, Layers, StreamName, file};
 use crate::supervisor::events::Event;
 use crate::supervisor::status::{OutputState, SourceState, State, Status};
 use crate::supervisor::{Streams, Supervisor};
@@ -85,6 +85,10 @@ enum Order {
     ShutDown { reply: oneshot::Sender<()> },
 }
 
+/// Says what would keep the API from starting by this section, which counts from the next start on. Blocks on the
+/// file system.
+pub type ApiCheck = fn(&config::Api) -> Result<(), String>;
+
 type Reply<T> = oneshot::Sender<Result<T, Refused>>;
 
 /// Owns the configuration and everything that runs by it.
@@ -102,6 +106,7 @@ struct Task {
     unkept: Option<String>,
     /// Why nothing can be kept: it would replace something that nobody has read.
     is_blocked: Option<String>,
+    api_check: ApiCheck,
     current: watch::Sender<Arc<Current>>,
 }
 
@@ -118,7 +123,7 @@ struct Pending {
 /// Starts everything that the configuration asks for. The task ends after [`Handle::shut_down`].
 ///
 /// Must be called on a multi-threaded tokio runtime, after `media::init`. For `sys`, see [`Supervisor::start`].
-pub fn spawn(start: Start, sys: PathBuf) -> (Handle, Streams, JoinHandle<()>) {
+pub fn spawn(start: Start, sys: PathBuf, api_check: ApiCheck) -> (Handle, Streams, JoinHandle<()>) {
     let Start { file, store, file_text, overrides, layers, taken_back, trouble, unkept, is_blocked } = start;
     let supervisor = Supervisor::start(layers.config.clone(), sys);
     let streams = supervisor.streams();
@@ -147,6 +152,7 @@ pub fn spawn(start: Start, sys: PathBuf) -> (Handle, Streams, JoinHandle<()>) {
         trouble,
         unkept,
         is_blocked,
+        api_check,
         current,
     };
     (handle, streams, tokio::spawn(task.run(receiver)))
@@ -421,6 +427,14 @@ impl Task {
         };
         let layers = Layers::parse(&file_text, &overrides);
         let layers = layers.map_err(|problems| problems.render(|document| self.name_of(document)))?;
+        let api = layers.config.api.clone();
+        if api != self.layers.config.api {
+            // Or the next start, which nobody watches, would find out.
+            let check = self.api_check;
+            blocking(move || check(&api))
+                .await
+                .map_err(|problem| format!("{}: {problem}", self.name_of(Document::File)))?;
+        }
         Ok((file_text, overrides, layers))
     }
 

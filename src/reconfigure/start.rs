@@ -34,14 +34,14 @@ pub enum Error {
 
 impl Start {
     /// Reads the file and the overrides. A change that nobody confirmed is taken back; overrides that are no
-    /// configuration, or do not go with the file any more, are set aside. `hold` keeps other daemons away meanwhile.
+    /// configuration, or do not go with the file any more, are set aside, and those that cannot be read stay. `hold` keeps other daemons away meanwhile.
     /// Blocks on the file system.
     ///
     /// # Errors
     /// When the file cannot be read or is wrong by itself.
     pub fn read(file: &Path, store: Store, hold: &Hold) -> Result<Start, Error> {
         let file_text = file::text(file)?;
-        let unkept = hold.trouble.as_ref().map(|error| with_causes(error));
+        let unkept = hold.trouble.as_ref().map(ToString::to_string);
         let mut troubles = Vec::new();
         let taken_back = match store.take_back() {
             Ok(was_there) => was_there.then(|| NOT_CONFIRMED.to_owned()),
@@ -50,7 +50,14 @@ impl Start {
                 None
             }
         };
-        let both = store.load().map_err(|error| error.to_string()).and_then(|overrides| {
+        let kept = store.load();
+        // Whole, for all that is known: it is left for a start that can read it.
+        let unread = kept
+            .as_ref()
+            .err()
+            .filter(|error| matches!(error, store::LoadError::Read { .. }))
+            .map(ToString::to_string);
+        let both = kept.map_err(|error| error.to_string()).and_then(|overrides| {
             let layers = Layers::parse(&file_text, &overrides).map_err(|problems| {
                 let name = |document| match document {
                     Document::File => file.display().to_string(),
@@ -66,7 +73,10 @@ impl Start {
             Err(reason) => {
                 let problems = |problems| LoadError::Invalid { path: file.to_owned(), problems };
                 let alone = Layers::parse(&file_text, "").map_err(problems)?;
-                if !matches!(store.load(), Ok(overrides) if overrides.is_empty()) {
+                if let Some(cause) = unread {
+                    troubles.push(format!("the overrides are not used: {cause}"));
+                    is_blocked = Some(format!("{cause}; restart uplinkd once it can be read"));
+                } else if !matches!(store.load(), Ok(overrides) if overrides.is_empty()) {
                     troubles.push(refused(&store.set_aside(), &reason));
                     is_blocked = not_set_aside(&store);
                 }

@@ -36,6 +36,30 @@ fn overrides_that_are_no_use_are_set_aside_and_told() {
 }
 
 #[test]
+fn overrides_that_cannot_be_read_stay_and_nothing_replaces_them() {
+    let mut daemon = Daemon::start(FILE);
+    let change = |daemon: &Daemon| patch(daemon, "main", &json!({"rate": {"max_kbps": 3000}}));
+    assert_eq!(change(&daemon).status, 200);
+    daemon.kill();
+    let path = daemon.state_directory().join("overrides.toml");
+    let kept = std::fs::read(&path).expect("overrides");
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::create_dir(&path).expect("what nobody, not even root, can read as a file");
+    daemon.kill_and_start();
+    let trouble = get(&daemon, "/v1/config").body["overrides_trouble"].to_string();
+    assert!(trouble.contains("cannot read") && trouble.contains("overrides.toml"), "{trouble}");
+    assert_eq!(setting(&daemon, "streams.main.rate.max_kbps"), json!([4000, "etc"]));
+    let refused = change(&daemon);
+    assert!(refused.status == 503 && refused.body.to_string().contains("cannot read"), "{refused:?}");
+    assert!(path.is_dir() && !path.with_extension("toml.refused").exists(), "it stays");
+
+    std::fs::remove_dir(&path).expect("removed");
+    std::fs::write(&path, kept).expect("written");
+    daemon.kill_and_start();
+    assert_eq!(setting(&daemon, "streams.main.rate.max_kbps"), json!([3000, "override"]));
+}
+
+#[test]
 fn a_change_that_cannot_be_kept_is_not_made() {
     let daemon = Daemon::start(FILE);
     let change = |max: u32| patch(&daemon, "main", &json!({"rate": {"max_kbps": max}}));

@@ -181,6 +181,21 @@ fn a_place_that_waits_for_a_restart_keeps_its_token() {
 }
 
 #[test]
+fn a_reload_refuses_a_token_that_the_next_start_would_not_find() {
+    let daemon = Daemon::start("[streams.main]\n");
+    let missing = daemon.state_directory().join("missing");
+    let refused = format!("token_file = {missing:?}\n[streams.main]\n[streams.second]\n");
+    daemon.reload(&refused);
+    eventually("it is refused", Duration::from_secs(5), || daemon.log().contains("reload refused"));
+    assert!(daemon.log().contains("uplinkd.toml: api.token_file: cannot read"), "{}", daemon.log());
+    assert_eq!(get(daemon.url("/v1/streams/second"), &[]).0, 404, "nothing of it is taken");
+    write_secret(&missing, TOKEN);
+    daemon.reload(&refused);
+    eventually("it is taken", Duration::from_secs(5), || daemon.log().contains("wait for a restart"));
+    eventually("all of it", Duration::from_secs(5), || get(daemon.url("/v1/streams/second"), &[]).0 == 200);
+}
+
+#[test]
 fn who_guesses_is_slowed_down_and_nobody_is_locked_out() {
     calmly(3, || {
         let (_folder, token) = token_file(TOKEN);

@@ -18,5 +18,6 @@ mod clock;
 mod journal;
 mod machine;
 mod network;
+mod secrets;
 mod state;
 mod twins;
