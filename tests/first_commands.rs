@@ -66,7 +66,7 @@ fn secrets_of_root_alone_are_no_mistake() {
     let secret = |name: &str, text: &str| {
         let path = folder.path().join(name);
         fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, PermissionsExt::from_mode(0)).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
         path
     };
     let (token, password) = (secret("token", "0123456789abcdef\n"), secret("password", "correct horse\n"));

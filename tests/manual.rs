@@ -136,7 +136,7 @@ same connection, and a connection that breaks is made again.
 On a machine of its own it runs as a service: write
 .IR /etc/uplinkd/uplinkd.toml ,
 let
-.B uplinkd check\-config
+.B sudo uplinkd check\-config
 read it, and
 .B systemctl reload uplinkd
 takes it over.
@@ -157,6 +157,11 @@ GStreamer cannot be used. A camera or a network that is not there is never a rea
 .TP
 .B 75
 Another daemon is in the way: it keeps its state in the same folder, or something listens where the API is to.
+.TP
+.B 77
+Of
+.BR ctl :
+not permitted. Where this user may not read the token's file, sudo helps.
 .TP
 .B 78
 The configuration is wrong: each mistake has a line, with its place and what to write instead.
