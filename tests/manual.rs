@@ -136,7 +136,7 @@ same connection, and a connection that breaks is made again.
 On a machine of its own it runs as a service: write
 .IR /etc/uplinkd/uplinkd.toml ,
 let
-.B uplinkd check\-config
+.B sudo uplinkd check\-config
 read it, and
 .B systemctl reload uplinkd
 takes it over.
@@ -163,7 +163,8 @@ Another daemon is in the way: it keeps its state in the same folder, or somethin
 .B 77
 Of
 .BR ctl :
-not permitted, for want of a token or of rights to the socket.
+not permitted, for want of a token or of rights to the socket. Where this user may not read the token's file, sudo
+helps.
 .TP
 .B 78
 The configuration is wrong: each mistake has a line, with its place and what to write instead.

@@ -36,7 +36,7 @@ complete -c uplinkd -n "__fish_uplinkd_needs_command" -f -a "simulate" -d 'The r
 complete -c uplinkd -n "__fish_uplinkd_needs_command" -f -a "version" -d 'Print the version'
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand run" -l config -r -F
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand run" -s h -l help -d 'Print help'
-complete -c uplinkd -n "__fish_uplinkd_using_subcommand demo" -l seconds -d 'How long; an interrupt (Ctrl-C) ends it earlier, with the summary' -r
+complete -c uplinkd -n "__fish_uplinkd_using_subcommand demo" -l seconds -d 'How long, from the first encoded picture on; an interrupt (Ctrl-C) ends it earlier, with the summary' -r
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand demo" -l link -d 'The network between: rate=6500k,delay=25ms,queue=375000,loss=0.02,jitter=10ms,seed=1,at=40s:rate=1500k,outage=30s+3s' -r
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand demo" -l save -d 'Write what the receiver gets to a file' -r -F
 complete -c uplinkd -n "__fish_uplinkd_using_subcommand demo" -l source -d 'test, a clip, or a capture device below /dev' -r -F

@@ -1,19 +1,23 @@
 //! `uplinkd check-config`: everything that is wrong with a configuration, before it is on air.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use super::Failure;
-use crate::api::keys::Keys;
-use crate::config::{Config, file};
+use super::withheld::Withheld;
+use crate::api::keys::{self, KeyError, Keys};
+use crate::causes::with_causes;
+use crate::config::{Api, Config, Mqtt, SecretFile, Stream, StreamName, TlsFiles, file};
 use crate::media::{self, Finding, Severity};
 use crate::mqtt::access::Access;
+use crate::supervisor::passphrase;
 
-/// Parses, and then checks against this machine. What a stream would wait for (a camera) is told, and
-/// is no mistake.
+/// Parses, and then checks against this machine. What a stream would wait for (a camera) is told, and so is what only
+/// the daemon may read; neither is a mistake.
 pub fn run(path: &Path) -> Result<(), Failure> {
     let config = file::load(path).map_err(Failure::configuration)?;
     media::init().map_err(Failure::gstreamer)?;
-    let (errors, warnings) = findings(path, &config);
+    let Findings { errors, warnings, .. } = Findings::of(path, &config);
     if !errors.is_empty() {
         return Err(Failure::configuration([errors, warnings].concat().trim_end()));
     }
@@ -22,28 +26,103 @@ pub fn run(path: &Path) -> Result<(), Failure> {
 
 /// What this machine cannot do of it, and what it will wait for (or would, were the stream enabled):
 /// a line each, with the key and what to do.
-fn findings(path: &Path, config: &Config) -> (String, String) {
-    let (mut errors, mut warnings) = (String::new(), String::new());
-    let of_api = Keys::load(&config.api).map(|keys| keys.warnings);
-    let of_mqtt = config.mqtt.as_ref().map(|mqtt| Access::load(mqtt).map(|access| access.warnings));
-    for read in [Some(of_api), of_mqtt].into_iter().flatten() {
-        match read {
-            Ok(all) => {
-                for warning in all {
-                    warnings.push_str(&format!("{}: warning: {warning}\n", path.display()));
-                }
-            }
-            Err(error) => errors.push_str(&format!("{}: {error}\n", path.display())),
+struct Findings<'a> {
+    path: &'a Path,
+    errors: String,
+    warnings: String,
+}
+
+impl Findings<'_> {
+    fn of<'a>(path: &'a Path, config: &Config) -> Findings<'a> {
+        let mut findings = Findings { path, errors: String::new(), warnings: String::new() };
+        findings.look_at_api(&config.api);
+        if let Some(mqtt) = &config.mqtt {
+            findings.look_at_mqtt(mqtt);
         }
+        for (name, stream) in &config.streams {
+            findings.look_at_stream(name, stream);
+        }
+        findings
     }
-    for (name, stream) in &config.streams {
+
+    fn look_at_api(&mut self, api: &Api) {
+        let mut readable = api.clone();
+        self.without_withheld("api.token_file", &mut readable.token_file);
+        self.without_withheld_pair(["api.tls_certificate_file", "api.tls_key_file"], &mut readable.tls);
+        self.take(Keys::load(&readable).map(|keys| keys.warnings));
+    }
+
+    fn look_at_mqtt(&mut self, mqtt: &Mqtt) {
+        let mut readable = mqtt.clone();
+        self.without_withheld("mqtt.password_file", &mut readable.password_file);
+        self.without_withheld_pair(["mqtt.tls_certificate_file", "mqtt.tls_key_file"], &mut readable.tls);
+        if let Some(withheld) = mqtt.tls_ca_file.as_deref().and_then(Withheld::file) {
+            self.warning(format_args!("mqtt.tls_ca_file: {}", withheld.unchecked()));
+            readable.url.tls = false; // or the authorities of this machine would be looked for
+        }
+        self.take(Access::load(&readable).map(|access| access.warnings));
+    }
+
+    fn look_at_stream(&mut self, name: &StreamName, stream: &Stream) {
         for Finding { key, message, fix, severity } in media::check(stream) {
-            let (lines, kind) = match severity {
-                Severity::Error if stream.enabled => (&mut errors, ""),
-                Severity::Error | Severity::Warning => (&mut warnings, "warning: "),
-            };
-            lines.push_str(&format!("{}: {kind}streams.{name}.{key}: {message}; {fix}\n", path.display()));
+            let severity = if stream.enabled { severity } else { Severity::Warning };
+            self.add(severity, format_args!("streams.{name}.{key}: {message}; {fix}"));
+        }
+        let severity = if stream.enabled { Severity::Error } else { Severity::Warning };
+        for output in &stream.outputs {
+            let Some(path) = &output.passphrase_file else { continue };
+            let key = format!("streams.{name}.outputs[{}].passphrase_file", output.name);
+            if let Some(withheld) = Withheld::file(path) {
+                self.warning(format_args!("{key}: {}", withheld.unchecked()));
+            } else if let Err(error) = passphrase::load(path) {
+                let fix = "write the passphrase alone into it";
+                self.add(severity, format_args!("{key}: {}; {fix}", with_causes(&error)));
+            }
         }
     }
-    (errors, warnings)
+
+    /// Takes a secret that this process cannot read out of what is looked at, with a warning.
+    fn without_withheld(&mut self, key: &str, secret: &mut Option<SecretFile>) {
+        if let Some(withheld) = secret.as_ref().and_then(Withheld::secret) {
+            self.warning(format_args!("{key}: {}", withheld.unchecked()));
+            *secret = None;
+        }
+    }
+
+    /// The same of a certificate and its key: where one of them is withheld, the other is of no use.
+    fn without_withheld_pair(&mut self, keys: [&'static str; 2], files: &mut Option<TlsFiles>) {
+        let Some(TlsFiles { certificate, key }) = files else { return };
+        let withheld = [&*certificate, &*key].map(|path| Withheld::file(path));
+        for (key, withheld) in keys.iter().zip(&withheld) {
+            if let Some(withheld) = withheld {
+                self.warning(format_args!("{key}: {}", withheld.unchecked()));
+            }
+        }
+        match withheld {
+            [None, None] => return,
+            [None, Some(_)] => self.take(keys::certificates(keys[0], certificate).map(|_| Vec::new())),
+            [Some(_), None | Some(_)] => {}
+        }
+        *files = None;
+    }
+
+    /// What became of a section's files.
+    fn take(&mut self, read: Result<Vec<String>, KeyError>) {
+        match read {
+            Ok(warnings) => warnings.iter().for_each(|warning| self.warning(warning)),
+            Err(error) => self.add(Severity::Error, error),
+        }
+    }
+
+    fn warning(&mut self, text: impl Display) {
+        self.add(Severity::Warning, text);
+    }
+
+    fn add(&mut self, severity: Severity, text: impl Display) {
+        let path = self.path.display();
+        match severity {
+            Severity::Error => self.errors.push_str(&format!("{path}: {text}\n")),
+            Severity::Warning => self.warnings.push_str(&format!("{path}: warning: {text}\n")),
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! | 0 | done |
 //! | 1 | the daemon refuses: no such stream, … |
 //! | 69 | no daemon answers there |
-//! | 77 | the token is missing or wrong, or this user may not use the socket |
+//! | 77 | the token is missing or wrong, or this user may not read its file, or use the socket |
 //! | 78 | the configuration, or a file that it names, is of no use |
 
 use std::fmt::Write as _;
@@ -16,11 +16,13 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 use tokio::runtime::Builder;
 
+use super::withheld::Withheld;
 use super::{DEFAULT_CONFIG, EX_CONFIG, EX_OTHER, EX_UNAVAILABLE, Failure, say};
 use crate::api::client::{Answer, Client, ClientError};
-use crate::api::keys::{KeyError, Token};
+use crate::api::keys::Token;
 use crate::causes::with_causes;
-use crate::config::{SecretFile, file};
+use crate::config::file::{self, LoadError};
+use crate::config::{self, Config, SecretFile};
 
 /// Where the daemon is, and what it is to do.
 #[derive(Debug, Args)]
@@ -104,19 +106,47 @@ pub fn run(arguments: CtlArguments) -> Result<(), Failure> {
 
 fn client(arguments: &CtlArguments) -> Result<Client, Failure> {
     if let Some(url) = &arguments.url {
-        let token = arguments.token_file.as_ref().map(|path| Token::load(&SecretFile::Path(path.clone())));
-        let token = token.transpose().map_err(unusable)?;
+        let token =
+            arguments.token_file.as_ref().map(|path| token(&SecretFile::Path(path.clone()))).transpose()?;
         return Client::at(url, token, &arguments.ca_file).map_err(failure);
     }
-    match file::load(&arguments.config) {
-        Ok(config) => Client::of(&config.api).map_err(failure),
-        Err(file::LoadError::Read { source, .. })
-            if source.kind() == io::ErrorKind::NotFound && arguments.config == Path::new(DEFAULT_CONFIG) =>
-        {
-            Client::at(DEFAULT_URL, None, &arguments.ca_file).map_err(failure)
+    configured(file::load(&arguments.config), &arguments.ca_file)
+}
+
+fn token(file: &SecretFile) -> Result<Token, Failure> {
+    Token::load(file).map_err(|error| match Withheld::secret(file) {
+        Some(withheld) => not_permitted(error.key, &withheld),
+        None => failure(ClientError::Keys(error)),
+    })
+}
+
+/// Of the daemon with this configuration. Without one where it usually is, there may still be a daemon where the
+/// shipped configuration has it: a demo, for instance.
+fn configured(loaded: Result<Config, LoadError>, authorities: &Path) -> Result<Client, Failure> {
+    match loaded {
+        Ok(config) => Client::of(&config.api).map_err(|error| match (&error, withheld(&config.api)) {
+            (ClientError::Keys(_), Some((key, withheld))) => not_permitted(key, &withheld),
+            _ => failure(error),
+        }),
+        Err(LoadError::Missing { path }) if path == Path::new(DEFAULT_CONFIG) => {
+            Client::at(DEFAULT_URL, None, authorities).map_err(failure)
         }
         Err(error) => Err(Failure::configuration(error)),
     }
+}
+
+/// What a client needs of `api` and may not read.
+fn withheld(api: &config::Api) -> Option<(&'static str, Withheld)> {
+    let token = api.token_file.as_ref().and_then(Withheld::secret);
+    let certificate = || api.tls.as_ref().and_then(|files| Withheld::file(&files.certificate));
+    match token {
+        Some(withheld) => Some(("api.token_file", withheld)),
+        None => certificate().map(|withheld| ("api.tls_certificate_file", withheld)),
+    }
+}
+
+fn not_permitted(key: &str, withheld: &Withheld) -> Failure {
+    Failure::coded(format!("{key}: {}", withheld.needed()), EX_NOPERM)
 }
 
 async fn carry_out(client: &Client, command: CtlCommand, json: bool) -> Result<(), Failure> {
@@ -273,10 +303,6 @@ fn failure(error: ClientError) -> Failure {
     Failure::coded(with_causes(&error), code)
 }
 
-fn unusable(error: KeyError) -> Failure {
-    failure(ClientError::Keys(error))
-}
-
 fn say_json(value: &Value) -> Result<(), Failure> {
     say(&format!("{value:#}\n"))
 }
@@ -386,6 +412,16 @@ mod tests {
             granted(answer(422, wrong)).unwrap_err().message,
             "the daemon refuses (422): two things\nrequest:2:9: log.level: is 1; write \"info\"\n: no; yes"
         );
+    }
+
+    #[test]
+    fn without_the_usual_configuration_the_usual_place_is_asked() {
+        let missing =
+            |path: &str| configured(Err(LoadError::Missing { path: path.into() }), Path::new(AUTHORITIES));
+        let client = missing(DEFAULT_CONFIG).unwrap();
+        assert!(format!("{client:?}").contains("127.0.0.1:9980"), "{client:?}");
+        let failure = missing("/nonexistent.toml").unwrap_err();
+        assert_eq!(failure.code, EX_CONFIG, "{}", failure.message);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Failure;
+use super::withheld::Withheld;
 use crate::api::keys::Keys;
 use crate::api::{Api, BindError, Facts, Locks};
 use crate::causes::with_causes;
@@ -139,8 +140,12 @@ fn cannot_bind(path: &Path, error: BindError) -> Failure {
     }
 }
 
+/// What this process may not read, systemd may hand over to the next.
 fn api_can_start(section: &config::Api) -> Result<(), String> {
-    Keys::load(section).map(|_| ()).map_err(|error| error.to_string())
+    match Keys::load(section) {
+        Err(error) if Withheld::of_api(section).is_none() => Err(error.to_string()),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Applies the file as it is now, with the overrides on top; a bad one is refused wholly and what runs goes on.

@@ -13,7 +13,7 @@ use crate::{media, telemetry};
 
 #[derive(Debug, Args)]
 pub struct DemoArguments {
-    /// How long; an interrupt (Ctrl-C) ends it earlier, with the summary
+    /// How long, from the first encoded picture on; an interrupt (Ctrl-C) ends it earlier, with the summary
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
     /// The network between: rate=6500k,delay=25ms,queue=375000,loss=0.02,jitter=10ms,seed=1,at=40s:rate=1500k,outage=30s+3s

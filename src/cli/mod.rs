@@ -18,6 +18,7 @@ mod devices;
 mod probe_encoder;
 mod report;
 mod simulate;
+mod withheld;
 
 use std::error::Error;
 use std::io::{self, Write};

@@ -13,7 +13,7 @@ use toml::{Table, Value};
 
 use super::json::json;
 use super::receiver::{self, Receiver, Reception};
-use super::status::{Display, Snapshot, line};
+use super::status::{Display, Snapshot, line, line_before};
 use super::summary::{SenderTotals, Summary, Verdict, table};
 use crate::api::{Api, BindError, Facts};
 use crate::config::{self, Config, Listen, Problems};
@@ -21,13 +21,14 @@ use crate::link::Spec;
 use crate::link::relay::Relay;
 use crate::machine::SYS;
 use crate::media;
-use crate::supervisor::status::{SourceState, Status};
+use crate::supervisor::status::{SourceState, State, Status};
 use crate::supervisor::{StreamHandle, Supervisor};
 use crate::units::Bitrate;
 
 /// What to demonstrate.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// From the first encoded picture on.
     pub duration: Duration,
     /// The link as it was written, and what it means.
     pub link: (String, Spec),
@@ -102,10 +103,14 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
     if !options.json {
         print(&format!("{}\nAPI: curl {url}/v1/streams/{STREAM}\n", headline(&options.source, &spec_text)))?;
     }
-    let (begin, totals, quiet) = (Instant::now(), Totals::default(), options.json);
-    let mut show = Show { receiver: &receiver, begin, totals, quiet };
+    let (totals, quiet) = (Totals::default(), options.json);
+    let mut show = Show { receiver: &receiver, begin: None, totals, quiet };
     show.watch(stream.clone(), options.duration).await?;
-    let elapsed = show.begin.elapsed();
+    let elapsed = show.begin.map_or(Duration::ZERO, |begin| begin.elapsed());
+    let nothing_encoded = match show.begin {
+        Some(_) => None,
+        None => Some(stream.status().reason.unwrap_or_else(|| NO_REASON.to_owned())),
+    };
     let drained = supervisor.shut_down();
     tokio::join!(drained, show.follow(stream));
     sleep(RELEASE_MARGIN).await;
@@ -119,6 +124,7 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
         sender: totals.sender,
         relay: relay.counters(),
         reception: receiver.stop(),
+        nothing_encoded,
         source_missing: totals.source_missing,
         saved_to: options.save.map(|path| path.display().to_string()),
     };
@@ -129,26 +135,40 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
 /// Looks at the stream and at what arrives.
 struct Show<'a> {
     receiver: &'a Receiver,
-    begin: Instant,
+    /// When the first encoded picture was seen. Encoders may have been tried for long before.
+    begin: Option<Instant>,
     totals: Totals,
     /// Without the lines.
     quiet: bool,
 }
 
 impl Show<'_> {
-    /// A line a second, until the time is over or somebody interrupts.
+    /// A line a second, until the time is over or somebody interrupts; or until it is clear that no picture comes.
     async fn watch(&mut self, mut stream: StreamHandle, duration: Duration) -> Result<(), Error> {
         let display = Display::of_stdout();
         let mut tick = interval(LINE_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut interrupted = pin!(tokio::signal::ctrl_c());
-        let end = self.begin + duration;
+        let started = Instant::now();
+        let mut end = started + FIRST_PICTURE_WITHIN;
         loop {
             tokio::select! {
-                status = stream.next_status() => self.totals.add(&status.ok_or(Error::Gone)?),
+                status = stream.next_status() => {
+                    let status = status.ok_or(Error::Gone)?;
+                    self.totals.add(&status);
+                    if self.begin.is_none() && self.totals.sender.frames_encoded > 0 {
+                        let now = Instant::now();
+                        self.begin = Some(now);
+                        end = now + duration;
+                    }
+                    // It would fail again, and has said why.
+                    if self.begin.is_none() && status.state == State::Failed {
+                        break;
+                    }
+                }
                 _ = tick.tick(), if !self.quiet => {
-                    let now = snapshot(self.begin.elapsed(), &stream.status(), &self.receiver.report());
-                    print(&display.show(&line(&now)))?;
+                    let line = self.line(started, &stream.status());
+                    print(&display.show(&line))?;
                 }
                 () = sleep_until(end.into()) => break,
                 result = &mut interrupted => {
@@ -158,6 +178,13 @@ impl Show<'_> {
             }
         }
         if self.quiet { Ok(()) } else { print(display.end()) }
+    }
+
+    fn line(&self, started: Instant, status: &Status) -> String {
+        match self.begin {
+            Some(begin) => line(&snapshot(begin.elapsed(), status, &self.receiver.report())),
+            None => line_before(started.elapsed(), status.state.as_str(), status.reason.as_deref()),
+        }
     }
 
     /// Keeps count while the stream drains.
@@ -294,6 +321,13 @@ const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 
 /// Enough for a round trip of 100 ms with losses to be mended a few times, and not long to wait for.
 const LATENCY: Duration = Duration::from_millis(1000);
+
+/// For how long encoders may be tried before the first picture: a probe is killed after 10 s, and a machine with
+/// hardware has a dozen to try, of which few hang.
+const FIRST_PICTURE_WITHIN: Duration = Duration::from_secs(120);
+
+/// Said where a stream that has encoded nothing does not say why.
+const NO_REASON: &str = "the stream gives no reason";
 
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -9,7 +9,7 @@ use crate::units::Bitrate;
 /// What the line shows, at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// Since the demonstration began.
+    /// Since the first encoded picture.
     pub elapsed: Duration,
     /// The stream's state, in the API's words.
     pub state: String,
@@ -68,6 +68,13 @@ pub fn line(now: &Snapshot) -> String {
         ),
     );
     line
+}
+
+/// The line before the first encoded picture, without an end: there are no figures yet. `waited` is since the
+/// demonstration was started; `state` and `reason` are the stream's.
+pub fn line_before(waited: Duration, state: &str, reason: Option<&str>) -> String {
+    let seconds = waited.as_secs();
+    format!("{:02}:{:02} {state:<10} {}", seconds / 60, seconds % 60, reason.unwrap_or("trying encoders"))
 }
 
 /// How lines follow each other.
@@ -163,6 +170,16 @@ mod tests {
         let line = line(&Snapshot { state: "connecting".to_owned(), ..Snapshot::default() });
         assert!(line.contains("RTT – · delay –"), "{line}");
         assert!(line.ends_with("0 frames, nothing yet"), "{line}");
+    }
+
+    #[test]
+    fn before_the_first_picture_it_says_what_it_waits_for() {
+        let waited = Duration::from_secs(61);
+        assert_eq!(
+            line_before(waited, "starting", Some("trying the encoders of this machine: x264enc")),
+            "01:01 starting   trying the encoders of this machine: x264enc"
+        );
+        assert_eq!(line_before(waited, "starting", None), "01:01 starting   trying encoders");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::units::{Bitrate, ByteCount};
 /// All that the table is made from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
+    /// Since the first encoded picture; zero without one.
     pub elapsed: Duration,
     /// The encoder's element, such as `x264enc`.
     pub encoder: String,
@@ -21,6 +22,8 @@ pub struct Summary {
     pub sender: SenderTotals,
     pub relay: RelayCounters,
     pub reception: Reception,
+    /// Why no picture was encoded at all, where none was.
+    pub nothing_encoded: Option<String>,
     /// Why the source never gave a picture, where it did not: then all that was sent is the slate.
     pub source_missing: Option<String>,
     /// The file that the stream was saved to.
@@ -82,7 +85,8 @@ impl Verdict {
 /// The table, several lines, each with an end.
 pub fn table(summary: &Summary) -> String {
     let link = if summary.link.is_empty() { "a perfect link" } else { &summary.link };
-    let mut table = format!("\n{} seconds with {} over {link}\n", summary.elapsed.as_secs(), summary.encoder);
+    let encoder = if summary.encoder.is_empty() { "no encoder" } else { &summary.encoder };
+    let mut table = format!("\n{} seconds with {encoder} over {link}\n", summary.elapsed.as_secs());
     let rows = [
         ("picture", picture(summary)),
         ("sound", sound(summary)),
@@ -146,6 +150,10 @@ fn defects(summary: &Summary) -> Vec<String> {
     }
     if let Some(reason) = &summary.source_missing {
         complain(true, format!("the source never gave a picture, what was sent is the slate: {reason}"));
+    }
+    if let Some(reason) = &summary.nothing_encoded {
+        complain(true, format!("no picture was encoded: {reason}"));
+        return defects; // what did not arrive follows from that
     }
     complain(stream.bytes == ByteCount::ZERO, "nothing arrived".to_owned());
     let has = |units: Option<u64>| units.is_some_and(|units| units > 0);
@@ -430,6 +438,13 @@ mod tests {
         check(|s| s.reception.save_error = Some("disk full".to_owned()), "saving stopped: disk full");
         check(|s| s.reception.failure = Some("no socket".to_owned()), "the receiver failed: no socket");
         check(|s| s.reception = Reception::default(), "nothing arrived");
+        check(
+            |s| {
+                s.reception = Reception::default();
+                s.nothing_encoded = Some("no encoder is here".to_owned());
+            },
+            "no picture was encoded: no encoder is here",
+        );
         check(
             |s| s.source_missing = Some("no such file".to_owned()),
             "the source never gave a picture, what was sent is the slate: no such file",

@@ -21,6 +21,7 @@ mod feed;
 pub mod lasting;
 mod machine;
 mod output;
+pub mod passphrase;
 mod program;
 pub mod recorder;
 mod refrain;

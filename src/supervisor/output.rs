@@ -6,7 +6,7 @@
 
 mod listening;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use tokio::time::sleep_until;
 use super::events::{Event, StateNews, Teller};
 use super::fanout::Fanout;
 use super::feed::Feed;
+use super::passphrase::{self, PassphraseError};
 use super::recorder::{Recorder, Recorders};
 use super::status::{LinkStatus, OutputStatus, Totals};
 use super::steering::Steering;
@@ -25,13 +26,11 @@ use crate::causes::with_causes;
 use crate::config::{self, OutputName, SrtMode};
 use crate::media::{self, Tracks};
 use crate::rate::{self, Decision};
-use crate::secrets;
 use crate::session::meter::Meter;
 use crate::session::output::{OutputMachine, OutputState, Progress, Setback};
 use crate::transport::gop_queue::LeftOut;
 use crate::transport::srt::{
-    self, ConnectError, Connection, Encryption, Ended, ListenError, Measurement, Passphrase,
-    PassphraseLength, Target,
+    self, ConnectError, Connection, Encryption, Ended, ListenError, Measurement, Passphrase, Target,
 };
 use crate::units::{Bitrate, ByteCount};
 
@@ -135,10 +134,8 @@ struct Output {
 /// Why a connection could not be made, or ended.
 #[derive(Debug, thiserror::Error)]
 enum OutputError {
-    #[error("cannot read the passphrase file {}", path.display())]
-    Passphrase { path: PathBuf, source: std::io::Error },
-    #[error("cannot use the passphrase in {}", path.display())]
-    PassphraseUnusable { path: PathBuf, source: PassphraseLength },
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(transparent)]
@@ -435,24 +432,11 @@ async fn encryption(output: &config::Output) -> Result<Option<Encryption>, Outpu
 }
 
 /// Read anew for each attempt, so that a changed secret needs no restart.
-async fn passphrase(path: &Path) -> Result<Passphrase, OutputError> {
-    let text = read_secret(path)
-        .await
-        .map_err(|source| OutputError::Passphrase { path: path.to_owned(), source })?;
-    Passphrase::new(text.trim_end_matches(['\r', '\n']))
-        .map_err(|source| OutputError::PassphraseUnusable { path: path.to_owned(), source })
-}
-
-/// A pipe would hang, a device would never end, and a large file is a wrong path: none of them is read.
-async fn read_secret(path: &Path) -> std::io::Result<String> {
-    let path = path.to_owned();
-    let path = &tokio::task::spawn_blocking(move || secrets::locate(&path)).await?;
-    let metadata = tokio::fs::metadata(path).await?;
-    if !metadata.is_file() || metadata.len() > LARGEST_SECRET {
-        let problem = format!("it is not a plain file of at most {LARGEST_SECRET} bytes");
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, problem));
-    }
-    tokio::fs::read_to_string(path).await
+async fn passphrase(path: &Path) -> Result<Passphrase, PassphraseError> {
+    let owned = path.to_owned();
+    tokio::task::spawn_blocking(move || passphrase::load(&owned)).await.unwrap_or_else(|error| {
+        Err(PassphraseError::Unreadable { path: path.to_owned(), source: error.into() })
+    })
 }
 
 impl OutputError {
@@ -460,10 +444,7 @@ impl OutputError {
     fn setback(&self) -> Setback {
         match self {
             OutputError::Connect(error) if error.is_refusal() => Setback::Refused,
-            OutputError::Passphrase { .. }
-            | OutputError::PassphraseUnusable { .. }
-            | OutputError::Dismissed
-            | OutputError::Media(_) => Setback::Refused,
+            OutputError::Passphrase(_) | OutputError::Dismissed | OutputError::Media(_) => Setback::Refused,
             OutputError::Connect(_) | OutputError::Listen(_) | OutputError::Lost(_) => Setback::Unreachable,
         }
     }
@@ -502,9 +483,6 @@ async fn requested(flag: &mut watch::Receiver<bool>) {
 /// The queue's bound in bytes is this much of the stream at its peak: beyond any age that is useful
 /// at usual latencies, and a bound where a latency of 30 s meets a small machine.
 const QUEUE_SPAN: Duration = Duration::from_secs(10);
-
-/// In bytes: far above the 79 that SRT allows.
-const LARGEST_SECRET: u64 = 4096;
 
 /// Said of an output that streams with gaps.
 const TOO_SLOW: &str = "the link is slower than the stream: pictures are left out";
