@@ -5,9 +5,9 @@
 //! owner know only the file's own path.
 
 use std::env;
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -25,6 +25,13 @@ pub fn locate(path: &Path) -> PathBuf {
     if refused(path) { handed_over().unwrap_or_else(|| path.to_owned()) } else { path.to_owned() }
 }
 
+/// Whether only root may read the file, and systemd does not hand it over: then the service cannot have it. What
+/// folders above it allow is not looked at. Blocks on the file system.
+pub fn is_out_of_reach(path: &Path) -> bool {
+    let is_private = |metadata: Metadata| metadata.uid() == 0 && metadata.mode() & OTHERS_READ == 0;
+    !path.starts_with(FOLDER) && fs::metadata(path).is_ok_and(is_private)
+}
+
 /// The name of `path` among the credentials, where it is there.
 fn copy(path: &Path, credentials: &Path) -> Option<PathBuf> {
     let name = path.strip_prefix(FOLDER).ok()?.to_str()?;
@@ -37,10 +44,10 @@ fn copy(path: &Path, credentials: &Path) -> Option<PathBuf> {
 const FOLDER: &str = "/etc/uplinkd/secrets";
 const ID: &str = "secret";
 
+const OTHERS_READ: u32 = 0o004;
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]

@@ -3,13 +3,14 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use super::Failure;
 use super::withheld::Withheld;
+use super::{DEFAULT_CONFIG, Failure};
 use crate::api::keys::{self, KeyError, Keys};
 use crate::causes::with_causes;
 use crate::config::{Api, Config, Mqtt, SecretFile, Stream, StreamName, TlsFiles, file};
 use crate::media::{self, Finding, Severity};
 use crate::mqtt::access::Access;
+use crate::secrets;
 use crate::supervisor::passphrase;
 
 /// Parses, and then checks against this machine. What a stream would wait for (a camera) is told, and so is what only
@@ -41,6 +42,9 @@ impl Findings<'_> {
         }
         for (name, stream) in &config.streams {
             findings.look_at_stream(name, stream);
+        }
+        if path == Path::new(DEFAULT_CONFIG) {
+            findings.warn_of_reach(config);
         }
         findings
     }
@@ -111,6 +115,39 @@ impl Findings<'_> {
         match read {
             Ok(warnings) => warnings.iter().for_each(|warning| self.warning(warning)),
             Err(error) => self.add(Severity::Error, error),
+        }
+    }
+
+    /// What root can read when this is typed, and the service cannot when it starts.
+    fn warn_of_reach(&mut self, config: &Config) {
+        let (api, mqtt) = (&config.api, config.mqtt.as_ref());
+        let tls = |files: &Option<TlsFiles>| files.as_ref().map(|files| files.key.clone());
+        let secret = |file: Option<&SecretFile>| match file {
+            Some(SecretFile::Path(path)) => Some(path.clone()),
+            Some(SecretFile::Credential(_)) | None => None,
+        };
+        let mut files = vec![
+            ("api.token_file".to_owned(), secret(api.token_file.as_ref())),
+            ("api.tls_key_file".to_owned(), tls(&api.tls)),
+            ("mqtt.password_file".to_owned(), mqtt.and_then(|mqtt| secret(mqtt.password_file.as_ref()))),
+            ("mqtt.tls_key_file".to_owned(), mqtt.and_then(|mqtt| tls(&mqtt.tls))),
+        ];
+        for (name, stream) in &config.streams {
+            files.extend(stream.outputs.iter().map(|output| {
+                (
+                    format!("streams.{name}.outputs[{}].passphrase_file", output.name),
+                    output.passphrase_file.clone(),
+                )
+            }));
+        }
+        for (key, path) in files {
+            if let Some(path) = path.filter(|path| secrets::is_out_of_reach(path)) {
+                let path = path.display();
+                self.warning(format_args!(
+                    "{key}: only root may read {path}, and the service is not root; move it to /etc/uplinkd/secrets, \
+                     whose files systemd hands over"
+                ));
+            }
         }
     }
 

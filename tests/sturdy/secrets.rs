@@ -46,3 +46,29 @@ fn every_file_that_a_configuration_may_name_is_read_where_systemd_has_put_it() {
         assert!(log.contains("onnection refused") && !log.contains("ermission denied"), "{log}");
     });
 }
+
+#[test]
+fn a_secret_that_the_service_cannot_have_is_told_before_it_starts() {
+    let script = "
+        ours=$(mktemp -d); cp -a /etc/. $ours 2>&- || true; mkdir -p $ours/uplinkd/secrets
+        echo correct-horse-battery-staple >$ours/uplinkd/secrets/studio.pass
+        cp $ours/uplinkd/secrets/studio.pass $ours/studio.pass; chmod 600 $ours/studio.pass $ours/uplinkd/secrets/*
+        echo \"$CONFIGURATION\" >$ours/uplinkd/uplinkd.toml
+        mount --bind $ours /etc; status=0; \"$0\" \"$@\" || status=$?; umount /etc; rm -r $ours; exit $status";
+    let said = |passphrase: &str| {
+        let mut command = apart("-rm", script)?;
+        let stream = test_stream(9000, 300, &format!("passphrase_file = \"{passphrase}\"\n"));
+        let output = command.arg("check-config").env("CONFIGURATION", stream).output().expect("it runs");
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && said.contains("good, for this machine too"), "{said}");
+        Some(said)
+    };
+    let Some(there) = said("/etc/uplinkd/secrets/studio.pass") else { return };
+    assert!(!there.contains("warning"), "{there}");
+    let elsewhere = said("/etc/studio.pass").expect("as before");
+    assert!(
+        elsewhere.contains("outputs[studio].passphrase_file: only root may read /etc/studio.pass"),
+        "{elsewhere}"
+    );
+}
