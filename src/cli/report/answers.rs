@@ -1,5 +1,6 @@
 //! What the daemon says.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -33,11 +34,8 @@ pub fn ask(api: &config::Api) -> Answers {
         Page::answered("config.json", config),
         Page::answered("streams.json", streams),
     ];
-    // The daemon's own list: it has what was changed through the API, whatever the file says now.
-    for status in listed["items"].as_array().into_iter().flatten() {
-        let Some(Ok(stream)) = status["id"].as_str().map(StreamName::new) else { continue };
-        for output in status["outputs"].as_array().into_iter().flatten() {
-            let Some(Ok(output)) = output["name"].as_str().map(OutputName::new) else { continue };
+    for (stream, outputs) in outputs(&settings, &listed) {
+        for output in outputs {
             let path = format!("/v1/streams/{stream}/rate?last_s=600&format=series&output={output}");
             pages.push(Page::answered(&format!("{RATE}{stream}-{output}.json"), daemon.ask(&path)));
         }
@@ -50,6 +48,29 @@ pub fn ask(api: &config::Api) -> Answers {
         }
     }
     Answers { pages, config: settings }
+}
+
+/// Of each stream, as the daemon has them: with what was changed through the API, whatever the file says now. Streams
+/// that are off are in `config` alone, and where there is no configuration, as in a demo, all are in `streams`.
+fn outputs(config: &Value, streams: &Value) -> BTreeMap<StreamName, BTreeSet<OutputName>> {
+    let keys = config["settings"].as_array().into_iter().flatten().filter_map(|it| it["key"].as_str());
+    let configured = keys.filter_map(|key| {
+        let (stream, output) =
+            key.strip_prefix("streams.")?.strip_suffix("].url")?.split_once(".outputs[")?;
+        Some((stream, output))
+    });
+    let running = streams["items"].as_array().into_iter().flatten().flat_map(|status| {
+        let names = status["outputs"].as_array().into_iter().flatten();
+        names.filter_map(|output| Some((status["id"].as_str()?, output["name"].as_str()?)))
+    });
+    let mut outputs: BTreeMap<StreamName, BTreeSet<OutputName>> = BTreeMap::new();
+    for (stream, output) in configured.chain(running) {
+        // Another name is no stream's, and may be no name for a file.
+        if let (Ok(stream), Ok(output)) = (StreamName::new(stream), OutputName::new(output)) {
+            outputs.entry(stream).or_default().insert(output);
+        }
+    }
+    outputs
 }
 
 /// Is asked nothing more once it was silent: each question would wait as long again.
@@ -97,3 +118,29 @@ pub const FLIGHT: &str = "flight-";
 
 /// For one answer. What takes the longest is a recording's megabytes, some seconds on a small machine in trouble.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn outputs_are_those_that_are_configured_or_run() {
+        let config = json!({"settings": [
+            {"key": "streams.main.enabled"},
+            {"key": "streams.main.outputs[studio].url"},
+            {"key": "streams.main.outputs[studio].latency_ms"},
+        ]});
+        let streams = json!({"items": [
+            {"id": "main", "outputs": [{"name": "studio"}, {"name": "b"}]},
+            {"id": "../main", "outputs": [{"name": "c"}]},
+        ]});
+        let found: Vec<String> = outputs(&config, &streams)
+            .iter()
+            .flat_map(|(stream, outputs)| outputs.iter().map(move |output| format!("{stream}/{output}")))
+            .collect();
+        assert_eq!(found, ["main/b", "main/studio"]);
+        assert!(outputs(&Value::Null, &Value::Null).is_empty());
+    }
+}
