@@ -169,8 +169,8 @@ impl Settings {
 
     /// The error names no value that may be a secret.
     fn unusable(path: &Path, text: &str, error: &str, known: &mut Known) -> Settings {
-        let other = "a running daemon may have other stream ids than are written there";
-        known.gaps.insert(format!("{} cannot be used, and {other}", path.display()));
+        let unknown = "stream ids of the running daemon that cannot be read there are not known";
+        known.gaps.insert(format!("{} cannot be used, and {unknown}", path.display()));
         Settings { page: commented("it cannot be used", error), api: likely_api(text) }
     }
 }
