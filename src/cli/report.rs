@@ -3,11 +3,14 @@
 //! What cannot be had (no daemon answers, no journal) is told in the archive in its place: a machine in trouble is
 //! what it is for.
 
+mod answers;
 mod archive;
+mod known;
 mod redaction;
+mod size;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,14 +18,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use log::LevelFilter;
-use serde_json::Value;
 
-use super::{Failure, block_on, devices};
-use crate::api::client::{Answer, Client};
+use super::{Failure, devices};
 use crate::causes::with_causes;
-use crate::config::{Config, file};
+use crate::config::store::Store;
+use crate::config::{Api, Config, Document, Layers, file, parse};
 use crate::{media, telemetry};
+use known::Known;
 use redaction::Redaction;
+use size::{JOURNAL, LEFT_OUT};
 
 #[derive(Debug, Args)]
 pub struct ReportArguments {
@@ -40,51 +44,160 @@ pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::other)?.as_secs();
     let path =
         arguments.file.clone().unwrap_or_else(|| PathBuf::from(format!("uplinkd-report-{now}.tar.gz")));
-    let config = file::load(&arguments.config);
-    let redaction = Redaction::of(config.as_ref().ok());
 
+    let mut known = Known::default();
+    let settings = Settings::read(&arguments.config, &Store::of_this_machine(), &mut known);
     let mut pages = vec![
         Page::new("machine.txt", machine()),
-        Page::new(
-            "configuration.toml",
-            match &config {
-                Ok(config) => redaction::configuration(config),
-                Err(error) => format!("# it cannot be used:\n{error}\n"), // names no value that may be a secret
-            },
-        ),
+        Page::new("configuration.toml", settings.page),
         Page::new("devices.json", devices()),
         Page::new(
-            "journal.txt",
+            JOURNAL,
             output("journalctl", &["-u", "uplinkd", "-n", JOURNAL_LINES, "--no-pager", "-o", "short-iso"]),
         ),
         Page::new("unit.txt", output("systemctl", &["status", "uplinkd", "--no-pager", "-n", "0"])),
     ];
-    if let Ok(config) = &config {
-        pages.extend(answers(config));
-    }
+    let answers = answers::ask(&settings.api);
+    known.learn_answer(&answers.config);
+    pages.extend(answers.pages);
+    let redaction = Redaction::of(&known);
     for page in &mut pages {
-        page.text = redaction.apply(&page.text);
+        page.text = redaction.apply(&page.text, page.is_json());
+    }
+    let promise = promise(&known);
+    if let Err(gaps) = &promise {
+        pages.push(Page::new("maybe-secret.txt", gaps.clone()));
     }
 
-    let cannot = |error| Failure::plain(&format!("cannot write {}: {error}", path.display()));
-    let mut file = create(&path)?;
-    let mut size = archive::write(&file, &pages, now).map_err(cannot)?;
-    if size > LARGEST_ARCHIVE {
-        pages.retain(|page| !page.name.starts_with(FLIGHT));
-        pages.push(Page::new(
-            "left-out.txt",
-            "The flight recordings would be too large for a letter.\n".to_owned(),
-        ));
-        file.set_len(0).and_then(|()| file.rewind()).map_err(cannot)?;
-        size = archive::write(&file, &pages, now).map_err(cannot)?;
-    }
+    let file = create(&path)?;
+    let size = write(file, &mut pages, now).map_err(|error| {
+        let removed = match fs::remove_file(&path) {
+            Ok(()) => String::new(),
+            Err(trouble) => format!(", and what there is of it cannot be removed: {trouble}"),
+        };
+        Failure::plain(&format!("cannot write {}: {error}{removed}", path.display()))
+    })?;
     let names: Vec<&str> = pages.iter().map(|page| page.name.as_str()).collect();
     super::say(&format!(
-        "{}: {} KiB: {}\nNo passphrase, token or stream id is in it. Look at it before you send it: tar -xzf {0}\n",
+        "{}: {} KiB: {}\n{}Look at it before you send it: tar -xzf {0}\n",
         path.display(),
         size.div_ceil(1024),
         names.join(", "),
+        promise.unwrap_or_else(|gaps| gaps),
     ))
+}
+
+/// What can be said of secrets in the archive; else what may be in it, and why.
+fn promise(known: &Known) -> Result<String, String> {
+    let mut gaps: Vec<String> = known.gaps.iter().cloned().collect();
+    if known.stream_ids.iter().any(|id| redaction::is_like_a_word(id)) {
+        gaps.push(
+            "a stream id is as short as a word, and is taken out only where it stands in quotes".to_owned(),
+        );
+    }
+    if gaps.is_empty() {
+        return Ok("No passphrase, token or stream id is in it.\n".to_owned());
+    }
+    let gaps: String = gaps.iter().map(|gap| format!("  - {gap}\n")).collect();
+    Err(format!(
+        "Passphrases, tokens and stream ids that could be read are taken out. Others may be in it, for:\n{gaps}"
+    ))
+}
+
+/// Writes what fits, and tells how many bytes that is; `pages` are afterwards those that it has.
+fn write(mut file: File, pages: &mut Vec<Page>, now: u64) -> io::Result<u64> {
+    let complete: Vec<_> = pages.iter().map(|page| (page.name.clone(), page.text.len())).collect();
+    loop {
+        let size = archive::write(&file, pages, now)?;
+        if size <= LARGEST_ARCHIVE || !size::shrink(pages) {
+            return Ok(size);
+        }
+        pages.retain(|page| page.name != LEFT_OUT);
+        let losses = size::losses(&complete, pages, LARGEST_ARCHIVE);
+        pages.push(Page::new(LEFT_OUT, losses));
+        file.set_len(0)?;
+        file.rewind()?;
+    }
+}
+
+/// What the daemon was told.
+struct Settings {
+    /// For the archive: what counts, or what is wrong with it.
+    page: String,
+    /// Where the daemon is asked: where it would listen, as far as that can be read.
+    api: Api,
+}
+
+impl Settings {
+    /// Of the file and the overrides; what of them is secret is learnt. Blocks on files.
+    fn read(path: &Path, store: &Store, known: &mut Known) -> Settings {
+        known.learn_folders(path);
+        let overrides = store.path();
+        if let (Some(folder), Some(name)) = (overrides.parent(), overrides.file_name()) {
+            known.learn_overrides(folder, &name.to_string_lossy());
+        }
+        let text = file::text(path).map_err(|error| error.to_string());
+        if let Ok(text) = &text {
+            known.learn_document(path, text);
+        }
+        let text = match text {
+            Ok(text) => text,
+            Err(error) => return Settings::unusable(path, "", &error, known),
+        };
+        let parsed = |overrides: &str| {
+            Layers::parse(&text, overrides).map(|layers| layers.config).map_err(|problems| {
+                problems.render(|document| match document {
+                    Document::File => path.display().to_string(),
+                    Document::Overrides => store.path().display().to_string(),
+                })
+            })
+        };
+        let both = store.load().map_err(|error| error.to_string()).and_then(|overrides| parsed(&overrides));
+        match both {
+            Ok(config) => Settings::usable("", config),
+            Err(trouble) => match parsed("") {
+                // As the daemon does at a start.
+                Ok(config) => Settings::usable(&commented("without the overrides", &trouble), config),
+                Err(error) => Settings::unusable(path, &text, &error, known),
+            },
+        }
+    }
+
+    fn usable(comment: &str, config: Config) -> Settings {
+        Settings { page: format!("{comment}{}", redaction::configuration(&config)), api: config.api }
+    }
+
+    /// The error names no value that may be a secret.
+    fn unusable(path: &Path, text: &str, error: &str, known: &mut Known) -> Settings {
+        let unknown = "stream ids of the running daemon that cannot be read there are not known";
+        known.gaps.insert(format!("{} cannot be used, and {unknown}", path.display()));
+        Settings { page: commented("it cannot be used", error), api: likely_api(text) }
+    }
+}
+
+fn commented(what: &str, why: &str) -> String {
+    format!("# {what}:\n{}", why.trim_end().lines().map(|line| format!("# {line}\n")).collect::<String>())
+}
+
+/// `[api]` of a document that is wrong elsewhere, or itself so far that only its address can be used; else the
+/// default.
+fn likely_api(text: &str) -> Api {
+    let section: Vec<&str> = text
+        .lines()
+        .skip_while(|line| line.split('#').next().unwrap_or_default().trim() != "[api]")
+        .skip(1)
+        .take_while(|line| !line.trim_start().starts_with('['))
+        .collect();
+    let addressing = |line: &&str| {
+        let key = line.split('=').next().unwrap_or_default().trim();
+        ["listen", "token_file", "tls_certificate_file", "tls_key_file"].contains(&key)
+    };
+    let address: Vec<&str> = section.iter().copied().filter(addressing).collect();
+    [format!("[api]\n{}", section.join("\n")), format!("[api]\ninsecure = true\n{}", address.join("\n"))]
+        .iter()
+        .find_map(|text| parse(text).ok())
+        .unwrap_or_else(|| parse("").expect("an empty configuration is one, with defaults"))
+        .api
 }
 
 /// One file of the archive.
@@ -97,6 +210,10 @@ struct Page {
 impl Page {
     fn new(name: &str, text: String) -> Self {
         Page { name: name.to_owned(), text }
+    }
+
+    fn is_json(&self) -> bool {
+        self.name.ends_with(".json") || self.name.ends_with(".jsonl")
     }
 }
 
@@ -147,40 +264,6 @@ fn devices() -> String {
     json.unwrap_or_else(|problem| format!("not listed: {problem}\n"))
 }
 
-/// What the daemon says: each stream's status, and what the rate control saw and decided in the last ten minutes.
-fn answers(config: &Config) -> Vec<Page> {
-    let client = Client::of(&config.api);
-    let ask = |path: &str| {
-        let answer = match &client {
-            Ok(client) => asked(client, path),
-            Err(error) => Err(with_causes(error)),
-        };
-        answer.unwrap_or_else(|trouble| format!("no answer: {trouble}\n"))
-    };
-    let mut pages =
-        vec![Page::new("info.json", ask("/v1/info")), Page::new("streams.json", ask("/v1/streams"))];
-    for (stream, settings) in &config.streams {
-        for output in &settings.outputs {
-            let path = format!("/v1/streams/{stream}/rate?last_s=600&output={}", output.name);
-            pages.push(Page::new(&format!("rate-{stream}-{}.json", output.name), ask(&path)));
-        }
-        // All that `uplinkd simulate --replay` wants, of the output that the encoder follows.
-        let recording = ask(&format!("/v1/streams/{stream}/rate?format=recording"));
-        if recording.lines().next().is_some_and(|line| serde_json::from_str::<Value>(line).is_ok()) {
-            pages.push(Page::new(&format!("{FLIGHT}{stream}.jsonl"), recording));
-        }
-    }
-    pages
-}
-
-/// The body of the daemon's answer; in words, why there is none.
-fn asked(client: &Client, path: &str) -> Result<String, String> {
-    let answer = block_on(client.ask("GET", path, None)).map_err(|failure| failure.message)?;
-    let Answer { status, body } = answer.map_err(|error| with_causes(&error))?;
-    let text = String::from_utf8_lossy(&body).into_owned();
-    if status == 200 { Ok(text) } else { Err(format!("the API answers {status}: {text}")) }
-}
-
 /// The beginning of a file of the system's, or why it cannot be had.
 fn contents(path: &str) -> String {
     let mut text = Vec::new();
@@ -200,13 +283,6 @@ fn output(program: &str, arguments: &[&str]) -> String {
     }
 }
 
-/// The text of a secret's file, as its reader takes it; None where it cannot be read or is no text.
-fn secret(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    let text = text.trim_end_matches(['\r', '\n']);
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
 /// A day of a daemon that has little to say, and some minutes of one in trouble.
 const JOURNAL_LINES: &str = "2000";
 
@@ -215,9 +291,6 @@ const LARGEST_FILE: u64 = 64 * 1024;
 
 /// In bytes: what a letter takes along.
 const LARGEST_ARCHIVE: u64 = 5_000_000;
-
-/// What the names of flight recordings begin with.
-const FLIGHT: &str = "flight-";
 
 /// More than any board has.
 const MOST_ZONES: usize = 32;
