@@ -34,14 +34,14 @@ pub enum Error {
 
 impl Start {
     /// Reads the file and the overrides. A change that nobody confirmed is taken back; overrides that are no
-    /// configuration, or do not go with the file any more, are set aside, and those that cannot be read stay. `hold` keeps other daemons away meanwhile.
-    /// Blocks on the file system.
+    /// configuration, or do not go with the file any more, are set aside, and those that cannot be read stay. `hold`
+    /// keeps other daemons away meanwhile. Blocks on the file system.
     ///
     /// # Errors
     /// When the file cannot be read or is wrong by itself.
     pub fn read(file: &Path, store: Store, hold: &Hold) -> Result<Start, Error> {
         let file_text = file::text(file)?;
-        let unkept = hold.trouble.as_ref().map(ToString::to_string);
+        let unkept = hold.trouble.as_ref().map(|error| with_causes(error));
         let mut troubles = Vec::new();
         let taken_back = match store.take_back() {
             Ok(was_there) => was_there.then(|| NOT_CONFIRMED.to_owned()),
