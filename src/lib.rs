@@ -63,8 +63,8 @@
 //! - [`mqtt`]: the same to a broker and from it: packets, conversation, what is told when ●, and a task for which nobody
 //!   waits.
 //! - [`demo`]: the whole job against an emulated link and a receiver that checks what arrives.
-//! - [`systemd`], [`telemetry`], [`causes`], [`secrets`]: readiness and watchdog; the log; errors in one line; files
-//!   that only root may read.
+//! - [`systemd`], [`telemetry`], [`causes`], [`secrets`], [`networks`] ●: readiness and watchdog; the log; errors in
+//!   one line; files that only root may read; who counts as one visitor.
 //! - [`cli`]: arguments, commands, exit codes.
 //!
 //! # Glossary
@@ -92,6 +92,7 @@ pub mod link;
 pub mod machine;
 pub mod media;
 pub mod mqtt;
+pub mod networks;
 pub mod probe;
 pub mod rate;
 pub mod reconfigure;

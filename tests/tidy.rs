@@ -17,6 +17,7 @@ use source::{Named, Source};
 /// stand on earlier lines. `a::b` allows only what is named so.
 const LAYERS: &[(&str, &[&str])] = &[
     ("causes", &[]),
+    ("networks", &[]),
     ("secrets", &[]),
     ("units", &[]),
     ("config", &["units"]),
@@ -25,7 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("session", &["config", "rate", "units"]),
     ("machine", &[]),
     ("capture", &["config", "units"]),
-    ("transport", &["config", "units"]),
+    ("transport", &["config", "networks", "units"]),
     ("link", &["config", "units"]),
     ("media", &["capture", "causes", "config", "transport::Chunk", "units"]), // never rate: it is told a bitrate
     ("simulation", &["config", "link", "rate", "transport::gop_queue", "units"]),
@@ -51,7 +52,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     // is no stream's.
     (
         "api",
-        &["capture", "causes", "config", "machine", "probe", "reconfigure", "secrets", "supervisor", "units"],
+        &[
+            "capture",
+            "causes",
+            "config",
+            "machine",
+            "networks",
+            "probe",
+            "reconfigure",
+            "secrets",
+            "supervisor",
+            "units",
+        ],
     ),
     // Says what the API says, and asks for what the API is asked for.
     ("mqtt", &["api", "config", "reconfigure", "session::backoff", "supervisor"]),
@@ -132,6 +144,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("mqtt::publisher", &[]),
     ("mqtt::session", &[]),
     ("mqtt::topics", &[]),
+    ("networks", &[]),
     ("probe::plan", &[]),
     ("probe::ranking", &[]),
     ("probe::verdict", &[]),

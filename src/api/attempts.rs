@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::admission::network;
+use crate::networks::network;
 
 /// The networks that wrong tokens came from.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::admission::network;
+use crate::networks::network;
 
 /// The handshakes of late.
 #[derive(Debug, Default)]

@@ -3,8 +3,10 @@
 //! A derivation is slow on purpose, to make guessing expensive; who asks for one has to wait for his
 //! turn, lest he spend our time in place of his own.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Instant;
+
+use crate::networks::network;
 
 /// How many passphrases are derived: so many a second in all, and so many for one source.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ impl Attempts {
 
     /// Whether one more may be made for this source.
     pub fn allow(&mut self, now: Instant, from: IpAddr) -> bool {
-        let source = source(from);
+        let source = network(from);
         let place = match self.sources.iter().position(|(other, _)| *other == source) {
             Some(place) => place,
             None => {
@@ -68,14 +70,6 @@ impl Bucket {
             self.tokens -= 1.0;
         }
         is_allowed
-    }
-}
-
-/// Who counts as one source: an IPv4 address, or the /64 that one IPv6 subscriber has for himself.
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 
