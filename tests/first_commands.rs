@@ -49,7 +49,7 @@ fn a_passphrase_of_no_use_is_a_mistake_of_the_configuration() {
         let output = uplinkd().arg("check-config").arg(&config).output().unwrap();
         let said = said(&output);
         assert_eq!(output.status.code(), Some(code), "{said}");
-        let key = "uplinkd.toml: streams.main.outputs[studio].passphrase_file: ";
+        let key = ": streams.main.outputs[studio].passphrase_file: ";
         assert!(says.is_empty() || said.contains(&format!("{key}{says}")), "{said}");
         assert!(!said.contains("horse"), "{said}");
     };
@@ -76,7 +76,8 @@ fn secrets_of_root_alone_are_no_mistake() {
         "[api]\ntoken_file = {token:?}\ntls_certificate_file = {certificate:?}\ntls_key_file = {key:?}\n\
          [mqtt]\nurl = \"mqtt://localhost\"\nusername = \"a\"\npassword_file = {password:?}\n"
     );
-    let config = config(folder.path(), &(api + &stream(&passphrase)));
+    let text = api + &stream(&passphrase);
+    let config = config(folder.path(), &text);
     let output = powerless().arg("check-config").arg(&config).output().unwrap();
     let told = said(&output);
     assert_eq!(output.status.code(), Some(0), "{told}");
@@ -86,8 +87,11 @@ fn secrets_of_root_alone_are_no_mistake() {
         ("mqtt.password_file", &password),
         ("streams.main.outputs[studio].passphrase_file", &passphrase),
     ] {
-        let warning = format!("uplinkd.toml: warning: {key}: this user may not read {}", path.display());
+        let warning = format!(": warning: {key}: this user may not read {}", path.display());
         assert!(told.lines().any(|line| line.contains(&warning) && line.ends_with("with sudo")), "{told}");
+        let name = key.rsplit('.').next().unwrap();
+        let line = text.lines().position(|line| line.starts_with(&format!("{name} = "))).unwrap() + 1;
+        assert!(told.contains(&format!("uplinkd.toml:{line}:{}{warning}", name.len() + 4)), "{line}: {told}");
     }
     assert!(!told.contains("head -c 32"), "a good token is not to be written over: {told}");
 

@@ -25,8 +25,8 @@ pub struct Keys {
     /// `None`: nobody needs one.
     pub token: Option<Token>,
     pub tls: Option<Arc<ServerConfig>>,
-    /// What their owner should know, in whole sentences.
-    pub warnings: Vec<String>,
+    /// What their owner should know.
+    pub warnings: Vec<KeyWarning>,
 }
 
 /// What a program shows to be let in.
@@ -41,6 +41,21 @@ pub struct KeyError {
     pub key: &'static str,
     pub message: String,
     pub fix: &'static str,
+}
+
+/// What is unwise about a file that is of use.
+#[derive(Clone, Debug)]
+pub struct KeyWarning {
+    /// As in `api.token_file`.
+    pub key: &'static str,
+    /// With what to do.
+    pub message: String,
+}
+
+impl fmt::Display for KeyWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.message)
+    }
 }
 
 impl Keys {
@@ -98,7 +113,7 @@ impl fmt::Debug for Token {
     }
 }
 
-fn token(file: &SecretFile, warnings: &mut Vec<String>) -> Result<Token, KeyError> {
+fn token(file: &SecretFile, warnings: &mut Vec<KeyWarning>) -> Result<Token, KeyError> {
     const KEY: &str = "api.token_file";
     let fix = "write a token into it: head -c 32 /dev/urandom | base64 -w0";
     let (path, text) = secret(KEY, file, fix, warnings)?;
@@ -117,7 +132,7 @@ pub fn secret(
     key: &'static str,
     file: &SecretFile,
     fix: &'static str,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<KeyWarning>,
 ) -> Result<(PathBuf, String), KeyError> {
     let wrong = |message, fix| KeyError { key, message, fix };
     let path = match file {
@@ -139,7 +154,7 @@ pub fn secret(
     Ok((path, text))
 }
 
-fn tls(files: &TlsFiles, warnings: &mut Vec<String>) -> Result<Arc<ServerConfig>, KeyError> {
+fn tls(files: &TlsFiles, warnings: &mut Vec<KeyWarning>) -> Result<Arc<ServerConfig>, KeyError> {
     let chain = certificates("api.tls_certificate_file", &files.certificate)?;
     let (path, key) = private_key("api.tls_key_file", &files.key, warnings)?;
     let wrong = |message| KeyError { key: "api.tls_key_file", message, fix: KEY_FIX };
@@ -171,7 +186,7 @@ pub fn mismatch(files: &TlsFiles, key: &Path, error: &rustls::Error) -> String {
 pub fn private_key(
     key: &'static str,
     path: &Path,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<KeyWarning>,
 ) -> Result<(PathBuf, PrivateKeyDer<'static>), KeyError> {
     let wrong = |message| KeyError { key, message, fix: KEY_FIX };
     let path = secrets::locate(path);
@@ -221,10 +236,11 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
     Ok((bytes, metadata))
 }
 
-fn warn_of_readers(key: &str, path: &Path, metadata: &Metadata, warnings: &mut Vec<String>) {
+fn warn_of_readers(key: &'static str, path: &Path, metadata: &Metadata, warnings: &mut Vec<KeyWarning>) {
     if metadata.mode() & OTHERS != 0 {
         let path = path.display();
-        warnings.push(format!("{key}: every user of this machine may read {path}; chmod o= {path}"));
+        let message = format!("every user of this machine may read {path}; chmod o= {path}");
+        warnings.push(KeyWarning { key, message });
     }
 }
 

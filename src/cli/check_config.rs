@@ -5,9 +5,10 @@ use std::path::Path;
 
 use super::withheld::Withheld;
 use super::{DEFAULT_CONFIG, Failure};
-use crate::api::keys::{self, KeyError, Keys};
+use crate::api::keys::{self, KeyError, KeyWarning, Keys};
 use crate::causes::with_causes;
-use crate::config::{Api, Config, Mqtt, SecretFile, Stream, StreamName, TlsFiles, file};
+use crate::config::file::{self, LoadError};
+use crate::config::{Api, Config, Mqtt, SecretFile, Stream, StreamName, TlsFiles, parse};
 use crate::media::{self, Finding, Severity};
 use crate::mqtt::access::Access;
 use crate::secrets;
@@ -16,9 +17,11 @@ use crate::supervisor::passphrase;
 /// Parses, and then checks against this machine. What a stream would wait for (a camera) is told, and so is what only
 /// the daemon may read; neither is a mistake.
 pub fn run(path: &Path) -> Result<(), Failure> {
-    let config = file::load(path).map_err(Failure::configuration)?;
+    let text = file::text(path).map_err(Failure::configuration)?;
+    let invalid = |problems| Failure::configuration(LoadError::Invalid { path: path.to_owned(), problems });
+    let config = parse(&text).map_err(invalid)?;
     media::init().map_err(Failure::gstreamer)?;
-    let Findings { errors, warnings, .. } = Findings::of(path, &config);
+    let Findings { errors, warnings, .. } = Findings::of(path, &text, &config);
     if !errors.is_empty() {
         return Err(Failure::configuration([errors, warnings].concat().trim_end()));
     }
@@ -26,16 +29,17 @@ pub fn run(path: &Path) -> Result<(), Failure> {
 }
 
 /// What this machine cannot do of it, and what it will wait for (or would, were the stream enabled):
-/// a line each, with the key and what to do.
+/// a line each, with its place, the key and what to do.
 struct Findings<'a> {
     path: &'a Path,
+    text: &'a str,
     errors: String,
     warnings: String,
 }
 
 impl Findings<'_> {
-    fn of<'a>(path: &'a Path, config: &Config) -> Findings<'a> {
-        let mut findings = Findings { path, errors: String::new(), warnings: String::new() };
+    fn of<'a>(path: &'a Path, text: &'a str, config: &Config) -> Findings<'a> {
+        let mut findings = Findings { path, text, errors: String::new(), warnings: String::new() };
         findings.look_at_api(&config.api);
         if let Some(mqtt) = &config.mqtt {
             findings.look_at_mqtt(mqtt);
@@ -61,7 +65,7 @@ impl Findings<'_> {
         self.without_withheld("mqtt.password_file", &mut readable.password_file);
         self.without_withheld_pair(["mqtt.tls_certificate_file", "mqtt.tls_key_file"], &mut readable.tls);
         if let Some(withheld) = mqtt.tls_ca_file.as_deref().and_then(Withheld::file) {
-            self.warning(format_args!("mqtt.tls_ca_file: {}", withheld.unchecked()));
+            self.warning("mqtt.tls_ca_file", withheld.unchecked());
             readable.url.tls = false; // or the authorities of this machine would be looked for
         }
         self.take(Access::load(&readable).map(|access| access.warnings));
@@ -70,17 +74,17 @@ impl Findings<'_> {
     fn look_at_stream(&mut self, name: &StreamName, stream: &Stream) {
         for Finding { key, message, fix, severity } in media::check(stream) {
             let severity = if stream.enabled { severity } else { Severity::Warning };
-            self.add(severity, format_args!("streams.{name}.{key}: {message}; {fix}"));
+            self.add(severity, &format!("streams.{name}.{key}"), format_args!("{message}; {fix}"));
         }
         let severity = if stream.enabled { Severity::Error } else { Severity::Warning };
         for output in &stream.outputs {
             let Some(path) = &output.passphrase_file else { continue };
             let key = format!("streams.{name}.outputs[{}].passphrase_file", output.name);
             if let Some(withheld) = Withheld::file(path) {
-                self.warning(format_args!("{key}: {}", withheld.unchecked()));
+                self.warning(&key, withheld.unchecked());
             } else if let Err(error) = passphrase::load(path) {
                 let fix = "write the passphrase alone into it";
-                self.add(severity, format_args!("{key}: {}; {fix}", with_causes(&error)));
+                self.add(severity, &key, format_args!("{}; {fix}", with_causes(&error)));
             }
         }
     }
@@ -88,7 +92,7 @@ impl Findings<'_> {
     /// Takes a secret that this process cannot read out of what is looked at, with a warning.
     fn without_withheld(&mut self, key: &str, secret: &mut Option<SecretFile>) {
         if let Some(withheld) = secret.as_ref().and_then(Withheld::secret) {
-            self.warning(format_args!("{key}: {}", withheld.unchecked()));
+            self.warning(key, withheld.unchecked());
             *secret = None;
         }
     }
@@ -99,7 +103,7 @@ impl Findings<'_> {
         let withheld = [&*certificate, &*key].map(|path| Withheld::file(path));
         for (key, withheld) in keys.iter().zip(&withheld) {
             if let Some(withheld) = withheld {
-                self.warning(format_args!("{key}: {}", withheld.unchecked()));
+                self.warning(key, withheld.unchecked());
             }
         }
         match withheld {
@@ -111,10 +115,14 @@ impl Findings<'_> {
     }
 
     /// What became of a section's files.
-    fn take(&mut self, read: Result<Vec<String>, KeyError>) {
+    fn take(&mut self, read: Result<Vec<KeyWarning>, KeyError>) {
         match read {
-            Ok(warnings) => warnings.iter().for_each(|warning| self.warning(warning)),
-            Err(error) => self.add(Severity::Error, error),
+            Ok(warnings) => {
+                warnings.iter().for_each(|KeyWarning { key, message }| self.warning(key, message))
+            }
+            Err(KeyError { key, message, fix }) => {
+                self.add(Severity::Error, key, format_args!("{message}; {fix}"));
+            }
         }
     }
 
@@ -143,23 +151,23 @@ impl Findings<'_> {
         for (key, path) in files {
             if let Some(path) = path.filter(|path| secrets::is_out_of_reach(path)) {
                 let path = path.display();
-                self.warning(format_args!(
-                    "{key}: only root may read {path}, and the service is not root; move it to /etc/uplinkd/secrets, \
-                     whose files systemd hands over"
-                ));
+                let advice = "move it to /etc/uplinkd/secrets, whose files systemd hands over";
+                let trouble =
+                    format_args!("only root may read {path}, and the service is not root; {advice}");
+                self.warning(&key, trouble);
             }
         }
     }
 
-    fn warning(&mut self, text: impl Display) {
-        self.add(Severity::Warning, text);
+    fn warning(&mut self, key: &str, text: impl Display) {
+        self.add(Severity::Warning, key, text);
     }
 
-    fn add(&mut self, severity: Severity, text: impl Display) {
-        let path = self.path.display();
+    fn add(&mut self, severity: Severity, key: &str, text: impl Display) {
+        let place = file::located(self.path, self.text, key);
         match severity {
-            Severity::Error => self.errors.push_str(&format!("{path}: {text}\n")),
-            Severity::Warning => self.warnings.push_str(&format!("{path}: warning: {text}\n")),
+            Severity::Error => self.errors.push_str(&format!("{place}: {key}: {text}\n")),
+            Severity::Warning => self.warnings.push_str(&format!("{place}: warning: {key}: {text}\n")),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::api::{Api, BindError, Facts, Locks};
 use crate::causes::with_causes;
 use crate::config::store::Store;
 use crate::config::{self, file};
-use crate::reconfigure::{self, Handle, Start};
+use crate::reconfigure::{self, Handle, Start, Unusable};
 use crate::supervisor::Streams;
 use crate::supervisor::events::Event;
 use crate::{media, mqtt, systemd, telemetry};
@@ -130,7 +130,10 @@ fn keeper_ended(ended: Result<(), JoinError>) -> Failure {
 
 fn cannot_bind(path: &Path, error: BindError) -> Failure {
     match error {
-        BindError::Keys(error) => Failure::configuration(format!("{}: {error}", path.display())),
+        BindError::Keys(error) => {
+            let text = file::text(path).unwrap_or_default(); // it was read a moment ago; else the key alone helps, too
+            Failure::configuration(format!("{}: {error}", file::located(path, &text, error.key)))
+        }
         error if error.is_taken() => Failure::in_the_way(format!(
             "{}; another uplinkd or another program listens there: `ss -lntxp` shows which. End it, or give api.listen \
              another place",
@@ -141,9 +144,11 @@ fn cannot_bind(path: &Path, error: BindError) -> Failure {
 }
 
 /// What this process may not read, systemd may hand over to the next.
-fn api_can_start(section: &config::Api) -> Result<(), String> {
+fn api_can_start(section: &config::Api) -> Result<(), Unusable> {
     match Keys::load(section) {
-        Err(error) if Withheld::of_api(section).is_none() => Err(error.to_string()),
+        Err(error) if Withheld::of_api(section).is_none() => {
+            Err(Unusable { key: error.key, message: error.to_string() })
+        }
         Ok(_) | Err(_) => Ok(()),
     }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::parse::place_of;
 use super::{Config, Document, Problem, Problems, parse};
 
 /// Why a file gave no configuration.
@@ -32,6 +33,14 @@ pub fn text(path: &Path) -> Result<String, LoadError> {
         _ => LoadError::Read { path: path.to_owned(), source },
     })?;
     decoded(bytes, Document::File).map_err(|problems| LoadError::Invalid { path: path.to_owned(), problems })
+}
+
+/// `path:line:column` of what `key` leads to in the text of that file, or of where it belongs; the file alone where it
+/// has neither.
+pub fn located(path: &Path, text: &str, key: &str) -> String {
+    let place = key.parse().ok().and_then(|key| place_of(text, &key));
+    let path = path.display();
+    place.map_or_else(|| path.to_string(), |(line, column)| format!("{path}:{line}:{column}"))
 }
 
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {

@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 pub use super::packet::Password;
-use crate::api::keys::{self, KeyError};
+use crate::api::keys::{self, KeyError, KeyWarning};
 use crate::api::trust;
 use crate::config::{self, SecretFile};
 
@@ -23,8 +23,8 @@ pub struct Access {
     pub password: Option<Password>,
     /// `None`: plain TCP.
     pub tls: Option<Arc<ClientConfig>>,
-    /// What their owner should know, in whole sentences.
-    pub warnings: Vec<String>,
+    /// What their owner should know.
+    pub warnings: Vec<KeyWarning>,
 }
 
 impl Access {
@@ -44,7 +44,7 @@ impl Access {
 ///
 /// # Errors
 /// Where the file is of no use.
-pub fn password(file: &SecretFile, warnings: &mut Vec<String>) -> Result<Password, KeyError> {
+pub fn password(file: &SecretFile, warnings: &mut Vec<KeyWarning>) -> Result<Password, KeyError> {
     let fix = "write the password alone into it";
     let (path, text) = keys::secret(PASSWORD_KEY, file, fix, warnings)?;
     let password = text.trim_end_matches(['\r', '\n']);
@@ -55,7 +55,7 @@ pub fn password(file: &SecretFile, warnings: &mut Vec<String>) -> Result<Passwor
     Ok(Password(password.to_owned()))
 }
 
-fn tls(mqtt: &config::Mqtt, warnings: &mut Vec<String>) -> Result<Arc<ClientConfig>, KeyError> {
+fn tls(mqtt: &config::Mqtt, warnings: &mut Vec<KeyWarning>) -> Result<Arc<ClientConfig>, KeyError> {
     let verifier = match &mqtt.tls_ca_file {
         Some(file) => trust::verifier(AUTHORITY_KEY, file)?,
         None => known_authorities()?,

@@ -87,7 +87,16 @@ enum Order {
 
 /// Says what would keep the API from starting by this section, which counts from the next start on. Blocks on the
 /// file system.
-pub type ApiCheck = fn(&config::Api) -> Result<(), String>;
+pub type ApiCheck = fn(&config::Api) -> Result<(), Unusable>;
+
+/// A setting that cannot be used here.
+#[derive(Debug)]
+pub struct Unusable {
+    /// As in `api.token_file`.
+    pub key: &'static str,
+    /// What is wrong, with the key and with what to do.
+    pub message: String,
+}
 
 type Reply<T> = oneshot::Sender<Result<T, Refused>>;
 
@@ -431,9 +440,10 @@ impl Task {
         if api != self.layers.config.api {
             // Or the next start, which nobody watches, would find out.
             let check = self.api_check;
-            blocking(move || check(&api))
-                .await
-                .map_err(|problem| format!("{}: {problem}", self.name_of(Document::File)))?;
+            let checked = blocking(move || check(&api)).await;
+            checked.map_err(|Unusable { key, message }| {
+                format!("{}: {message}", file::located(&self.file, &file_text, key))
+            })?;
         }
         Ok((file_text, overrides, layers))
     }

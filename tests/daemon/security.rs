@@ -187,7 +187,10 @@ fn a_reload_refuses_a_token_that_the_next_start_would_not_find() {
     let refused = format!("token_file = {missing:?}\n[streams.main]\n[streams.second]\n");
     daemon.reload(&refused);
     eventually("it is refused", Duration::from_secs(5), || daemon.log().contains("reload refused"));
-    assert!(daemon.log().contains("uplinkd.toml: api.token_file: cannot read"), "{}", daemon.log());
+    let written = std::fs::read_to_string(daemon.configuration()).expect("it is there");
+    let line = written.lines().position(|line| line.starts_with("token_file")).expect("it has one") + 1;
+    let place = format!("uplinkd.toml:{line}:14: api.token_file: cannot read");
+    assert!(daemon.log().contains(&place), "{}", daemon.log());
     assert_eq!(get(daemon.url("/v1/streams/second"), &[]).0, 404, "nothing of it is taken");
     write_secret(&missing, TOKEN);
     daemon.reload(&refused);
@@ -397,7 +400,10 @@ fn files_of_no_use_are_mistakes_of_the_configuration() {
     std::fs::copy(source, folder.path().join("other.key")).expect("copied");
     for (api, said) in [
         (format!("token_file = {token:?}"), "api.token.*holds 9 characters"),
-        ("token_file = \"/nonexistent\"".to_owned(), "api.token_file: cannot read /nonexistent"),
+        (
+            "token_file = \"/nonexistent\"".to_owned(),
+            "uplinkd.toml:2:14: api.token_file: cannot read /nonexistent",
+        ),
         (mixed, "api.tls_key_file: .*other.key is not the key of the certificate in .*api.crt"),
         (good.replace("api.crt", "api.key"), "api.tls_certificate_file: .*api.key holds no certificate"),
         (good.replace("api.key", "api.crt"), "api.tls_key_file: .*api.crt holds no private key"),

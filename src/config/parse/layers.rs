@@ -102,7 +102,7 @@ fn lists_laid_over<'a>(below: DeArray<'a>, over: DeArray<'a>) -> DeArray<'a> {
     list
 }
 
-fn name_of<'a>(element: &'a Spanned<DeValue<'_>>) -> Option<&'a str> {
+pub(super) fn name_of<'a>(element: &'a Spanned<DeValue<'_>>) -> Option<&'a str> {
     element.get_ref().as_table()?.get("name")?.get_ref().as_str()
 }
 

@@ -15,6 +15,7 @@ mod layers;
 mod lines;
 mod mqtt;
 mod outputs;
+mod place;
 mod report;
 mod section;
 mod streams;
@@ -28,6 +29,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue, Deserializer};
 use toml::{Spanned, Table};
 
+pub(in crate::config) use self::place::place_of;
 use self::report::{Complaint, Report};
 use self::section::Section;
 use self::syntax::Source;

@@ -77,10 +77,9 @@ impl<'a> Report<'a> {
 
     /// Notes a problem at a byte offset.
     pub fn push(&self, offset: usize, key: String, complaint: Complaint) {
-        let page = self.page(offset);
-        let (line, column) = page.position(offset);
+        let (line, column) = self.position(offset);
         let Complaint { message, fix } = complaint;
-        let problem = Problem { document: page.document, line, column, key, message, fix };
+        let problem = Problem { document: self.document(offset), line, column, key, message, fix };
         self.problems.borrow_mut().push((offset, problem));
     }
 
@@ -98,6 +97,11 @@ impl<'a> Report<'a> {
             Document::File => format!("line {line} of the file"),
             Document::Overrides => format!("line {line} of the overrides"),
         }
+    }
+
+    /// Line and column of an offset in its document, both from 1.
+    pub fn position(&self, offset: usize) -> (usize, usize) {
+        self.page(offset).position(offset)
     }
 
     fn page(&self, offset: usize) -> &Page<'a> {
