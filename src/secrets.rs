@@ -5,9 +5,9 @@
 //! owner know only the file's own path.
 
 use std::env;
-use std::fs::{self, File, Metadata};
-use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -21,15 +21,29 @@ pub fn locate(path: &Path) -> PathBuf {
         let opened = File::options().read(true).custom_flags(nonblocking).open(path);
         opened.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
     };
-    let handed_over = || copy(path, Path::new(&env::var_os("CREDENTIALS_DIRECTORY")?));
+    let handed_over = || copy(path, Path::new(&env::var_os(CREDENTIALS)?));
     if refused(path) { handed_over().unwrap_or_else(|| path.to_owned()) } else { path.to_owned() }
 }
 
-/// Whether only root may read the file, and systemd does not hand it over: then the service cannot have it. What
-/// folders above it allow is not looked at. Blocks on the file system.
-pub fn is_out_of_reach(path: &Path) -> bool {
-    let is_private = |metadata: Metadata| metadata.uid() == 0 && metadata.mode() & OTHERS_READ == 0;
-    !path.starts_with(FOLDER) && fs::metadata(path).is_ok_and(is_private)
+/// Whether systemd would have to hand the file over anew, as it does when it starts the service: this is the service,
+/// may not read the file itself, and has no copy of it. `error` is what came of reading it.
+pub fn awaits_restart(path: &Path, error: &io::Error) -> bool {
+    error.kind() == ErrorKind::PermissionDenied && is_handed_over(path) && is_service()
+}
+
+/// Whether systemd hands it over to the service, where it is there when that starts.
+pub fn is_handed_over(path: &Path) -> bool {
+    path.starts_with(FOLDER)
+}
+
+/// Whether systemd has handed something over to this process.
+pub fn is_service() -> bool {
+    env::var_os(CREDENTIALS).is_some()
+}
+
+/// Where a credential of this name would be; `None` where systemd has handed over nothing.
+pub fn credential(name: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(env::var_os(CREDENTIALS)?).join(name))
 }
 
 /// The name of `path` among the credentials, where it is there.
@@ -41,13 +55,19 @@ fn copy(path: &Path, credentials: &Path) -> Option<PathBuf> {
 }
 
 /// What `LoadCredential=` of systemd/uplinkd.service names.
-const FOLDER: &str = "/etc/uplinkd/secrets";
-const ID: &str = "secret";
+pub const FOLDER: &str = "/etc/uplinkd/secrets";
+pub const ID: &str = "secret";
 
-const OTHERS_READ: u32 = 0o004;
+/// What helps where a secret [`awaits_restart`].
+pub const HAND_OVER: &str =
+    "look whether it is there, and then `sudo systemctl restart uplinkd`, at which systemd hands it over";
+
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

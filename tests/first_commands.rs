@@ -61,6 +61,30 @@ fn a_passphrase_of_no_use_is_a_mistake_of_the_configuration() {
 }
 
 #[test]
+fn all_files_of_no_use_are_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[api]\ntoken_file = \"/no/token\"\ntls_certificate_file = \"/no/crt\"\ntls_key_file = \"/no/key\"\n\
+                [mqtt]\nurl = \"mqtts://localhost\"\nusername = \"a\"\npassword_file = \"/no/password\"\n\
+                tls_ca_file = \"/no/ca\"\ntls_certificate_file = \"/no/mqtt.crt\"\ntls_key_file = \"/no/mqtt.key\"\n";
+    let config = config(folder.path(), &(text.to_owned() + &stream(Path::new("/no/passphrase"))));
+    let output = uplinkd().arg("check-config").arg(&config).output().unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    for place in [
+        "2:14: api.token_file: cannot read /no/token",
+        "3:24: api.tls_certificate_file: cannot read /no/crt",
+        "4:16: api.tls_key_file: cannot read /no/key",
+        "8:17: mqtt.password_file: cannot read /no/password",
+        "9:15: mqtt.tls_ca_file: cannot read /no/ca",
+        "10:24: mqtt.tls_certificate_file: cannot read /no/mqtt.crt",
+        "11:16: mqtt.tls_key_file: cannot read /no/mqtt.key",
+        "19:19: streams.main.outputs[studio].passphrase_file: cannot read the passphrase file /no/passphrase",
+    ] {
+        assert_eq!(told.matches(&format!("uplinkd.toml:{place}")).count(), 1, "{place}: {told}");
+    }
+}
+
+#[test]
 fn secrets_of_root_alone_are_no_mistake() {
     let folder = tempfile::tempdir().unwrap();
     let secret = |name: &str, text: &str| {

@@ -5,7 +5,7 @@
 //! stands in it.
 
 use std::fmt;
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -25,6 +25,8 @@ pub struct Keys {
     /// `None`: nobody needs one.
     pub token: Option<Token>,
     pub tls: Option<Arc<ServerConfig>>,
+    /// Some of it is systemd's copy, which is as old as the service.
+    pub is_handed_over: bool,
     /// What their owner should know.
     pub warnings: Vec<KeyWarning>,
 }
@@ -67,7 +69,14 @@ impl Keys {
         let mut warnings = Vec::new();
         let token = api.token_file.as_ref().map(|file| token(file, &mut warnings)).transpose()?;
         let tls = api.tls.as_ref().map(|files| tls(files, &mut warnings)).transpose()?;
-        Ok(Keys { token, tls, warnings })
+        let is_copy = |path: &Path| secrets::locate(path) != path;
+        let is_handed_over =
+            match &api.token_file {
+                Some(SecretFile::Credential(_)) => true,
+                Some(SecretFile::Path(path)) => is_copy(path),
+                None => false,
+            } || api.tls.as_ref().is_some_and(|files| is_copy(&files.certificate) || is_copy(&files.key));
+        Ok(Keys { token, tls, is_handed_over, warnings })
     }
 }
 
@@ -113,7 +122,11 @@ impl fmt::Debug for Token {
     }
 }
 
-fn token(file: &SecretFile, warnings: &mut Vec<KeyWarning>) -> Result<Token, KeyError> {
+/// The token of this file.
+///
+/// # Errors
+/// Where the file is of no use.
+pub fn token(file: &SecretFile, warnings: &mut Vec<KeyWarning>) -> Result<Token, KeyError> {
     const KEY: &str = "api.token_file";
     let fix = "write a token into it: head -c 32 /dev/urandom | base64 -w0";
     let (path, text) = secret(KEY, file, fix, warnings)?;
@@ -137,18 +150,15 @@ pub fn secret(
     let wrong = |message, fix| KeyError { key, message, fix };
     let path = match file {
         SecretFile::Path(path) => secrets::locate(path),
-        SecretFile::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-            Some(directory) => PathBuf::from(directory).join(name),
-            None => {
-                let message = format!("{file} is not there: systemd has handed over no credential");
-                return Err(wrong(
-                    message,
-                    "write LoadCredential= into the unit, or the path of a file here",
-                ));
+        SecretFile::Credential(name) => match secrets::credential(name) {
+            Some(path) if path.exists() => path,
+            Some(_) | None => {
+                let message = format!("{file} is not there: systemd has handed over none of this name");
+                return Err(wrong(message, CREDENTIAL_FIX));
             }
         },
     };
-    let (text, metadata) = read(&path).map_err(|error| wrong(unreadable(&path, &error), fix))?;
+    let (text, metadata) = read(&path).map_err(|error| unread(key, &path, &error, fix))?;
     let text = String::from_utf8(text).map_err(|_| wrong(format!("{} is no text", path.display()), fix))?;
     warn_of_readers(key, &path, &metadata, warnings);
     Ok((path, text))
@@ -188,11 +198,12 @@ pub fn private_key(
     path: &Path,
     warnings: &mut Vec<KeyWarning>,
 ) -> Result<(PathBuf, PrivateKeyDer<'static>), KeyError> {
-    let wrong = |message| KeyError { key, message, fix: KEY_FIX };
     let path = secrets::locate(path);
-    let (text, metadata) = read(&path).map_err(|error| wrong(unreadable(&path, &error)))?;
-    let private = PrivateKeyDer::from_pem_slice(&text)
-        .map_err(|_| wrong(format!("{} holds no private key in PEM", path.display())))?;
+    let (text, metadata) = read(&path).map_err(|error| unread(key, &path, &error, KEY_FIX))?;
+    let private = PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
+        let message = format!("{} holds no private key in PEM", path.display());
+        KeyError { key, message, fix: KEY_FIX }
+    })?;
     warn_of_readers(key, &path, &metadata, warnings);
     Ok((path, private))
 }
@@ -202,12 +213,10 @@ pub fn private_key(
 /// # Errors
 /// Where the file cannot be read, or holds none.
 pub fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, KeyError> {
-    let wrong = |message| {
-        let fix = "write the path of a certificate in PEM, with those between it and its authority below";
-        KeyError { key, message, fix }
-    };
+    let fix = "write the path of a certificate in PEM, with those between it and its authority below";
+    let wrong = |message| KeyError { key, message, fix };
     let path = &secrets::locate(path);
-    let (text, _) = read(path).map_err(|error| wrong(unreadable(path, &error)))?;
+    let (text, _) = read(path).map_err(|error| unread(key, path, &error, fix))?;
     let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
@@ -216,8 +225,15 @@ pub fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer
     }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> String {
-    format!("cannot read {}: {error}", path.display())
+fn unread(key: &'static str, path: &Path, error: &io::Error, fix: &'static str) -> KeyError {
+    let shown = path.display();
+    match secrets::awaits_restart(path, error) {
+        true => {
+            let message = format!("systemd has not handed over {shown}");
+            KeyError { key, message, fix: secrets::HAND_OVER }
+        }
+        false => KeyError { key, message: format!("cannot read {shown}: {error}"), fix },
+    }
 }
 
 /// A pipe would hang, a device would never end, and a large file is a wrong path: none of them is read.
@@ -237,7 +253,9 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
 }
 
 fn warn_of_readers(key: &'static str, path: &Path, metadata: &Metadata, warnings: &mut Vec<KeyWarning>) {
-    if metadata.mode() & OTHERS != 0 {
+    let is_open =
+        |folder: &Path| fs::metadata(folder).is_ok_and(|metadata| metadata.mode() & OTHERS_PASS != 0);
+    if metadata.mode() & OTHERS != 0 && path.ancestors().skip(1).all(is_open) {
         let path = path.display();
         let message = format!("every user of this machine may read {path}; chmod o= {path}");
         warnings.push(KeyWarning { key, message });
@@ -247,8 +265,13 @@ fn warn_of_readers(key: &'static str, path: &Path, metadata: &Metadata, warnings
 /// What to do about a private key that is of no use.
 pub const KEY_FIX: &str = "write the path of the certificate's key, in PEM and without a password";
 
+const CREDENTIAL_FIX: &str =
+    "write LoadCredential= into the unit and restart it, or write the path of a file here";
+
 /// Read, write, execute.
 const OTHERS: u32 = 0o007;
+/// Of a folder: whether they come through it.
+const OTHERS_PASS: u32 = 0o001;
 
 /// Characters: 96 bits where they are random.
 const SHORTEST_TOKEN: usize = 16;
@@ -310,10 +333,15 @@ mod tests {
     #[test]
     fn a_token_that_all_may_read_is_warned_of() {
         for (mode, count) in [(0o600, 0), (0o640, 0), (0o644, 1)] {
-            let (_folder, path) = file(b"0123456789abcdef", mode);
-            let mut warnings = Vec::new();
-            token(&SecretFile::Path(path), &mut warnings).unwrap();
+            let (folder, path) = file(b"0123456789abcdef", mode);
+            std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+            let (secret, mut warnings) = (SecretFile::Path(path), Vec::new());
+            token(&secret, &mut warnings).unwrap();
             assert_eq!(warnings.len(), count, "{mode:o}");
+            std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
+            warnings.clear();
+            token(&secret, &mut warnings).unwrap();
+            assert!(warnings.is_empty(), "nobody comes through its folder");
         }
     }
 }

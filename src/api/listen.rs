@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use rustix::fs::{Access as AccessMode, access};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -85,7 +86,7 @@ impl Api {
     /// # Errors
     /// When a file is of no use, or a place is taken or not permitted.
     pub async fn bind(api: &config::Api) -> Result<Self, BindError> {
-        let Keys { token, tls, warnings } = load(api).await?;
+        let Keys { token, tls, warnings, is_handed_over: _ } = load(api).await?;
         for warning in warnings {
             log::warn!("{warning}");
         }
@@ -146,9 +147,15 @@ impl Locks {
     /// connections that come.
     pub async fn renew(&self) {
         match load(&self.section).await {
-            Ok(Keys { token, tls, warnings }) => {
+            Ok(Keys { token, tls, is_handed_over, warnings }) => {
                 for warning in warnings {
                     log::warn!("{warning}");
+                }
+                if is_handed_over {
+                    log::info!(
+                        "what systemd has handed over is as old as the service: `systemctl restart uplinkd` \
+                                takes over another token or certificate"
+                    );
                 }
                 self.access.renew(token);
                 *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
@@ -256,8 +263,34 @@ fn note(ended: Result<(), JoinError>) {
     }
 }
 
+/// Why this process may not listen there; whether the place is taken, by itself for instance, is not looked at. Blocks
+/// on the file system.
+pub fn not_permitted(listen: &Listen) -> Option<BindError> {
+    match listen {
+        Listen::Tcp(address) => {
+            let source =
+                bound(*address).err().filter(|error| error.kind() == io::ErrorKind::PermissionDenied)?;
+            Some(BindError::Tcp { address: *address, source })
+        }
+        Listen::Unix(path) => {
+            let folder = path.parent().unwrap_or(Path::new("/"));
+            let source = access(folder, AccessMode::WRITE_OK | AccessMode::EXEC_OK).err()?.into();
+            Some(BindError::Unix { path: path.clone(), source })
+        }
+    }
+}
+
 /// Binds an address that this machine may not have yet: a network that comes later is no reason not to start.
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound(address)?;
+    socket.listen(BACKLOG)?;
+    if UdpSocket::bind((address.ip(), 0)).is_err() {
+        log::warn!(address:%; "this machine does not have the API's address; it is served there once it has");
+    }
+    TcpListener::from_std(socket.into())
+}
+
+fn bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     match address {
@@ -266,11 +299,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    if UdpSocket::bind((address.ip(), 0)).is_err() {
-        log::warn!(address:%; "this machine does not have the API's address; it is served there once it has");
-    }
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
 /// Binds a Unix socket for owner and group, the group being its folder's. One that a killed daemon left

@@ -44,7 +44,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 pub use self::broker::Broker;
-pub use self::listen::{Api, BindError, Locks};
+pub use self::listen::{Api, BindError, Locks, not_permitted};
 pub use self::routes::description;
 use crate::reconfigure::Handle;
 use crate::supervisor::Streams;

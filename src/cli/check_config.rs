@@ -3,15 +3,14 @@
 use std::fmt::Display;
 use std::path::Path;
 
+use super::key_files::KeyFiles;
 use super::withheld::Withheld;
-use super::{DEFAULT_CONFIG, Failure};
-use crate::api::keys::{self, KeyError, KeyWarning, Keys};
+use super::{Failure, reach};
+use crate::api::keys::{KeyError, KeyWarning};
 use crate::causes::with_causes;
 use crate::config::file::{self, LoadError};
-use crate::config::{Api, Config, Mqtt, SecretFile, Stream, StreamName, TlsFiles, parse};
+use crate::config::{Config, Stream, StreamName, parse};
 use crate::media::{self, Finding, Severity};
-use crate::mqtt::access::Access;
-use crate::secrets;
 use crate::supervisor::passphrase;
 
 /// Parses, and then checks against this machine. What a stream would wait for (a camera) is told, and so is what only
@@ -40,35 +39,30 @@ struct Findings<'a> {
 impl Findings<'_> {
     fn of<'a>(path: &'a Path, text: &'a str, config: &Config) -> Findings<'a> {
         let mut findings = Findings { path, text, errors: String::new(), warnings: String::new() };
-        findings.look_at_api(&config.api);
+        findings.look_at(KeyFiles::of_api(&config.api));
         if let Some(mqtt) = &config.mqtt {
-            findings.look_at_mqtt(mqtt);
+            findings.look_at(KeyFiles::of_mqtt(mqtt));
         }
         for (name, stream) in &config.streams {
             findings.look_at_stream(name, stream);
         }
-        if path == Path::new(DEFAULT_CONFIG) {
+        if reach::is_of_the_service(path) {
             findings.warn_of_reach(config);
         }
         findings
     }
 
-    fn look_at_api(&mut self, api: &Api) {
-        let mut readable = api.clone();
-        self.without_withheld("api.token_file", &mut readable.token_file);
-        self.without_withheld_pair(["api.tls_certificate_file", "api.tls_key_file"], &mut readable.tls);
-        self.take(Keys::load(&readable).map(|keys| keys.warnings));
-    }
-
-    fn look_at_mqtt(&mut self, mqtt: &Mqtt) {
-        let mut readable = mqtt.clone();
-        self.without_withheld("mqtt.password_file", &mut readable.password_file);
-        self.without_withheld_pair(["mqtt.tls_certificate_file", "mqtt.tls_key_file"], &mut readable.tls);
-        if let Some(withheld) = mqtt.tls_ca_file.as_deref().and_then(Withheld::file) {
-            self.warning("mqtt.tls_ca_file", withheld.unchecked());
-            readable.url.tls = false; // or the authorities of this machine would be looked for
+    fn look_at(&mut self, files: KeyFiles) {
+        let KeyFiles { errors, warnings, withheld } = files;
+        for KeyError { key, message, fix } in errors {
+            self.add(Severity::Error, key, format_args!("{message}; {fix}"));
         }
-        self.take(Access::load(&readable).map(|access| access.warnings));
+        for KeyWarning { key, message } in warnings {
+            self.warning(key, message);
+        }
+        for (key, withheld) in withheld {
+            self.warning(key, withheld.unchecked());
+        }
     }
 
     fn look_at_stream(&mut self, name: &StreamName, stream: &Stream) {
@@ -89,73 +83,13 @@ impl Findings<'_> {
         }
     }
 
-    /// Takes a secret that this process cannot read out of what is looked at, with a warning.
-    fn without_withheld(&mut self, key: &str, secret: &mut Option<SecretFile>) {
-        if let Some(withheld) = secret.as_ref().and_then(Withheld::secret) {
-            self.warning(key, withheld.unchecked());
-            *secret = None;
-        }
-    }
-
-    /// The same of a certificate and its key: where one of them is withheld, the other is of no use.
-    fn without_withheld_pair(&mut self, keys: [&'static str; 2], files: &mut Option<TlsFiles>) {
-        let Some(TlsFiles { certificate, key }) = files else { return };
-        let withheld = [&*certificate, &*key].map(|path| Withheld::file(path));
-        for (key, withheld) in keys.iter().zip(&withheld) {
-            if let Some(withheld) = withheld {
-                self.warning(key, withheld.unchecked());
-            }
-        }
-        match withheld {
-            [None, None] => return,
-            [None, Some(_)] => self.take(keys::certificates(keys[0], certificate).map(|_| Vec::new())),
-            [Some(_), None | Some(_)] => {}
-        }
-        *files = None;
-    }
-
-    /// What became of a section's files.
-    fn take(&mut self, read: Result<Vec<KeyWarning>, KeyError>) {
-        match read {
-            Ok(warnings) => {
-                warnings.iter().for_each(|KeyWarning { key, message }| self.warning(key, message))
-            }
-            Err(KeyError { key, message, fix }) => {
-                self.add(Severity::Error, key, format_args!("{message}; {fix}"));
-            }
-        }
-    }
-
-    /// What root can read when this is typed, and the service cannot when it starts.
+    /// What can be read when this is typed, and not by the service when it starts.
     fn warn_of_reach(&mut self, config: &Config) {
-        let (api, mqtt) = (&config.api, config.mqtt.as_ref());
-        let tls = |files: &Option<TlsFiles>| files.as_ref().map(|files| files.key.clone());
-        let secret = |file: Option<&SecretFile>| match file {
-            Some(SecretFile::Path(path)) => Some(path.clone()),
-            Some(SecretFile::Credential(_)) | None => None,
-        };
-        let mut files = vec![
-            ("api.token_file".to_owned(), secret(api.token_file.as_ref())),
-            ("api.tls_key_file".to_owned(), tls(&api.tls)),
-            ("mqtt.password_file".to_owned(), mqtt.and_then(|mqtt| secret(mqtt.password_file.as_ref()))),
-            ("mqtt.tls_key_file".to_owned(), mqtt.and_then(|mqtt| tls(&mqtt.tls))),
-        ];
-        for (name, stream) in &config.streams {
-            files.extend(stream.outputs.iter().map(|output| {
-                (
-                    format!("streams.{name}.outputs[{}].passphrase_file", output.name),
-                    output.passphrase_file.clone(),
-                )
-            }));
+        if let Some(trouble) = reach::of_folder() {
+            self.add(Severity::Error, "", trouble);
         }
-        for (key, path) in files {
-            if let Some(path) = path.filter(|path| secrets::is_out_of_reach(path)) {
-                let path = path.display();
-                let advice = "move it to /etc/uplinkd/secrets, whose files systemd hands over";
-                let trouble =
-                    format_args!("only root may read {path}, and the service is not root; {advice}");
-                self.warning(&key, trouble);
-            }
+        for (key, trouble) in reach::of_configuration(self.path, config) {
+            self.warning(&key, trouble);
         }
     }
 
@@ -163,11 +97,13 @@ impl Findings<'_> {
         self.add(Severity::Warning, key, text);
     }
 
+    /// An empty key, where none is concerned.
     fn add(&mut self, severity: Severity, key: &str, text: impl Display) {
         let place = file::located(self.path, self.text, key);
+        let key = if key.is_empty() { String::new() } else { format!("{key}: ") };
         match severity {
-            Severity::Error => self.errors.push_str(&format!("{place}: {key}: {text}\n")),
-            Severity::Warning => self.warnings.push_str(&format!("{place}: warning: {key}: {text}\n")),
+            Severity::Error => self.errors.push_str(&format!("{place}: {key}{text}\n")),
+            Severity::Warning => self.warnings.push_str(&format!("{place}: warning: {key}{text}\n")),
         }
     }
 }

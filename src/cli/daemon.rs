@@ -12,16 +12,16 @@ use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Failure;
-use super::withheld::Withheld;
-use crate::api::keys::Keys;
-use crate::api::{Api, BindError, Facts, Locks};
+use super::key_files::KeyFiles;
+use super::reach;
+use crate::api::{self, Api, BindError, Facts, Locks};
 use crate::causes::with_causes;
 use crate::config::store::Store;
-use crate::config::{self, file};
+use crate::config::{self, SecretFile, file};
 use crate::reconfigure::{self, Handle, Start, Unusable};
 use crate::supervisor::Streams;
 use crate::supervisor::events::Event;
-use crate::{media, mqtt, systemd, telemetry};
+use crate::{media, mqtt, secrets, systemd, telemetry};
 
 /// Runs until SIGTERM or SIGINT, and then until everything is drained. How the machine does is read below `sys`.
 pub fn run(path: &Path, sys: PathBuf) -> Result<(), Failure> {
@@ -145,11 +145,23 @@ fn cannot_bind(path: &Path, error: BindError) -> Failure {
 
 /// What this process may not read, systemd may hand over to the next.
 fn api_can_start(section: &config::Api) -> Result<(), Unusable> {
-    match Keys::load(section) {
-        Err(error) if Withheld::of_api(section).is_none() => {
-            Err(Unusable { key: error.key, message: error.to_string() })
-        }
-        Ok(_) | Err(_) => Ok(()),
+    let awaits_credential = match &section.token_file {
+        Some(SecretFile::Credential(name)) => secrets::credential(name).is_some_and(|path| !path.exists()),
+        Some(SecretFile::Path(_)) | None => false,
+    };
+    let mut there = section.clone();
+    there.token_file.take_if(|_| awaits_credential);
+    // Warnings are told when the files are used.
+    let KeyFiles { errors, withheld, warnings: _ } = KeyFiles::of_api(&there);
+    if let Some(error) = errors.first() {
+        return Err(Unusable { key: error.key, message: error.to_string() });
+    }
+    if let Some((key, withheld)) = withheld.iter().find(|(_, withheld)| !withheld.may_come()) {
+        return Err(Unusable { key, message: format!("{key}: {withheld}; {}", reach::SECRET_FIX) });
+    }
+    match section.listen.iter().find_map(api::not_permitted) {
+        Some(error) => Err(Unusable { key: LISTEN, message: format!("{LISTEN}: {}", with_causes(&error)) }),
+        None => Ok(()),
     }
 }
 
@@ -217,6 +229,8 @@ impl Vitals {
         }
     }
 }
+
+const LISTEN: &str = "api.listen";
 
 /// What helps against another daemon.
 const LET_GO: &str = "end that one first (`systemctl stop uplinkd`, where it is the service), or set STATE_DIRECTORY \

@@ -3,7 +3,6 @@
 //! The service is handed them by systemd ([`crate::secrets`]). A file that is withheld is none that is wrong: nothing
 //! is to be written into it.
 
-use std::env;
 use std::fmt;
 use std::fs::File;
 use std::io::ErrorKind;
@@ -12,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::config::{Api, SecretFile, TlsFiles};
+use crate::config::SecretFile;
 use crate::secrets;
 
 /// What this process cannot look at.
@@ -29,7 +28,7 @@ impl Withheld {
     pub fn secret(secret: &SecretFile) -> Option<Withheld> {
         match secret {
             SecretFile::Path(path) => Withheld::file(path),
-            SecretFile::Credential(_) if env::var_os("CREDENTIALS_DIRECTORY").is_some() => None,
+            SecretFile::Credential(_) if secrets::is_service() => None, // a start that does not find it ends, too
             SecretFile::Credential(_) => Some(Withheld::Credential(secret.to_string())),
         }
     }
@@ -42,11 +41,12 @@ impl Withheld {
         is_refused.then(|| Withheld::File(path.to_owned()))
     }
 
-    /// What is withheld of all that the API needs. Blocks on the file system.
-    pub fn of_api(api: &Api) -> Option<Withheld> {
-        let of_tls =
-            |files: &TlsFiles| Withheld::file(&files.certificate).or_else(|| Withheld::file(&files.key));
-        api.token_file.as_ref().and_then(Withheld::secret).or_else(|| api.tls.as_ref().and_then(of_tls))
+    /// Whether systemd may hand it over when it starts this service the next time.
+    pub fn may_come(&self) -> bool {
+        match self {
+            Withheld::File(path) => secrets::is_handed_over(path) && secrets::is_service(),
+            Withheld::Credential(_) => false, // this is no service
+        }
     }
 
     /// What helps who wants it checked.

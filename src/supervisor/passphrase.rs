@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::secrets;
+use crate::secrets::{self, HAND_OVER};
 use crate::transport::srt::{Passphrase, PassphraseLength};
 
 /// Why a file gives no passphrase.
@@ -12,6 +12,8 @@ use crate::transport::srt::{Passphrase, PassphraseLength};
 pub enum PassphraseError {
     #[error("cannot read the passphrase file {}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
+    #[error("systemd has not handed over the passphrase file {}: {HAND_OVER}", path.display())]
+    NotHandedOver { path: PathBuf },
     #[error("cannot use the passphrase in {}", path.display())]
     Unusable { path: PathBuf, source: PassphraseLength },
 }
@@ -21,7 +23,10 @@ pub enum PassphraseError {
 /// # Errors
 /// Where the file cannot be read, or SRT allows no such passphrase.
 pub fn load(path: &Path) -> Result<Passphrase, PassphraseError> {
-    let text = read(path).map_err(|source| PassphraseError::Unreadable { path: path.to_owned(), source })?;
+    let text = read(path).map_err(|source| match secrets::awaits_restart(path, &source) {
+        true => PassphraseError::NotHandedOver { path: path.to_owned() },
+        false => PassphraseError::Unreadable { path: path.to_owned(), source },
+    })?;
     Passphrase::new(text.trim_end_matches(['\r', '\n']))
         .map_err(|source| PassphraseError::Unusable { path: path.to_owned(), source })
 }

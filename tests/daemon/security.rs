@@ -450,6 +450,6 @@ fn a_credential_of_systemd_is_a_token_too() {
     let without = check(Some(empty.path()));
     let said = String::from_utf8_lossy(&without.stderr);
     assert_eq!(without.status.code(), Some(78), "{said}");
-    assert!(said.contains("api.token_file: cannot read "), "{said}");
+    assert!(said.contains("api.token_file: credential:api.token is not there: systemd has"), "{said}");
     assert_eq!(check(None).status.code(), Some(0), "the service alone can tell");
 }
