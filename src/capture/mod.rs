@@ -28,7 +28,7 @@ mod sysfs;
 use std::io;
 use std::path::PathBuf;
 
-pub use self::device::{Opened, check_edid};
+pub use self::device::{MOST_EDID, Opened, check_edid};
 pub use self::find::{Chosen, open};
 pub use self::hot_plug::HotPlug;
 pub use self::list::{Device, Mute, devices};

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::calm::calmly;
-use crate::harness::{Daemon, Peer, eventually, free_port, test_stream};
+use crate::harness::{Daemon, Peer, eventually, free_port, make_pipe, test_stream};
 use crate::ts::{assert_clean, assert_decodes, check};
 
 /// Everything that was encoded after the first key frame arrives, though the end comes in the middle of it.
@@ -156,21 +156,45 @@ fn check_config_looks_at_the_machine_too() {
     calmly(3, || {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("uplinkd.toml");
-        let file = test_stream(9000, 300, "")
-            .replace("source = \"test\"\nwidth", "source = \"file\"\npath = \"/nowhere.mp4\"\nwidth");
-        std::fs::write(&path, &file).expect("written");
-        let run = || {
-            Command::new(env!("CARGO_BIN_EXE_uplinkd"))
+        let check = |source: &str| {
+            let with_source = test_stream(9000, 300, "").replacen("source = \"test\"", source, 1);
+            std::fs::write(&path, with_source).expect("written");
+            let output = Command::new(env!("CARGO_BIN_EXE_uplinkd"))
                 .arg("check-config")
                 .arg(&path)
                 .output()
-                .expect("it runs")
+                .expect("it runs");
+            let said = [output.stdout, output.stderr].concat();
+            (output.status.code(), String::from_utf8_lossy(&said).into_owned())
         };
-        let output = run();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(78), "{said}");
-        assert!(said.contains("streams.main.video.path") && said.contains("/nowhere.mp4"), "{said}");
-        std::fs::write(&path, test_stream(9000, 300, "")).expect("written");
-        assert_eq!(run().status.code(), Some(0));
+        assert_eq!(check("source = \"test\"").0, Some(0));
+        let pipe = directory.path().join("pipe.mp4");
+        make_pipe(&pipe);
+        for (source, key, message) in [
+            ("source = \"file\"\npath = \"/nowhere.mp4\"".to_owned(), "path", "/nowhere.mp4"),
+            (format!("source = \"file\"\npath = {pipe:?}"), "path", "pipe.mp4 is a pipe, and no file; write"),
+            (
+                format!("source = \"file\"\npath = {:?}", directory.path()),
+                "path",
+                " is a folder, and no file",
+            ),
+            (
+                format!("source = \"test\"\nslate = {pipe:?}"),
+                "slate",
+                "pipe.mp4 is a pipe, and no file; write",
+            ),
+            (
+                "source = \"v4l2\"\nedid_file = \"/dev/zero\"".to_owned(),
+                "edid_file",
+                "/dev/zero is a device, and no file; write the path of an EDID",
+            ),
+        ] {
+            let (code, said) = check(&source);
+            assert_eq!(code, Some(78), "{said}");
+            let is_it = |line: &str| {
+                line.contains(&format!(": streams.main.video.{key}: ")) && line.contains(message)
+            };
+            assert!(said.lines().any(is_it), "{key}, {message}: {said}");
+        }
     });
 }
