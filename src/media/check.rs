@@ -157,6 +157,16 @@ fn check_sound(stream: &Stream, findings: &mut Vec<Finding>) {
         need(element, "audio.source", findings);
     }
     need("audiorate", "audio.source", findings);
+    if let AudioSource::Alsa { device } = &stream.audio.source
+        && let Some(message) = capture::sound_missing(device)
+    {
+        findings.push(Finding {
+            key: "audio.device",
+            message,
+            fix: "plug it in; the stream sends silence while it gives no sound".to_owned(),
+            severity: Severity::Warning,
+        });
+    }
     if let Err(error) = sound::check(stream.audio.codec) {
         findings.push(missing(&error, "audio.codec"));
     }

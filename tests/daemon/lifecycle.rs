@@ -198,3 +198,30 @@ fn check_config_looks_at_the_machine_too() {
         }
     });
 }
+
+#[test]
+fn check_config_warns_of_a_sound_input_that_is_not_there() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("uplinkd.toml");
+    let check = |device: &str| {
+        let sound = format!("[streams.main.audio]\nsource = \"alsa\"\ndevice = \"{device}\"");
+        let file = test_stream(9000, 300, "");
+        let file = file.replace("[streams.main.audio]\nsource = \"test\"", &sound);
+        std::fs::write(&path, &file).expect("written");
+        let output = Command::new(env!("CARGO_BIN_EXE_uplinkd"))
+            .arg("check-config")
+            .arg(&path)
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let line = file.lines().position(|line| line.starts_with("device = ")).expect("a line") + 1;
+        (said, format!("uplinkd.toml:{line}:10: warning: streams.main.audio.device: "))
+    };
+    for absent in ["hw:CARD=Nope", "hw:31,0"] {
+        let (said, warning) = check(absent);
+        assert!(said.contains(&format!("{warning}ALSA lists no sound input {absent}; plug it in")), "{said}");
+    }
+    let (said, _) = check("default");
+    assert!(!said.contains("audio.device"), "it is not known before it is opened: {said}");
+}
