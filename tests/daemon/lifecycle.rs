@@ -1,7 +1,12 @@
 //! Start, reload, refusal, end.
 
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::mpsc;
 use std::time::Duration;
+
+use tempfile::TempDir;
 
 use crate::calm::calmly;
 use crate::harness::{Daemon, Peer, eventually, free_port, make_pipe, test_stream};
@@ -224,4 +229,76 @@ fn check_config_warns_of_a_sound_input_that_is_not_there() {
     }
     let (said, _) = check("default");
     assert!(!said.contains("audio.device"), "it is not known before it is opened: {said}");
+}
+
+#[test]
+fn a_reload_that_hangs_stops_neither_the_watchdog_nor_the_end() {
+    calmly(3, || {
+        let told = Told::new();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_uplinkd"));
+        command.env("NOTIFY_SOCKET", told.path()).env("WATCHDOG_USEC", "900000");
+        let mut daemon = Daemon::start_as(command, "");
+        let file = daemon.configuration();
+        let text = std::fs::read_to_string(&file).expect("it is read");
+        std::fs::remove_file(&file).expect("it is removed");
+        make_pipe(&file);
+
+        daemon.signal("HUP");
+        told.await_all(&["RELOADING=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"], "READY=1");
+        std::fs::write(&file, &text).expect("the pipe is read");
+        told.await_all(&["READY=1"], "STOPPING=1");
+
+        daemon.signal("HUP");
+        told.await_all(&["RELOADING=1"], "STOPPING=1");
+        daemon.signal("TERM");
+        told.await_all(&["STOPPING=1"], "READY=1");
+        std::fs::write(&file, &text).expect("the pipe is read");
+        assert_eq!(daemon.wait(Duration::from_secs(10)).code(), Some(0), "{}", daemon.log());
+    });
+}
+
+/// What a daemon tells systemd.
+struct Told {
+    folder: TempDir,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Told {
+    fn new() -> Told {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let socket = UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
+        let (tell, lines) = mpsc::channel();
+        // All the time: who tells waits where the socket is full. It ends when its test has.
+        std::thread::spawn(move || {
+            let mut message = [0; 4096];
+            while let Ok(length) = socket.recv(&mut message) {
+                let text = String::from_utf8_lossy(&message[..length]).into_owned();
+                if text.lines().any(|line| tell.send(line.to_owned()).is_err()) {
+                    return;
+                }
+            }
+        });
+        Told { folder, lines }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("notify")
+    }
+
+    /// Waits for these lines, one after the other; the other one must not come before. What was told at the start is
+    /// passed over.
+    fn await_all(&self, wanted: &[&str], never: &str) {
+        let mut begun = false;
+        for wanted in wanted {
+            loop {
+                let line = self.lines.recv_timeout(Duration::from_secs(10));
+                let line = line.unwrap_or_else(|_| panic!("{wanted} is not told"));
+                assert!(!begun || line != never, "{never} is told before {wanted}");
+                if line == *wanted {
+                    begun = true;
+                    break;
+                }
+            }
+        }
+    }
 }
