@@ -159,7 +159,10 @@ impl Opened {
 /// What is wrong.
 pub fn check_edid(edid: &[u8]) -> Result<(), String> {
     const MARK: [u8; 8] = [0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0];
-    if edid.is_empty() || !edid.len().is_multiple_of(ioctl::EDID_BLOCK) || edid.len() > MOST_EDID {
+    if edid.len() > MOST_EDID {
+        return Err(format!("has more than {MOST_EDID} bytes, not 1 to 256 blocks of 128"));
+    }
+    if edid.is_empty() || !edid.len().is_multiple_of(ioctl::EDID_BLOCK) {
         return Err(format!("has {} bytes, not 1 to 256 blocks of 128", edid.len()));
     }
     if !edid.starts_with(&MARK) {
@@ -298,8 +301,8 @@ const REHEARSED: u32 = 4;
 /// VIDEO_MAX_FRAME: no device has more.
 const MOST_BUFFERS: usize = 32;
 
-/// Bytes.
-const MOST_EDID: usize = ioctl::MOST_EDID_BLOCKS * ioctl::EDID_BLOCK;
+/// Bytes: an EDID counts its blocks in one of its own.
+pub const MOST_EDID: usize = ioctl::MOST_EDID_BLOCKS * ioctl::EDID_BLOCK;
 
 #[cfg(test)]
 mod tests {
@@ -316,6 +319,7 @@ mod tests {
         assert_eq!(check_edid(&edid[..100]).unwrap_err(), "has 100 bytes, not 1 to 256 blocks of 128");
         assert!(check_edid(&[b'0'; 128]).unwrap_err().contains("binary"));
         assert!(check_edid(&[]).is_err());
+        assert!(check_edid(&[0; MOST_EDID + 1]).unwrap_err().contains("more than 32768 bytes"));
     }
 
     #[test]

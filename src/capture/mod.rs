@@ -28,11 +28,11 @@ mod sysfs;
 use std::io;
 use std::path::PathBuf;
 
-pub use self::device::{Opened, check_edid};
+pub use self::device::{MOST_EDID, Opened, check_edid};
 pub use self::find::{Chosen, open};
 pub use self::hot_plug::HotPlug;
 pub use self::list::{Device, Mute, devices};
-pub use self::sound::{SoundInput, sound_device, sound_inputs};
+pub use self::sound::{SoundInput, sound_device, sound_inputs, sound_missing};
 
 /// Why a device cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,8 @@
 //! `uplinkd run`: the daemon, from READY to drained.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -63,7 +65,7 @@ fn allow_all_descriptors() {
 
 async fn serve(path: &Path, start: Start, sys: PathBuf) -> Result<(), Failure> {
     let started = Instant::now();
-    let Signals { mut terminate, mut interrupt, mut hangup } = Signals::new().map_err(Failure::other)?;
+    let Signals { mut terminate, mut interrupt, hangup } = Signals::new().map_err(Failure::other)?;
     let section = &start.layers.config.api;
     let api = Api::bind(section).await.map_err(|error| cannot_bind(path, error))?;
     let (urls, locks) = (api.urls().join(" "), api.locks());
@@ -86,10 +88,11 @@ async fn serve(path: &Path, start: Start, sys: PathBuf) -> Result<(), Failure> {
 
     let events = streams.events().clone();
     let mut vitals = Vitals::new(streams);
+    let mut reloads = pin!(reload_when_asked(hangup, &configuration, &locks)); // it may take as long as a disk
     let mut result = loop {
         tokio::select! {
             () = asked_to_stop(&mut terminate, &mut interrupt) => break Ok(()),
-            _ = hangup.recv() => reload(&configuration, &locks).await,
+            never = &mut reloads => match never {},
             () = vitals.tick() => {}
             ended = &mut api => break Err(api_ended(ended)),
             ended = &mut keeper => break Err(keeper_ended(ended)),
@@ -162,6 +165,14 @@ fn api_can_start(section: &config::Api) -> Result<(), Unusable> {
     match section.listen.iter().find_map(api::not_permitted) {
         Some(error) => Err(Unusable { key: LISTEN, message: format!("{LISTEN}: {}", with_causes(&error)) }),
         None => Ok(()),
+    }
+}
+
+/// One reload after the other; those that are asked for meanwhile are one.
+async fn reload_when_asked(mut hangup: Signal, configuration: &Handle, locks: &Locks) -> Infallible {
+    loop {
+        hangup.recv().await;
+        reload(configuration, locks).await;
     }
 }
 

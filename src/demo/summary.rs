@@ -24,7 +24,7 @@ pub struct Summary {
     pub reception: Reception,
     /// Why no picture was encoded at all, where none was.
     pub nothing_encoded: Option<String>,
-    /// Why the source never gave a picture, where it did not: then all that was sent is the slate.
+    /// Why the source never gave a picture, where it did not: then all that was sent, if anything, is the slate.
     pub source_missing: Option<String>,
     /// The file that the stream was saved to.
     pub saved_to: Option<String>,
@@ -149,7 +149,11 @@ fn defects(summary: &Summary) -> Vec<String> {
         complain(true, format!("the receiver failed: {failure}"));
     }
     if let Some(reason) = &summary.source_missing {
-        complain(true, format!("the source never gave a picture, what was sent is the slate: {reason}"));
+        let sent = match summary.nothing_encoded {
+            Some(_) => "", // not even the slate
+            None => ", what was sent is the slate",
+        };
+        complain(true, format!("the source never gave a picture{sent}: {reason}"));
     }
     if let Some(reason) = &summary.nothing_encoded {
         complain(true, format!("no picture was encoded: {reason}"));
@@ -449,6 +453,20 @@ mod tests {
             |s| s.source_missing = Some("no such file".to_owned()),
             "the source never gave a picture, what was sent is the slate: no such file",
         );
+    }
+
+    #[test]
+    fn where_nothing_was_encoded_no_slate_was_sent() {
+        let mut summary = summary();
+        summary.reception = Reception::default();
+        summary.nothing_encoded = Some("trying x264enc".to_owned());
+        summary.source_missing = Some("waiting for the source".to_owned());
+        let expected = [
+            "the source never gave a picture: waiting for the source",
+            "no picture was encoded: trying x264enc",
+        ];
+        assert_eq!(Verdict::of(&summary), Verdict::Defective(expected.map(str::to_owned).into()));
+        assert!(!table(&summary).contains("slate"), "{}", table(&summary));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A V4L2 device as a picture's source: found, set up, captured from, and its input watched.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use super::error::Error;
 use super::event::{EventSender, MediaEvent};
 use super::graph::Graph;
 use super::inputs::Inputs;
-use super::source;
+use super::{plain_file, source};
 use crate::capture::description::{Signal, Trouble};
 use crate::capture::mode::{self, Wish};
 use crate::capture::{self, Chosen, Opened};
@@ -95,7 +95,10 @@ impl Camera {
 
 /// Reads an EDID and looks whether it is one.
 pub(super) fn read_edid(path: &Path) -> Result<Vec<u8>, Error> {
-    let edid = fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+    let most = capture::MOST_EDID as u64 + 1; // more is not one, however much more
+    let mut edid = Vec::new();
+    let read = plain_file::open(path)?.take(most).read_to_end(&mut edid);
+    read.map_err(|source| Error::File { path: path.to_owned(), source })?;
     match capture::check_edid(&edid) {
         Ok(()) => Ok(edid),
         Err(reason) => Err(Error::Edid { path: path.to_owned(), reason }),
@@ -182,6 +185,8 @@ const LOOK: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::capture::description::{Extent, Rate, Timings};
 
@@ -207,6 +212,15 @@ mod tests {
             format!("{} has 16 bytes, not 1 to 256 blocks of 128", file.path().display())
         );
         assert!(matches!(read_edid(Path::new("/no/such/edid")), Err(Error::File { .. })));
+        assert!(matches!(read_edid(Path::new("/dev/zero")), Err(Error::NotAFile { .. })), "it has no end");
+    }
+
+    #[test]
+    fn of_a_file_too_large_for_an_edid_no_more_is_read_than_tells_that() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 40).unwrap(); // a hole of a terabyte
+        let reason = read_edid(file.path()).unwrap_err().to_string();
+        assert!(reason.ends_with(" has more than 32768 bytes, not 1 to 256 blocks of 128"), "{reason}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::encoder;
 use super::error::Error;
 use super::format::Formats;
 use super::graph;
+use super::plain_file;
 use super::slate;
 use super::sound;
 use crate::capture;
@@ -135,7 +136,7 @@ fn check_slate(stream: &Stream, findings: &mut Vec<Finding>) {
             {
                 findings.push(Finding {
                     key: "video.slate",
-                    message: error.to_string(),
+                    message: with_causes(&error),
                     fix: "write the path of a PNG or JPEG picture, \"text\" or \"hold\"".to_owned(),
                     severity: Severity::Error,
                 });
@@ -156,6 +157,16 @@ fn check_sound(stream: &Stream, findings: &mut Vec<Finding>) {
         need(element, "audio.source", findings);
     }
     need("audiorate", "audio.source", findings);
+    if let AudioSource::Alsa { device } = &stream.audio.source
+        && let Some(message) = capture::sound_missing(device)
+    {
+        findings.push(Finding {
+            key: "audio.device",
+            message,
+            fix: "plug it in; the stream sends silence while it gives no sound".to_owned(),
+            severity: Severity::Warning,
+        });
+    }
     if let Err(error) = sound::check(stream.audio.codec) {
         findings.push(missing(&error, "audio.codec"));
     }
@@ -171,13 +182,13 @@ fn check_sound(stream: &Stream, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether the file can be read.
+/// Whether it is a file, and can be read.
 fn check_file(path: &Path, key: &'static str, findings: &mut Vec<Finding>) -> bool {
-    let opened = std::fs::File::open(path);
+    let opened = plain_file::open(path);
     if let Err(error) = &opened {
         findings.push(Finding {
             key,
-            message: format!("cannot read {}: {error}", path.display()),
+            message: with_causes(error),
             fix: "write the path of a file that the daemon's user can read".to_owned(),
             severity: Severity::Error,
         });

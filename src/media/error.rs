@@ -42,6 +42,8 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    #[error("{path} is {kind}, and no file")]
+    NotAFile { path: PathBuf, kind: &'static str },
     #[error("{path} {reason}")]
     Edid { path: PathBuf, reason: String },
     #[error("cannot make the slate: {reason}")]
@@ -68,6 +70,7 @@ impl Error {
             | Error::Start { .. }
             | Error::Thread { .. }
             | Error::File { .. }
+            | Error::NotAFile { .. }
             | Error::Slate { .. }
             | Error::Still { .. }
             | Error::Edid { .. }

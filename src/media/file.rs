@@ -24,7 +24,9 @@ use super::error::Error;
 use super::event::{EventSender, MediaEvent, Report};
 use super::graph::{self, Graph};
 use super::inputs::Inputs;
+use super::plain_file;
 use super::source::{described, normalised_picture, normalised_sound};
+use crate::causes::with_causes;
 
 /// A file that is playing. Dropping it stops it.
 pub(super) struct FileLoop {
@@ -51,7 +53,6 @@ impl FileLoop {
         inputs: &Inputs,
         events: &EventSender,
     ) -> Result<FileLoop, Error> {
-        std::fs::File::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
         let (signals, inbox) = mpsc::channel();
         let mut player = Player {
             path: path.to_owned(),
@@ -161,7 +162,7 @@ impl Player {
         let [pass] = self.passes.as_slice() else { return Ok(()) };
         let (Some(begin), Some(duration)) = (pass.begin, pass.duration) else { return Ok(()) };
         self.next_begin = Some(begin + duration);
-        self.open().map_err(|error| error.to_string())
+        self.open().map_err(|error| with_causes(&error))
     }
 
     fn open(&mut self) -> Result<(), Error> {
@@ -174,6 +175,7 @@ impl Player {
 
 impl Pass {
     fn open(player: &Player, number: PassNumber) -> Result<Pass, Error> {
+        plain_file::open(&player.path)?; // GStreamer would wait for a pipe's writer, and each pass opens it anew
         let graph = Graph::new("file");
         let uri = gst::glib::filename_to_uri(&player.path, None).map_err(|error| Error::Unavailable {
             what: player.path.display().to_string(),

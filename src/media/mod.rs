@@ -22,7 +22,7 @@
 //! - What a pipeline posts on its bus becomes a [`MediaEvent`], or a line in the log.
 //! - A picture is copied on its way to the encoder where it has to be, and else is not (`memory`, `heap`).
 //!
-//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `camera`, `source`, `homecoming`, `decoding`, `damage`, `test_source`, `device_sound`, `device_clock`, `live_sound`, `sound_inlet`, `strip`, `file`, `slate`, `sound`, `mux`, `ts`;
+//! Reading order: `encode`, `thinning`, `reduction`, `inputs`, `capture`, `camera`, `source`, `homecoming`, `decoding`, `damage`, `test_source`, `device_sound`, `device_clock`, `live_sound`, `sound_inlet`, `strip`, `file`, `slate`, `plain_file`, `sound`, `mux`, `ts`;
 //! `glimpse` and `still` for who looks on; and `trial`, which only asks what an encoder is worth.
 
 mod apart;
@@ -57,6 +57,7 @@ mod machine_code;
 pub mod marks;
 mod memory;
 mod mux;
+mod plain_file;
 mod process;
 mod reduction;
 mod resample;

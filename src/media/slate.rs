@@ -20,6 +20,8 @@ use super::format::Formats;
 use super::graph::{self, Graph};
 use super::homecoming;
 use super::inputs::offer;
+use super::plain_file;
+use crate::causes::with_causes;
 use crate::config;
 
 /// The slate of one encode pipeline. Dropping it ends its thread.
@@ -264,7 +266,7 @@ impl Easel {
                     log::debug!("the slate is ready, and not needed any more");
                 }
             }
-            Err(error) => log::warn!(error:%; "{otherwise}"),
+            Err(error) => log::warn!(error:% = with_causes(&error); "{otherwise}"),
         };
         thread::Builder::new()
             .name("slate face".to_owned())
@@ -444,6 +446,7 @@ fn dark(formats: &Formats) -> Result<gst::Buffer, Error> {
 
 /// The owner's picture, fitted into the frame.
 pub(super) fn picture(path: &Path, formats: &Formats) -> Result<gst::Buffer, Error> {
+    plain_file::open(path)?; // GStreamer would wait for a pipe's writer
     let graph = Graph::new("slate picture");
     let uri =
         gst::glib::filename_to_uri(path, None).map_err(|error| Error::Slate { reason: error.to_string() })?;

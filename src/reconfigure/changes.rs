@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use toml::Table;
 
-use super::{Current, blocking};
+use super::Current;
+use super::patience::{NoAnswer, PATIENCE, within};
 use crate::config::json::{self, NotToml};
 use crate::config::plan::Plan;
 use crate::config::{Config, Document, Layers, Problem, Problems, Stream, StreamName};
@@ -206,20 +207,31 @@ async fn findings(before: &Config, after: &Config) -> (Vec<Fault>, Vec<Fault>) {
         let old = before.streams.get(name);
         old.is_none_or(|old| (&old.video, &old.audio) != (&stream.video, &stream.audio))
     };
-    let streams = after.streams.iter().filter(|(name, stream)| is_new(name, stream));
-    let streams: Vec<_> = streams.map(|(name, stream)| (name.clone(), stream.clone())).collect();
-    blocking(move || {
-        let (mut errors, mut warnings) = (Vec::new(), Vec::new());
-        for (name, stream) in streams {
-            for Finding { key, message, fix, severity } in media::check(&stream) {
-                let is_error = severity == Severity::Error && stream.enabled;
-                let found = Fault { key: format!("streams.{name}.{key}"), message, fix, place: None };
-                if is_error { errors.push(found) } else { warnings.push(found) }
-            }
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    for (name, stream) in after.streams.iter().filter(|(name, stream)| is_new(name, stream)) {
+        let asked = stream.clone();
+        let found = within(PATIENCE, move || media::check(&asked)).await;
+        let is_unanswered = found.is_err();
+        for Finding { key, message, fix, severity } in found.unwrap_or_else(unanswered) {
+            let is_error = severity == Severity::Error && stream.enabled;
+            let found = Fault { key: format!("streams.{name}.{key}"), message, fix, place: None };
+            if is_error { errors.push(found) } else { warnings.push(found) }
         }
-        (errors, warnings)
-    })
-    .await
+        if is_unanswered && stream.enabled {
+            break; // it is refused anyway, and the others may hang for as long
+        }
+    }
+    (errors, warnings)
+}
+
+/// What is said of a stream where a file or a device that it names hangs.
+fn unanswered(late: NoAnswer) -> Vec<Finding> {
+    vec![Finding {
+        key: "video",
+        message: format!("whether its files and devices can be used is not known: {late}"),
+        fix: "see which of them hangs, such as a file on a server that is away".to_owned(),
+        severity: Severity::Error,
+    }]
 }
 
 fn summary(faults: &[Fault]) -> String {

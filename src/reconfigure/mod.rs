@@ -10,6 +10,7 @@
 //! what a change was checked against is what it is made on. The file is never written.
 
 mod changes;
+mod patience;
 mod start;
 mod trial;
 
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 pub use self::changes::{Change, Done, Fault, Guard, Mode, Place, Refused, tag};
+use self::patience::{PATIENCE, within};
 pub use self::start::{Error as StartError, Start};
 use self::trial::{Health, Trial, Verdict, View};
 use crate::causes::with_causes;
@@ -425,13 +427,18 @@ impl Task {
     /// Both documents as they are now; the overrides that run where those that are kept are not those.
     async fn read_anew(&self) -> Result<(String, String, Layers), String> {
         let path = self.file.clone();
-        let file_text = blocking(move || file::text(&path)).await.map_err(|error| error.to_string())?;
+        let late = |what: String| move |late| format!("{what}: {late}");
+        let file_text = within(PATIENCE, move || file::text(&path)).await;
+        let file_text = file_text.map_err(late(self.name_of(Document::File)))?;
+        let file_text = file_text.map_err(|error| error.to_string())?;
         let holds_others = self.is_blocked.is_some() || self.trial.is_some();
         let overrides = match holds_others {
             true => self.overrides.clone(),
             false => {
                 let store = self.store.clone();
-                blocking(move || store.load()).await.map_err(|error| error.to_string())?
+                let loaded = within(PATIENCE, move || store.load()).await;
+                let loaded = loaded.map_err(late(self.name_of(Document::Overrides)))?;
+                loaded.map_err(|error| error.to_string())?
             }
         };
         let layers = Layers::parse(&file_text, &overrides);
@@ -440,10 +447,12 @@ impl Task {
         if api != self.layers.config.api {
             // Or the next start, which nobody watches, would find out.
             let check = self.api_check;
-            let checked = blocking(move || check(&api)).await;
-            checked.map_err(|Unusable { key, message }| {
-                format!("{}: {message}", file::located(&self.file, &file_text, key))
-            })?;
+            let checked = within(PATIENCE, move || check(&api)).await;
+            checked.map_err(late("the files that api names".to_owned()))?.map_err(
+                |Unusable { key, message }| {
+                    format!("{}: {message}", file::located(&self.file, &file_text, key))
+                },
+            )?;
         }
         Ok((file_text, overrides, layers))
     }

@@ -1,11 +1,11 @@
 //! Streams are read, made, changed and removed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::calm::calmly;
-use crate::harness::{Daemon, Peer, eventually, free_port, test_stream};
+use crate::harness::{Daemon, Peer, eventually, free_port, make_pipe, test_stream};
 use crate::http::{delete, get, on_air, patch, put, send, setting};
 
 #[test]
@@ -84,6 +84,45 @@ fn a_wrong_patch_names_the_field_and_changes_nothing() {
         assert!(status["encoder"]["frames"].as_u64().expect("frames") >= frames, "the same encoder goes on");
         assert_eq!(get(&daemon, "/v1/streams/main").tag, tag);
         assert!(!daemon.state_directory().join("overrides.toml").exists());
+    });
+}
+
+#[test]
+fn what_is_no_file_is_refused_and_holds_nothing_up() {
+    calmly(3, || {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let pipe = folder.path().join("clip.mp4");
+        make_pipe(&pipe);
+        let mut daemon = Daemon::start(&test_stream(free_port(), 300, ""));
+        for (wrong, field, said) in [
+            (json!({"source": "file", "path": pipe}), "path", "clip.mp4 is a pipe, and no file"),
+            (json!({"source": "file", "path": folder.path()}), "path", " is a folder, and no file"),
+            (json!({"slate": pipe}), "slate", "clip.mp4 is a pipe, and no file"),
+            (json!({"source": "v4l2", "edid_file": pipe}), "edid_file", "clip.mp4 is a pipe, and no file"),
+            (
+                json!({"source": "v4l2", "edid_file": "/dev/zero"}),
+                "edid_file",
+                "/dev/zero is a device, and no",
+            ),
+        ] {
+            let asked = Instant::now();
+            let answer = patch(&daemon, "main", &json!({"video": wrong}));
+            assert_eq!(answer.status, 422, "{wrong}: {:#}", answer.body);
+            let error = answer.error();
+            assert_eq!(error["field"], format!("streams.main.video.{field}"), "{:#}", answer.body);
+            assert!(error["detail"].as_str().is_some_and(|it| it.contains(said)), "{:#}", answer.body);
+            assert!(
+                error["fix"].as_str().is_some_and(|fix| fix.starts_with("write the path of ")),
+                "{error:#}"
+            );
+            assert!(asked.elapsed() < Duration::from_secs(10), "{wrong}: it was waited for");
+        }
+        assert_eq!(
+            patch(&daemon, "main", &json!({"rate": {"max_kbps": 700, "start_kbps": 500}})).status,
+            200
+        );
+        daemon.signal("TERM");
+        assert_eq!(daemon.wait(Duration::from_secs(10)).code(), Some(0), "{}", daemon.log());
     });
 }
 

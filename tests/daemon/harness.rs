@@ -343,6 +343,12 @@ pub fn make_clip(path: &Path, size: &str, framerate: u32, seconds: u32) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// A pipe that nobody writes to: who opens it waits.
+pub fn make_pipe(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("the pipe is made");
+}
+
 /// A small test picture with a tone, to `port` of the loopback; `more` goes into the output's section.
 pub fn test_stream(port: u16, latency_ms: u32, more: &str) -> String {
     test_stream_at(&format!("127.0.0.1:{port}"), latency_ms, more)

@@ -1,10 +1,15 @@
 //! Start, reload, refusal, end.
 
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::mpsc;
 use std::time::Duration;
 
+use tempfile::TempDir;
+
 use crate::calm::calmly;
-use crate::harness::{Daemon, Peer, eventually, free_port, test_stream};
+use crate::harness::{Daemon, Peer, eventually, free_port, make_pipe, test_stream};
 use crate::ts::{assert_clean, assert_decodes, check};
 
 /// Everything that was encoded after the first key frame arrives, though the end comes in the middle of it.
@@ -156,21 +161,144 @@ fn check_config_looks_at_the_machine_too() {
     calmly(3, || {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("uplinkd.toml");
-        let file = test_stream(9000, 300, "")
-            .replace("source = \"test\"\nwidth", "source = \"file\"\npath = \"/nowhere.mp4\"\nwidth");
-        std::fs::write(&path, &file).expect("written");
-        let run = || {
-            Command::new(env!("CARGO_BIN_EXE_uplinkd"))
+        let check = |source: &str| {
+            let with_source = test_stream(9000, 300, "").replacen("source = \"test\"", source, 1);
+            std::fs::write(&path, with_source).expect("written");
+            let output = Command::new(env!("CARGO_BIN_EXE_uplinkd"))
                 .arg("check-config")
                 .arg(&path)
                 .output()
-                .expect("it runs")
+                .expect("it runs");
+            let said = [output.stdout, output.stderr].concat();
+            (output.status.code(), String::from_utf8_lossy(&said).into_owned())
         };
-        let output = run();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(78), "{said}");
-        assert!(said.contains("streams.main.video.path") && said.contains("/nowhere.mp4"), "{said}");
-        std::fs::write(&path, test_stream(9000, 300, "")).expect("written");
-        assert_eq!(run().status.code(), Some(0));
+        assert_eq!(check("source = \"test\"").0, Some(0));
+        let pipe = directory.path().join("pipe.mp4");
+        make_pipe(&pipe);
+        for (source, key, message) in [
+            ("source = \"file\"\npath = \"/nowhere.mp4\"".to_owned(), "path", "/nowhere.mp4"),
+            (format!("source = \"file\"\npath = {pipe:?}"), "path", "pipe.mp4 is a pipe, and no file; write"),
+            (
+                format!("source = \"file\"\npath = {:?}", directory.path()),
+                "path",
+                " is a folder, and no file",
+            ),
+            (
+                format!("source = \"test\"\nslate = {pipe:?}"),
+                "slate",
+                "pipe.mp4 is a pipe, and no file; write",
+            ),
+            (
+                "source = \"v4l2\"\nedid_file = \"/dev/zero\"".to_owned(),
+                "edid_file",
+                "/dev/zero is a device, and no file; write the path of an EDID",
+            ),
+        ] {
+            let (code, said) = check(&source);
+            assert_eq!(code, Some(78), "{said}");
+            let is_it = |line: &str| {
+                line.contains(&format!(": streams.main.video.{key}: ")) && line.contains(message)
+            };
+            assert!(said.lines().any(is_it), "{key}, {message}: {said}");
+        }
     });
+}
+
+#[test]
+fn check_config_warns_of_a_sound_input_that_is_not_there() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("uplinkd.toml");
+    let check = |device: &str| {
+        let sound = format!("[streams.main.audio]\nsource = \"alsa\"\ndevice = \"{device}\"");
+        let file = test_stream(9000, 300, "");
+        let file = file.replace("[streams.main.audio]\nsource = \"test\"", &sound);
+        std::fs::write(&path, &file).expect("written");
+        let output = Command::new(env!("CARGO_BIN_EXE_uplinkd"))
+            .arg("check-config")
+            .arg(&path)
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let line = file.lines().position(|line| line.starts_with("device = ")).expect("a line") + 1;
+        (said, format!("uplinkd.toml:{line}:10: warning: streams.main.audio.device: "))
+    };
+    for absent in ["hw:CARD=Nope", "hw:31,0"] {
+        let (said, warning) = check(absent);
+        assert!(said.contains(&format!("{warning}ALSA lists no sound input {absent}; plug it in")), "{said}");
+    }
+    let (said, _) = check("default");
+    assert!(!said.contains("audio.device"), "it is not known before it is opened: {said}");
+}
+
+#[test]
+fn a_reload_that_hangs_stops_neither_the_watchdog_nor_the_end() {
+    calmly(3, || {
+        let told = Told::new();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_uplinkd"));
+        command.env("NOTIFY_SOCKET", told.path()).env("WATCHDOG_USEC", "900000");
+        let mut daemon = Daemon::start_as(command, "");
+        let file = daemon.configuration();
+        let text = std::fs::read_to_string(&file).expect("it is read");
+        std::fs::remove_file(&file).expect("it is removed");
+        make_pipe(&file);
+
+        daemon.signal("HUP");
+        told.await_all(&["RELOADING=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"], "READY=1");
+        std::fs::write(&file, &text).expect("the pipe is read");
+        told.await_all(&["READY=1"], "STOPPING=1");
+
+        daemon.signal("HUP");
+        told.await_all(&["RELOADING=1"], "STOPPING=1");
+        daemon.signal("TERM");
+        told.await_all(&["STOPPING=1"], "READY=1");
+        std::fs::write(&file, &text).expect("the pipe is read");
+        assert_eq!(daemon.wait(Duration::from_secs(10)).code(), Some(0), "{}", daemon.log());
+    });
+}
+
+/// What a daemon tells systemd.
+struct Told {
+    folder: TempDir,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Told {
+    fn new() -> Told {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let socket = UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
+        let (tell, lines) = mpsc::channel();
+        // All the time: who tells waits where the socket is full. It ends when its test has.
+        std::thread::spawn(move || {
+            let mut message = [0; 4096];
+            while let Ok(length) = socket.recv(&mut message) {
+                let text = String::from_utf8_lossy(&message[..length]).into_owned();
+                if text.lines().any(|line| tell.send(line.to_owned()).is_err()) {
+                    return;
+                }
+            }
+        });
+        Told { folder, lines }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("notify")
+    }
+
+    /// Waits for these lines, one after the other; the other one must not come before. What was told at the start is
+    /// passed over.
+    fn await_all(&self, wanted: &[&str], never: &str) {
+        let mut begun = false;
+        for wanted in wanted {
+            loop {
+                let line = self.lines.recv_timeout(Duration::from_secs(10));
+                let line = line.unwrap_or_else(|_| panic!("{wanted} is not told"));
+                assert!(!begun || line != never, "{never} is told before {wanted}");
+                if line == *wanted {
+                    begun = true;
+                    break;
+                }
+            }
+        }
+    }
 }

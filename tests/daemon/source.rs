@@ -6,7 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::calm::calmly;
-use crate::harness::{Daemon, Peer, eventually, free_port, make_clip, test_stream};
+use crate::harness::{Daemon, Peer, eventually, free_port, make_clip, make_pipe, test_stream};
 use crate::ts::{assert_clean, check_drained};
 
 #[test]
@@ -35,6 +35,33 @@ fn a_lost_source_is_a_slate_on_the_same_connection_until_it_is_back() {
         assert_eq!(status["outputs"][0]["connections"], 1);
 
         assert_drains_without_a_freeze(&mut daemon, &peer);
+    });
+}
+
+#[test]
+fn a_pipe_in_place_of_the_clip_and_the_slate_is_the_reason_and_hangs_nothing() {
+    calmly(3, || {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let pipe = folder.path().join("clip.mp4");
+        make_pipe(&pipe);
+        let port = free_port();
+        let _peer = Peer::srt_live_transmit(port, "");
+        let video = format!("source = \"file\"\npath = {pipe:?}\nslate = {pipe:?}");
+        let mut daemon = Daemon::start(&test_stream(port, 1000, "").replacen("source = \"test\"", &video, 1));
+        daemon.wait_for("degraded", Duration::from_secs(20));
+        eventually(&format!("the reason is told\n{:#}", daemon.status()), Duration::from_secs(10), || {
+            daemon.status()["source"]["reason"]
+                .as_str()
+                .is_some_and(|it| it.contains("is a pipe, and no file"))
+        });
+        let of_slate = "clip.mp4 is a pipe, and no file";
+        assert!(
+            daemon.log().lines().any(|it| it.contains("the slate stays dark") && it.contains(of_slate)),
+            "{}",
+            daemon.log()
+        );
+        daemon.signal("TERM");
+        assert_eq!(daemon.wait(Duration::from_secs(10)).code(), Some(0), "{}", daemon.log());
     });
 }
 
