@@ -59,7 +59,7 @@ check: ## what a change must pass: formatting, lints, documentation, tests
 	@echo "==> testing"
 	@$(CARGO) test --locked
 
-lab: ## the long tests, which `make test` leaves out, in real time: two hours on a quiet machine
+lab: ## the long tests, which `make test` leaves out, in real time: three hours on a quiet machine
 	@.ci/setup test
 	@echo "==> long tests"
 	@$(CARGO) test --locked -- --ignored

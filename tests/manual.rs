@@ -180,7 +180,10 @@ sends what still waits, and ends. A second one ends it at once.
 .SH FILES
 .TP
 .I /etc/uplinkd/uplinkd.toml
-The configuration; all its settings are explained in it.
+The configuration. The package makes it when it is first installed, and leaves it alone from then on.
+.TP
+.I /usr/share/uplinkd/uplinkd.toml
+What it was made of, as of the version that is installed: all settings are explained in it.
 .TP
 .I /etc/uplinkd/secrets/
 Passphrases and tokens, each alone in its file, for root alone. The service is handed them when it starts: after a

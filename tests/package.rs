@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{fs, io};
@@ -103,6 +104,58 @@ fn the_package_has_what_it_names() {
         let path = root().join(source.trim_end_matches("/*.toml"));
         assert!(source.starts_with("target/") || path.exists(), "{source} is not there");
     }
+}
+
+/// dpkg asks about a file below /etc that its owner and a newer package have changed, and stops half-way where nobody can
+/// answer.
+#[test]
+fn the_package_has_nothing_that_an_upgrade_asks_about() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let deb = &manifest["package"]["metadata"]["deb"];
+    assert!(deb.get("conf-files").is_none());
+    let places = deb["assets"].as_array().unwrap().iter().map(|asset| asset[1].as_str().unwrap());
+    assert_eq!(places.filter(|place| place.starts_with("etc/")).count(), 0);
+}
+
+#[test]
+fn the_configuration_is_made_once_and_its_owners_from_then_on() {
+    let machine = tempfile::tempdir().unwrap();
+    let place = |path: &str| machine.path().join(path);
+    let (shipped, made) = (place("usr/share/uplinkd/uplinkd.toml"), place("etc/uplinkd/uplinkd.toml"));
+    fs::create_dir_all(shipped.parent().unwrap()).unwrap();
+    let configure = |text: &str, from: &str| {
+        fs::write(&shipped, text).unwrap();
+        let script = ["/etc/", "/usr/share/uplinkd/", "/usr/lib/"]
+            .iter()
+            .fold(read("systemd/deb/postinst"), |script, path| {
+                script.replace(path, &format!("{}{path}", machine.path().display()))
+            });
+        let output =
+            Command::new("sh").args(["-uc", &script, "postinst", "configure", from]).output().unwrap();
+        assert!(output.status.success(), "{}", words(&output));
+    };
+    let now = || fs::read_to_string(&made).ok();
+
+    configure("first", "");
+    assert_eq!(now().as_deref(), Some("first"));
+    let entries = fs::read_dir(place("etc/uplinkd")).unwrap();
+    let mut entries: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    entries.sort();
+    assert_eq!(entries, ["secrets", "uplinkd.toml"]);
+    assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o644, "the service is nobody");
+
+    configure("second", "0.1.0-1");
+    assert_eq!(now().as_deref(), Some("first"), "an upgrade changes nothing");
+    fs::remove_file(&made).unwrap();
+    configure("second", "0.1.0-1");
+    assert_eq!(now(), None, "what was removed on purpose does not come back");
+    fs::write(&made, "prepared").unwrap();
+    configure("second", "");
+    assert_eq!(now().as_deref(), Some("prepared"), "what was there before the package stays");
+    fs::remove_file(&made).unwrap();
+    symlink("/nonexistent/uplinkd.toml", &made).unwrap();
+    configure("second", "");
+    assert!(made.is_symlink(), "and so does a link to a disk that is not there yet");
 }
 
 /// A library that nobody named is found here, and not by those who install the package.

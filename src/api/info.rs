@@ -34,7 +34,7 @@ pub struct Info {
     uptime_s: u64,
     machine: Machine,
     /// Why changes of the configuration cannot be kept, as the last attempt has it, or the daemon's start: a disk
-    /// that is full, or read-only.
+    /// that is full, or read-only, or overrides that cannot be read and must not be replaced.
     state_trouble: Option<String>,
     /// The connection to the MQTT broker; `null` where none is configured.
     mqtt: Option<Shown>,

@@ -275,20 +275,27 @@ fn granted(answer: Answer) -> Result<Answer, Failure> {
         return Ok(answer);
     }
     let problem: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let detail = problem["detail"].as_str().unwrap_or("without a reason");
     let code = if matches!(answer.status, 401 | 403 | 429) { EX_NOPERM } else { EX_OTHER };
-    let mut message = format!("the daemon refuses ({}): {detail}", answer.status);
-    for error in problem["errors"].as_array().map(Vec::as_slice).unwrap_or_default() {
-        let part = |name: &str| error[name].as_str().unwrap_or_default();
-        if let (Some(line), Some(column)) = (error["line"].as_u64(), error["column"].as_u64()) {
-            write!(message, "\n{}:{line}:{column}: ", part("document")).expect("a text takes everything");
-        } else {
-            message.push('\n');
-        }
-        write!(message, "{}: {}; {}", part("field"), part("detail"), part("fix"))
-            .expect("a text takes everything");
+    let errors = problem["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let reason = match errors {
+        [] => format!(" {}", problem["detail"].as_str().unwrap_or("without a reason")),
+        errors => errors.iter().map(mistake).collect(), // of which the detail has the first
+    };
+    Err(Failure::coded(format!("the daemon refuses ({}):{reason}", answer.status), code))
+}
+
+/// A line of its own: where it stands, as far as that is known, what is wrong, and what to write.
+fn mistake(error: &Value) -> String {
+    let part = |name: &str| error[name].as_str().unwrap_or_default();
+    let mut line = String::from("\n");
+    if let (Some(number), Some(column)) = (error["line"].as_u64(), error["column"].as_u64()) {
+        write!(line, "{}:{number}:{column}: ", part("document")).expect("a text takes everything");
     }
-    Err(Failure::coded(message, code))
+    if !part("field").is_empty() {
+        write!(line, "{}: ", part("field")).expect("a text takes everything");
+    }
+    write!(line, "{}; {}", part("detail"), part("fix")).expect("a text takes everything");
+    line
 }
 
 fn failure(error: ClientError) -> Failure {
@@ -405,12 +412,12 @@ mod tests {
             ("the daemon refuses (401): a token is needed", 77)
         );
         assert_eq!(granted(answer(404, "<html>")).unwrap_err().code, 1);
-        let wrong = r#"{"detail": "two things", "errors": [
+        let wrong = r#"{"detail": "request:2:9: log.level: is 1; write \"info\" (and 1 more)", "errors": [
             {"field": "log.level", "detail": "is 1", "fix": "write \"info\"", "document": "request", "line": 2, "column": 9},
             {"field": "", "detail": "no", "fix": "yes", "document": null, "line": null, "column": null}]}"#;
         assert_eq!(
             granted(answer(422, wrong)).unwrap_err().message,
-            "the daemon refuses (422): two things\nrequest:2:9: log.level: is 1; write \"info\"\n: no; yes"
+            "the daemon refuses (422):\nrequest:2:9: log.level: is 1; write \"info\"\nno; yes"
         );
     }
 

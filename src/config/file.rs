@@ -10,7 +10,7 @@ use super::{Config, Document, Problem, Problems, parse};
 /// Why a file gave no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("there is no configuration {}; copy one of {EXAMPLES} there, or name another with --config", path.display())]
+    #[error("there is no configuration {}; copy {COMMENTED} or one of {EXAMPLES} there, or name another with --config", path.display())]
     Missing { path: PathBuf },
     /// It could not be read, or is no ordinary text of a sensible size.
     #[error("cannot read configuration {}: {source}", path.display())]
@@ -69,7 +69,10 @@ pub(super) fn decoded(bytes: Vec<u8>, document: Document) -> Result<String, Prob
     })
 }
 
-/// Where the package has some to begin with.
+/// What the package makes the first configuration of: all that this version knows is explained in it.
+const COMMENTED: &str = "/usr/share/uplinkd/uplinkd.toml";
+
+/// Where the package has some for usual machines.
 const EXAMPLES: &str = "/usr/share/doc/uplinkd/examples";
 
 /// Bytes. A hundred times what the shipped file has, and small enough that a wrong path
@@ -86,7 +89,7 @@ mod tests {
         assert!(matches!(error, LoadError::Missing { .. }));
         let said = error.to_string();
         assert!(
-            said.starts_with("there is no configuration /nonexistent/uplinkd.toml; copy one of "),
+            said.starts_with("there is no configuration /nonexistent/uplinkd.toml; copy /usr/share/uplinkd/"),
             "{said}"
         );
     }

@@ -195,6 +195,16 @@ impl<D: Disk> Store<D> {
     }
 }
 
+impl LoadError {
+    /// Whether a later start may be able to read them, whole: not what is read, and no configuration.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            LoadError::Read { source, .. } => source.kind() != io::ErrorKind::FileTooLarge, // it stays so
+            LoadError::Invalid { .. } => false,
+        }
+    }
+}
+
 impl Error {
     /// Whether there is no room left, which is somebody's to make.
     pub fn is_full(&self) -> bool {

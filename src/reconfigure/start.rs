@@ -20,7 +20,7 @@ pub struct Start {
     pub taken_back: Option<String>,
     /// What is wrong with the overrides; those that are no use are not used.
     pub trouble: Option<String>,
-    /// Why changes cannot be kept, as it seems.
+    /// Why changes cannot be kept, as it seems, or as is certain where they are blocked.
     pub unkept: Option<String>,
     pub(super) is_blocked: Option<String>,
 }
@@ -34,14 +34,13 @@ pub enum Error {
 
 impl Start {
     /// Reads the file and the overrides. A change that nobody confirmed is taken back; overrides that are no
-    /// configuration, or do not go with the file any more, are set aside, and those that cannot be read stay. `hold`
-    /// keeps other daemons away meanwhile. Blocks on the file system.
+    /// configuration, or do not go with the file any more, are set aside, and those that cannot be read stay, which
+    /// blocks changes until the next start. `hold` keeps other daemons away meanwhile. Blocks on the file system.
     ///
     /// # Errors
     /// When the file cannot be read or is wrong by itself.
     pub fn read(file: &Path, store: Store, hold: &Hold) -> Result<Start, Error> {
         let file_text = file::text(file)?;
-        let unkept = hold.trouble.as_ref().map(|error| with_causes(error));
         let mut troubles = Vec::new();
         let taken_back = match store.take_back() {
             Ok(was_there) => was_there.then(|| NOT_CONFIRMED.to_owned()),
@@ -52,11 +51,7 @@ impl Start {
         };
         let kept = store.load();
         // Whole, for all that is known: it is left for a start that can read it.
-        let unread = kept
-            .as_ref()
-            .err()
-            .filter(|error| matches!(error, store::LoadError::Read { .. }))
-            .map(ToString::to_string);
+        let unread = kept.as_ref().err().filter(|error| error.may_pass()).map(ToString::to_string);
         let both = kept.map_err(|error| error.to_string()).and_then(|overrides| {
             let layers = Layers::parse(&file_text, &overrides).map_err(|problems| {
                 let name = |document| match document {
@@ -77,12 +72,15 @@ impl Start {
                     troubles.push(format!("the overrides are not used: {cause}"));
                     is_blocked = Some(format!("{cause}; restart uplinkd once it can be read"));
                 } else if !matches!(store.load(), Ok(overrides) if overrides.is_empty()) {
-                    troubles.push(refused(&store.set_aside(), &reason));
-                    is_blocked = not_set_aside(&store);
+                    let set_aside = store.set_aside();
+                    troubles.push(refused(&set_aside, &reason));
+                    is_blocked = in_the_way(&store, &set_aside);
                 }
                 (alone, String::new())
             }
         };
+        // What a change would be answered comes first.
+        let unkept = is_blocked.clone().or_else(|| hold.trouble.as_ref().map(|error| with_causes(error)));
         let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
         let (file, overrides) = (file.to_owned(), overrides);
         Ok(Start { file, store, file_text, overrides, layers, taken_back, trouble, unkept, is_blocked })
@@ -98,9 +96,10 @@ fn refused(set_aside: &Result<PathBuf, store::Error>, reason: &str) -> String {
 }
 
 /// What is still in the way, which the next change would replace.
-fn not_set_aside(store: &Store) -> Option<String> {
+fn in_the_way(store: &Store, set_aside: &Result<PathBuf, store::Error>) -> Option<String> {
+    let cause = with_causes(set_aside.as_ref().err()?);
     let is_gone = matches!(store.load(), Ok(overrides) if overrides.is_empty());
-    (!is_gone).then(|| format!("{} is no use and could not be set aside", store.path().display()))
+    (!is_gone).then(|| format!("the overrides are no use: {cause}; restart uplinkd once they are gone"))
 }
 
 const NOT_CONFIRMED: &str = "the daemon ended before somebody confirmed it";

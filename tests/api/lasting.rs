@@ -13,11 +13,13 @@ const FILE: &str = "[streams.main.rate]\nmax_kbps = 4000";
 
 #[test]
 fn overrides_that_are_no_use_are_set_aside_and_told() {
+    let no_configuration = "# what another program has left\n".repeat(64 * 1024);
     for (garbage, reason) in [
         ("[streams.main.rate]\nmax_kbps = 30", "overrides.toml:2:12: streams.main.rate.max_kbps"),
         ("[streams.main.rate]\nmax_kb", "overrides.toml:2"),
         ("\0\0\0\0", "overrides.toml:1:"),
         ("[[streams.main.outputs]]\nname = \"gone\"\nlatency_ms = 300", "url"),
+        (&no_configuration, "larger than 1024 KiB"),
     ] {
         let mut daemon = Daemon::start_with_state(&[("overrides.toml", garbage)], FILE);
         let trouble = get(&daemon, "/v1/config").body["overrides_trouble"].clone();
@@ -25,13 +27,14 @@ fn overrides_that_are_no_use_are_set_aside_and_told() {
         assert!(daemon.log().contains("the overrides were not used"), "{}", daemon.log());
         assert_eq!(setting(&daemon, "streams.main.rate.max_kbps"), json!([4000, "etc"]));
         let aside = daemon.state_directory().join("overrides.toml.refused");
-        assert_eq!(std::fs::read_to_string(&aside).expect("it is kept"), garbage);
+        assert!(std::fs::read_to_string(&aside).expect("it is kept") == garbage);
+        assert_eq!(get(&daemon, "/v1/info").body["state_trouble"], json!(null));
         // It stands in nobody's way.
         assert_eq!(patch(&daemon, "main", &json!({"rate": {"max_kbps": 3000}})).status, 200);
         daemon.kill_and_start();
         assert_eq!(setting(&daemon, "streams.main.rate.max_kbps"), json!([3000, "override"]));
         assert_eq!(get(&daemon, "/v1/config").body["overrides_trouble"], json!(null));
-        assert_eq!(std::fs::read_to_string(aside).expect("it is kept"), garbage);
+        assert!(std::fs::read_to_string(aside).expect("it is kept") == garbage);
     }
 }
 
@@ -49,14 +52,51 @@ fn overrides_that_cannot_be_read_stay_and_nothing_replaces_them() {
     let trouble = get(&daemon, "/v1/config").body["overrides_trouble"].to_string();
     assert!(trouble.contains("cannot read") && trouble.contains("overrides.toml"), "{trouble}");
     assert_eq!(setting(&daemon, "streams.main.rate.max_kbps"), json!([4000, "etc"]));
-    let refused = change(&daemon);
-    assert!(refused.status == 503 && refused.body.to_string().contains("cannot read"), "{refused:?}");
+    told_where_it_is_blocked(&daemon, "cannot read");
     assert!(path.is_dir() && !path.with_extension("toml.refused").exists(), "it stays");
 
     std::fs::remove_dir(&path).expect("removed");
+    told_where_it_is_blocked(&daemon, "restart uplinkd");
     std::fs::write(&path, kept).expect("written");
     daemon.kill_and_start();
     assert_eq!(setting(&daemon, "streams.main.rate.max_kbps"), json!([3000, "override"]));
+    assert_eq!(get(&daemon, "/v1/info").body["state_trouble"], json!(null));
+}
+
+#[test]
+fn overrides_that_are_no_use_and_cannot_be_set_aside_stay() {
+    let earlier = (2..=9).map(|number| (format!("overrides.toml.refused-{number}"), "an earlier one"));
+    let mut state: Vec<_> = earlier.collect();
+    state.push(("overrides.toml.refused".into(), "the first one"));
+    state.push(("overrides.toml".into(), "no configuration"));
+    let state: Vec<_> = state.iter().map(|(name, text)| (name.as_str(), *text)).collect();
+    let daemon = Daemon::start_with_state(&state, FILE);
+    told_where_it_is_blocked(&daemon, "9 of them were set aside already");
+    let kept = std::fs::read_to_string(daemon.state_directory().join("overrides.toml"));
+    assert_eq!(kept.expect("it stays"), "no configuration");
+}
+
+/// What a refused change says, `/v1/info` says before and after it, and the log has said it once.
+fn told_where_it_is_blocked(daemon: &Daemon, cause: &str) {
+    let told = || {
+        let trouble = get(daemon, "/v1/info").body["state_trouble"].clone();
+        trouble.as_str().unwrap_or_else(|| panic!("nothing of {cause}")).to_owned()
+    };
+    let before = told();
+    assert!(before.contains(cause), "{before}");
+    let changes = [
+        patch(daemon, "main", &json!({"rate": {"max_kbps": 3000}})),
+        delete(daemon, "/v1/config/overrides"),
+        overrides(daemon, "apply?confirm_within_s=30", "[log]\nlevel = \"debug\""),
+    ];
+    for refused in changes {
+        assert_eq!(refused.status, 503, "{refused:?}");
+        let detail = refused.body["detail"].as_str().expect("a detail");
+        assert!(detail.contains(&before), "{detail}: {before}");
+    }
+    assert_eq!(told(), before);
+    let said = daemon.log().matches("changes through the API cannot be kept").count();
+    assert_eq!(said, 1, "{}", daemon.log());
 }
 
 #[test]

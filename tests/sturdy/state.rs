@@ -95,7 +95,7 @@ fn without_a_configuration_it_does_not_start_and_says_what_to_do() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{said}");
     let path = path.display();
-    assert!(said.contains(&format!("there is no configuration {path}; copy one of ")), "{said}");
+    assert!(said.contains(&format!("there is no configuration {path}; copy /usr/share/uplinkd/")), "{said}");
 }
 
 #[test]
