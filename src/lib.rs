@@ -63,8 +63,8 @@
 //! - [`mqtt`]: the same to a broker and from it: packets, conversation, what is told when ●, and a task for which nobody
 //!   waits.
 //! - [`demo`]: the whole job against an emulated link and a receiver that checks what arrives.
-//! - [`systemd`], [`telemetry`], [`causes`], [`secrets`], [`networks`] ●: readiness and watchdog; the log; errors in
-//!   one line; files that only root may read; who counts as one visitor.
+//! - [`systemd`], [`telemetry`], [`causes`], [`plain_file`], [`secrets`], [`networks`] ●: readiness and watchdog; the
+//!   log; errors in one line; files that may be anything, and those that only root may read; who counts as one visitor.
 //! - [`cli`]: arguments, commands, exit codes.
 //!
 //! # Glossary
@@ -93,6 +93,7 @@ pub mod machine;
 pub mod media;
 pub mod mqtt;
 pub mod networks;
+pub mod plain_file;
 pub mod probe;
 pub mod rate;
 pub mod reconfigure;

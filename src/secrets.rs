@@ -5,24 +5,18 @@
 //! owner know only the file's own path.
 
 use std::env;
-use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use crate::plain_file;
 
 /// The path at which the file that the configuration calls `path` can be read: this one, unless it may not be opened
 /// and systemd has handed over a copy. A file that may be opened comes first, since what was handed over is as old as
 /// the process. Blocks on the file system.
 pub fn locate(path: &Path) -> PathBuf {
-    let refused = |path: &Path| {
-        let nonblocking = OFlags::NONBLOCK.bits() as i32; // or opening a pipe would wait for its writer
-        let opened = File::options().read(true).custom_flags(nonblocking).open(path);
-        opened.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
-    };
-    let handed_over = || copy(path, Path::new(&env::var_os(CREDENTIALS)?));
-    if refused(path) { handed_over().unwrap_or_else(|| path.to_owned()) } else { path.to_owned() }
+    let copied = || credentials().and_then(|credentials| copy(path, &credentials));
+    let copy = if plain_file::is_refused(path) { copied() } else { None };
+    copy.unwrap_or_else(|| path.to_owned())
 }
 
 /// Whether systemd would have to hand the file over anew, as it does when it starts the service: this is the service,
@@ -38,12 +32,17 @@ pub fn is_handed_over(path: &Path) -> bool {
 
 /// Whether systemd has handed something over to this process.
 pub fn is_service() -> bool {
-    env::var_os(CREDENTIALS).is_some()
+    credentials().is_some()
+}
+
+/// The folder of what systemd has handed over to this process; `None` where that is nothing.
+pub fn credentials() -> Option<PathBuf> {
+    env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
 /// Where a credential of this name would be; `None` where systemd has handed over nothing.
 pub fn credential(name: &str) -> Option<PathBuf> {
-    Some(PathBuf::from(env::var_os(CREDENTIALS)?).join(name))
+    Some(credentials()?.join(name))
 }
 
 /// The name of `path` among the credentials, where it is there.
@@ -61,8 +60,6 @@ pub const ID: &str = "secret";
 /// What helps where a secret [`awaits_restart`].
 pub const HAND_OVER: &str =
     "look whether it is there, and then `sudo systemctl restart uplinkd`, at which systemd hands it over";
-
-const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,8 @@ use source::{Named, Source};
 const LAYERS: &[(&str, &[&str])] = &[
     ("causes", &[]),
     ("networks", &[]),
-    ("secrets", &[]),
+    ("plain_file", &[]),
+    ("secrets", &["plain_file"]),
     ("units", &[]),
     ("config", &["units"]),
     ("telemetry", &["causes", "config"]),
@@ -28,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("capture", &["config", "units"]),
     ("transport", &["config", "networks", "units"]),
     ("link", &["config", "units"]),
-    ("media", &["capture", "causes", "config", "transport::Chunk", "units"]), // never rate: it is told a bitrate
+    ("media", &["capture", "causes", "config", "plain_file", "transport::Chunk", "units"]), // never rate: it is told a bitrate
     ("simulation", &["config", "link", "rate", "transport::gop_queue", "units"]),
     ("probe", &["causes", "config", "media", "units"]), // runs children; what they find is for others to use
     (
@@ -39,6 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "machine",
             "media",
+            "plain_file",
             "probe",
             "rate",
             "secrets",
@@ -58,6 +60,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "machine",
             "networks",
+            "plain_file",
             "probe",
             "reconfigure",
             "secrets",
@@ -96,6 +99,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "machine",
             "media",
             "mqtt",
+            "plain_file",
             "probe",
             "rate",
             "reconfigure",

@@ -5,9 +5,9 @@
 //! stands in it.
 
 use std::fmt;
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use subtle::ConstantTimeEq;
 
 use crate::config::{self, SecretFile, TlsFiles};
-use crate::secrets;
+use crate::{plain_file, secrets};
 
 /// What was read.
 #[derive(Clone, Debug, Default)]
@@ -158,7 +158,8 @@ pub fn secret(
             }
         },
     };
-    let (text, metadata) = read(&path).map_err(|error| unread(key, &path, &error, fix))?;
+    let (text, metadata) =
+        plain_file::read(&path, LARGEST_FILE).map_err(|error| unread(key, &path, &error, fix))?;
     let text = String::from_utf8(text).map_err(|_| wrong(format!("{} is no text", path.display()), fix))?;
     warn_of_readers(key, &path, &metadata, warnings);
     Ok((path, text))
@@ -199,7 +200,8 @@ pub fn private_key(
     warnings: &mut Vec<KeyWarning>,
 ) -> Result<(PathBuf, PrivateKeyDer<'static>), KeyError> {
     let path = secrets::locate(path);
-    let (text, metadata) = read(&path).map_err(|error| unread(key, &path, &error, KEY_FIX))?;
+    let (text, metadata) =
+        plain_file::read(&path, LARGEST_FILE).map_err(|error| unread(key, &path, &error, KEY_FIX))?;
     let private = PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
         let message = format!("{} holds no private key in PEM", path.display());
         KeyError { key, message, fix: KEY_FIX }
@@ -216,7 +218,7 @@ pub fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer
     let fix = "write the path of a certificate in PEM, with those between it and its authority below";
     let wrong = |message| KeyError { key, message, fix };
     let path = &secrets::locate(path);
-    let (text, _) = read(path).map_err(|error| unread(key, path, &error, fix))?;
+    let (text, _) = plain_file::read(path, LARGEST_FILE).map_err(|error| unread(key, path, &error, fix))?;
     let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
@@ -234,22 +236,6 @@ fn unread(key: &'static str, path: &Path, error: &io::Error, fix: &'static str) 
         }
         false => KeyError { key, message: format!("cannot read {shown}: {error}"), fix },
     }
-}
-
-/// A pipe would hang, a device would never end, and a large file is a wrong path: none of them is read.
-fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32; // or opening a pipe would wait for its writer
-    let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
-    let metadata = file.metadata()?;
-    let mut bytes = Vec::new();
-    if metadata.is_file() {
-        file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-    }
-    if !metadata.is_file() || bytes.len() as u64 > LARGEST_FILE {
-        let problem = format!("it is not a plain file of at most {} KiB", LARGEST_FILE / 1024);
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
-    }
-    Ok((bytes, metadata))
 }
 
 fn warn_of_readers(key: &'static str, path: &Path, metadata: &Metadata, warnings: &mut Vec<KeyWarning>) {
@@ -276,8 +262,8 @@ const OTHERS_PASS: u32 = 0o001;
 /// Characters: 96 bits where they are random.
 const SHORTEST_TOKEN: usize = 16;
 
-/// Bytes. The longest chains of certificates have some ten thousand.
-const LARGEST_FILE: u64 = 256 * 1024;
+/// KiB. The longest chains of certificates have some ten.
+const LARGEST_FILE: u64 = 256;
 
 #[cfg(test)]
 mod tests {

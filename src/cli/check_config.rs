@@ -8,8 +8,7 @@ use super::withheld::Withheld;
 use super::{Failure, reach};
 use crate::api::keys::{KeyError, KeyWarning};
 use crate::causes::with_causes;
-use crate::config::file::{self, LoadError};
-use crate::config::{Config, Stream, StreamName, parse};
+use crate::config::{Config, Stream, StreamName, file};
 use crate::media::{self, Finding, Severity};
 use crate::supervisor::passphrase;
 
@@ -17,8 +16,7 @@ use crate::supervisor::passphrase;
 /// the daemon may read; neither is a mistake.
 pub fn run(path: &Path) -> Result<(), Failure> {
     let text = file::text(path).map_err(Failure::configuration)?;
-    let invalid = |problems| Failure::configuration(LoadError::Invalid { path: path.to_owned(), problems });
-    let config = parse(&text).map_err(invalid)?;
+    let config = file::parsed(path, &text).map_err(Failure::configuration)?;
     media::init().map_err(Failure::gstreamer)?;
     let Findings { errors, warnings, .. } = Findings::of(path, &text, &config);
     if !errors.is_empty() {

@@ -4,15 +4,10 @@
 //! is to be written into it.
 
 use std::fmt;
-use std::fs::File;
-use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
 use crate::config::SecretFile;
-use crate::secrets;
+use crate::{plain_file, secrets};
 
 /// What this process cannot look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +30,7 @@ impl Withheld {
 
     /// Whether the file at `path` is withheld. Blocks on the file system.
     pub fn file(path: &Path) -> Option<Withheld> {
-        let nonblocking = OFlags::NONBLOCK.bits() as i32; // or opening a pipe would wait for its writer
-        let opened = File::options().read(true).custom_flags(nonblocking).open(secrets::locate(path));
-        let is_refused = opened.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
-        is_refused.then(|| Withheld::File(path.to_owned()))
+        plain_file::is_refused(&secrets::locate(path)).then(|| Withheld::File(path.to_owned()))
     }
 
     /// Whether systemd may hand it over when it starts this service the next time.

@@ -22,8 +22,12 @@ pub enum LoadError {
 
 /// Reads and parses the file at `path`. Blocks on the file system.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
-    let text = text(path)?;
-    parse(&text).map_err(|problems| LoadError::Invalid { path: path.to_owned(), problems })
+    parsed(path, &text(path)?)
+}
+
+/// Parses the text of the file at `path`.
+pub fn parsed(path: &Path, text: &str) -> Result<Config, LoadError> {
+    parse(text).map_err(|problems| LoadError::Invalid { path: path.to_owned(), problems })
 }
 
 /// Reads the file at `path`, whatever it says. Blocks on the file system.

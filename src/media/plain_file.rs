@@ -4,12 +4,11 @@
 //! them is opened at all.
 
 use std::fs::{self, File, FileType};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use rustix::fs::OFlags;
-
 use super::error::Error;
+use crate::plain_file;
 
 /// Opens it for reading. A link counts as what it leads to. A file system that does not answer is still waited for.
 ///
@@ -21,8 +20,7 @@ pub(super) fn open(path: &Path) -> Result<File, Error> {
     if !kind.is_file() {
         return Err(Error::NotAFile { path: path.to_owned(), kind: named(kind) });
     }
-    let nonblocking = OFlags::NONBLOCK.bits() as i32; // it may have become a pipe meanwhile
-    File::options().read(true).custom_flags(nonblocking).open(path).map_err(cannot_read)
+    plain_file::open(path).map_err(cannot_read) // it may have become a pipe meanwhile
 }
 
 fn named(kind: FileType) -> &'static str {

@@ -1,9 +1,9 @@
 //! The passphrase of an output, from its file.
 
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use crate::plain_file;
 use crate::secrets::{self, HAND_OVER};
 use crate::transport::srt::{Passphrase, PassphraseLength};
 
@@ -31,22 +31,18 @@ pub fn load(path: &Path) -> Result<Passphrase, PassphraseError> {
         .map_err(|source| PassphraseError::Unusable { path: path.to_owned(), source })
 }
 
-/// A pipe would hang, a device would never end, and a large file is a wrong path: none of them is read.
 fn read(path: &Path) -> io::Result<String> {
-    let path = secrets::locate(path);
-    let metadata = fs::metadata(&path)?;
-    if !metadata.is_file() || metadata.len() > LARGEST_SECRET {
-        let problem = format!("it is not a plain file of at most {LARGEST_SECRET} bytes");
-        return Err(io::Error::new(ErrorKind::InvalidInput, problem));
-    }
-    fs::read_to_string(path)
+    let (bytes, _) = plain_file::read(&secrets::locate(path), LARGEST_SECRET)?;
+    String::from_utf8(bytes).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is no text"))
 }
 
-/// In bytes: far above the 79 that SRT allows.
-const LARGEST_SECRET: u64 = 4096;
+/// In KiB: far above the 79 bytes that SRT allows.
+const LARGEST_SECRET: u64 = 4;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::causes::with_causes;
 

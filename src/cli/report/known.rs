@@ -3,18 +3,15 @@
 //! Documents are searched by the names of their keys, so that one which is no good configuration hides nothing.
 
 use std::collections::BTreeSet;
-use std::env;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use serde_json::Value as Json;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::HIDDEN;
-use crate::secrets;
+use crate::{plain_file, secrets};
 
 /// Texts that must not leave the machine, and what could not be looked up.
 #[derive(Debug, Default)]
@@ -31,8 +28,9 @@ impl Known {
     /// What lies beside the configuration at `config`, and where the service's secrets do. Blocks on files.
     pub fn learn_folders(&mut self, config: &Path) {
         let beside = config.parent().map(|folder| folder.join(SECRETS));
-        let service = [Path::new(SERVICE_SECRETS), Path::new(SERVICE_CREDENTIALS)].map(Path::to_owned);
-        let folders: BTreeSet<PathBuf> = beside.into_iter().chain(service).chain(handed_over()).collect();
+        let service = [Path::new(secrets::FOLDER), Path::new(SERVICE_CREDENTIALS)].map(Path::to_owned);
+        let folders: BTreeSet<PathBuf> =
+            beside.into_iter().chain(service).chain(secrets::credentials()).collect();
         for folder in folders {
             self.learn_folder(&folder, DEEPEST);
         }
@@ -104,11 +102,11 @@ impl Known {
     /// `named` as the configuration has it: a path, or `credential:` and a name.
     fn learn_file(&mut self, named: &str) {
         let places: Vec<PathBuf> = match named.strip_prefix(CREDENTIAL) {
-            Some(name) => handed_over()
-                .chain([SERVICE_CREDENTIALS.into()])
-                .map(|folder: PathBuf| folder.join(name))
+            Some(name) => secrets::credential(name)
+                .into_iter()
+                .chain([Path::new(SERVICE_CREDENTIALS).join(name)])
                 .collect(),
-            None => vec![located(Path::new(named))],
+            None => vec![secrets::locate(Path::new(named))],
         };
         let read = places.iter().map(|path| (path, plain_text(path)));
         match read.reduce(|first, next| if first.1.is_ok() { first } else { next }) {
@@ -161,32 +159,9 @@ impl Known {
     }
 }
 
-/// Where systemd has put it for this process.
-fn handed_over() -> impl Iterator<Item = PathBuf> {
-    env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from).into_iter()
-}
-
-/// As the daemon finds it; a pipe, which would wait for its writer to be opened, is where it is.
-fn located(path: &Path) -> PathBuf {
-    match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => path.to_owned(),
-        Ok(_) | Err(_) => secrets::locate(path),
-    }
-}
-
-/// The text of a plain file without the line's end. A pipe would hang, and a device would never end: neither is read.
+/// The text of a plain file without the line's end.
 fn plain_text(path: &Path) -> io::Result<String> {
-    let nonblocking = OFlags::NONBLOCK.bits() as i32; // or opening a pipe would wait for its writer
-    let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
-    let is_plain = file.metadata()?.is_file();
-    let mut bytes = Vec::new();
-    if is_plain {
-        file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-    }
-    if !is_plain || bytes.len() as u64 > LARGEST_FILE {
-        let problem = format!("it is no plain file of at most {} KiB", LARGEST_FILE / 1024);
-        return Err(io::Error::new(ErrorKind::InvalidInput, problem));
-    }
+    let (bytes, _) = plain_file::read(path, LARGEST_FILE)?;
     let mut text =
         String::from_utf8(bytes).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is no text"))?;
     text.truncate(text.trim_end_matches(['\r', '\n']).len());
@@ -196,8 +171,7 @@ fn plain_text(path: &Path) -> io::Result<String> {
 /// The folder beside a configuration.
 const SECRETS: &str = "secrets";
 
-/// What `LoadCredential=` of systemd/uplinkd.service names, and where systemd puts it.
-const SERVICE_SECRETS: &str = "/etc/uplinkd/secrets";
+/// Where systemd puts what it hands over to the service.
 const SERVICE_CREDENTIALS: &str = "/run/credentials/uplinkd.service";
 
 /// What stands before the name of one in a configuration.
@@ -206,8 +180,8 @@ const CREDENTIAL: &str = "credential:";
 /// In bytes: replacing a shorter one would eat half of the words.
 const SHORTEST_SECRET: usize = 4;
 
-/// In bytes: a configuration's limit, which no secret comes near.
-const LARGEST_FILE: u64 = 1024 * 1024;
+/// In KiB: a configuration's limit, which no secret comes near.
+const LARGEST_FILE: u64 = 1024;
 
 /// Far more than anybody has, and few enough that a wrong folder does no harm.
 const MOST_ENTRIES: usize = 1000;
